@@ -1,0 +1,4 @@
+/**
+ * The engine process: loads the addon, serves the data paths, speaks with the replicator by messages.
+ */
+export {}

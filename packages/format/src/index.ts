@@ -1,0 +1,4 @@
+/**
+ * Records, view changes and heads as bytes <-> values, for tools and tests.
+ */
+export {}

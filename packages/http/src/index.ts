@@ -1,0 +1,4 @@
+/**
+ * The HTTP interface: server and client.
+ */
+export {}

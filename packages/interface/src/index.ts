@@ -1,0 +1,4 @@
+/**
+ * Contracts, ids, units and errors that every other package shares; imports nothing.
+ */
+export {}

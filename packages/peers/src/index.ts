@@ -1,0 +1,4 @@
+/**
+ * The encrypted peer channel between replicators.
+ */
+export {}

@@ -1,0 +1,4 @@
+/**
+ * Which hosts get the replicas of a volume. Pure.
+ */
+export {}

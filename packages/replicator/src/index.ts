@@ -1,0 +1,4 @@
+/**
+ * The replicator node: composition root of the policy half.
+ */
+export {}

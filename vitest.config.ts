@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+/** Workspace imports resolve to TypeScript source here, to `dist/` at run time (see CONTRIBUTING.md). */
+const conditions = ['@cloudfs/source', 'node', 'import', 'module', 'default']
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ['native/lib/**/*.test.ts', 'packages/*/src/**/*.test.ts', 'test/**/*.test.ts', 'bench/**/*.test.ts'],
+    exclude: ['**/dist/**', '**/node_modules/**'],
+  },
+})
