@@ -1,0 +1,90 @@
+// The core of one store: a single-threaded state machine over Effects. It reads no clock, opens no file and no socket.
+// Everything a store does is decided here; docs/core.md tells how, and the order of what is synced when.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "effects.h"
+
+namespace cloudfs {
+
+/// Sizes and distances; tests use small ones. Defaults are what production uses.
+struct CoreParams {
+  uint32_t segment_log2 = 25;                       // 32 MiB
+  uint32_t segment_limit = 512;                     // physical segments, fixed at format
+  uint8_t align_log2 = 12;                          // batch alignment (docs/disk-format.md)
+  uint64_t checkpoint_bytes = 2ull << 30;           // log bytes between checkpoints
+  uint64_t sync_bytes_max = 64ull << 20;            // unsynced bytes before a sync is issued by itself
+  uint64_t sync_interval_ns = 1'000'000'000;        // unsynced age before a sync is issued by itself
+  uint32_t record_body_bytes_max = 1u << 20;        // longer writes are split into several records
+  uint32_t batch_body_bytes_max = 4u << 20;
+  uint32_t prepared_segments = 2;                   // written ahead of use
+  uint32_t reserved_segments = 4;                   // kept for cleaning and checkpoints; writes get ENOSPC before
+  uint32_t reads_in_flight_max = 256;
+};
+
+/// Identity given at format.
+struct StoreIdentity {
+  StoreId store;
+  HostId host;
+  uint64_t generation = 1;
+};
+
+/// A control request. `verb` and `arguments` (JSON) are in docs/core.md; the answer is JSON, or an error with a code.
+struct Command {
+  uint64_t id = 0;
+  std::string verb;
+  std::string arguments;
+  Slice payload;
+};
+
+struct CommandReply {
+  uint64_t id = 0;
+  std::string error_code;  // empty = done
+  std::string message;
+  std::string result;      // JSON
+  Slice payload;
+};
+
+class Core {
+ public:
+  explicit Core(const CoreParams& params);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // Life. format() writes an empty store; start() recovers. Both answer by an event: 'ready', or 'store-failed'.
+  void format(const StoreIdentity& identity, uint64_t now_ns);
+  void start(uint64_t now_ns);
+  void stop();  // refuses new work, syncs, checkpoints, marks a clean stop; 'stopped' when done
+
+  // Inputs. Nothing is carried out before the next turn().
+  void complete(const IoResult& result);
+  void submit(ClientOp op);
+  void command(Command command);
+
+  /// Ends one turn of the shell's loop: all waiting writes become one batch, timers run. `now_ns` never goes back.
+  /// @returns effects to carry out, in order; replies to deliver.
+  Effects turn(uint64_t now_ns);
+  std::vector<CommandReply> take_command_replies();
+
+  /// When turn() wants to be called at the latest though nothing happened; nullopt = no timer.
+  std::optional<uint64_t> next_deadline_ns() const;
+
+  // Exports, answered at once from memory.
+  std::optional<Export> open_export(std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot
+  std::vector<Export> list_exports() const;
+  void close_export(uint64_t handle);
+  /// An opaque message that names why open_export declined: 'unknown', 'ambiguous', 'not ready'.
+  std::string open_refusal(std::string_view name) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cloudfs
