@@ -13,7 +13,10 @@ interface Addon {
 
 const require = createRequire(import.meta.url)
 const packageRoot = new URL('../', import.meta.url)
-const candidates = ['build/release/cloudfs.node', `prebuilds/${process.platform}-${process.arch}/cloudfs.node`]
+const candidates = [
+  'build/release/cloudfs.node',
+  `prebuilds/${process.platform}-${process.arch}/cloudfs.node`,
+]
 
 function loadAddon(): Addon {
   for (const candidate of candidates) {

@@ -14,16 +14,16 @@ namespace cloudfs {
 
 /// Sizes and distances; tests use small ones. Defaults are what production uses.
 struct CoreParams {
-  uint32_t segment_log2 = 25;                       // 32 MiB
-  uint32_t segment_limit = 512;                     // physical segments, fixed at format
-  uint8_t align_log2 = 12;                          // batch alignment (docs/disk-format.md)
-  uint64_t checkpoint_bytes = 2ull << 30;           // log bytes between checkpoints
-  uint64_t sync_bytes_max = 64ull << 20;            // unsynced bytes before a sync is issued by itself
-  uint64_t sync_interval_ns = 1'000'000'000;        // unsynced age before a sync is issued by itself
-  uint32_t record_body_bytes_max = 1u << 20;        // longer writes are split into several records
+  uint32_t segment_log2 = 25;                 // 32 MiB
+  uint32_t segment_limit = 512;               // physical segments, fixed at format
+  uint8_t align_log2 = 12;                    // batch alignment (docs/disk-format.md)
+  uint64_t checkpoint_bytes = 2ull << 30;     // log bytes between checkpoints
+  uint64_t sync_bytes_max = 64ull << 20;      // unsynced bytes before a sync is issued by itself
+  uint64_t sync_interval_ns = 1'000'000'000;  // unsynced age before a sync is issued by itself
+  uint32_t record_body_bytes_max = 1u << 20;  // longer writes are split into several records
   uint32_t batch_body_bytes_max = 4u << 20;
-  uint32_t prepared_segments = 2;                   // written ahead of use
-  uint32_t reserved_segments = 4;                   // kept for cleaning and checkpoints; writes get ENOSPC before
+  uint32_t prepared_segments = 2;  // written ahead of use
+  uint32_t reserved_segments = 4;  // kept for cleaning and checkpoints; writes get ENOSPC before
   uint32_t reads_in_flight_max = 256;
 };
 
@@ -46,7 +46,7 @@ struct CommandReply {
   uint64_t id = 0;
   std::string error_code;  // empty = done
   std::string message;
-  std::string result;      // JSON
+  std::string result;  // JSON
   Slice payload;
 };
 
@@ -76,7 +76,8 @@ class Core {
   std::optional<uint64_t> next_deadline_ns() const;
 
   // Exports, answered at once from memory.
-  std::optional<Export> open_export(std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot
+  std::optional<Export> open_export(
+      std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot
   std::vector<Export> list_exports() const;
   void close_export(uint64_t handle);
   /// An opaque message that names why open_export declined: 'unknown', 'ambiguous', 'not ready'.

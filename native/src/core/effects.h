@@ -16,19 +16,19 @@ constexpr uint32_t kSuperblockRegion = 0xffffffff;
 
 struct IoEffect {
   enum class Kind : uint8_t {
-    write,    // slices at (physical, offset); complete when the kernel has all bytes
-    sync,     // the listed places, with all writes completed before, are on stable storage
-    read,     // `bytes` from (physical, offset) into target
+    write,  // slices at (physical, offset); complete when the kernel has all bytes
+    sync,   // the listed places, with all writes completed before, are on stable storage
+    read,   // `bytes` from (physical, offset) into target
     prepare,  // segment `physical` exists at full size, written and synced, so that no later append pays for metadata
   };
   Kind kind = Kind::write;
   uint64_t id = 0;
   uint32_t physical = 0;
   uint64_t offset = 0;
-  std::vector<Slice> slices;       // write
-  std::vector<uint32_t> physicals; // sync
-  BufferRef target;                // read: filled from its start
-  uint32_t bytes = 0;              // read
+  std::vector<Slice> slices;        // write
+  std::vector<uint32_t> physicals;  // sync
+  BufferRef target;                 // read: filled from its start
+  uint32_t bytes = 0;               // read
 };
 
 /// Completion of an IoEffect. `error` is 0 or an errno. A short read past the end of a segment is zero-filled.
@@ -54,7 +54,8 @@ struct Reply {
 
 /// Something policy wants to know; rare (never per I/O).
 struct Event {
-  std::string name;    // 'segment-sealed', 'store-failed', 'block-corrupt', 'space-low', …: docs/core.md lists them
+  std::string
+      name;  // 'segment-sealed', 'store-failed', 'block-corrupt', 'space-low', …: docs/core.md lists them
   std::string detail;  // JSON object
 };
 
@@ -77,9 +78,9 @@ struct ClientOp {
   bool fua = false;
   bool no_hole = false;
   bool fast_zero = false;
-  Slice payload;         // write: exactly `length` bytes, owned until the reply
-  SessionId session{};   // zero = none
-  uint64_t sequence = 0; // the session's number for this request; 0 = none
+  Slice payload;          // write: exactly `length` bytes, owned until the reply
+  SessionId session{};    // zero = none
+  uint64_t sequence = 0;  // the session's number for this request; 0 = none
 };
 
 /// What a client learns when it opens an export.

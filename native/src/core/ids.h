@@ -13,8 +13,8 @@ namespace cloudfs {
 
 constexpr uint32_t kBlockBytes = 4096;
 constexpr uint32_t kBlockLog2 = 12;
-constexpr uint32_t kSlotBytes = 1024;       // unit of Entry.slot (docs/disk-format.md)
-constexpr uint32_t kPageEntries = 256;      // entries in a map page
+constexpr uint32_t kSlotBytes = 1024;   // unit of Entry.slot (docs/disk-format.md)
+constexpr uint32_t kPageEntries = 256;  // entries in a map page
 constexpr size_t kIdBytes = 20;
 
 /// 160 bits: host, store, volume, version and token alike; wrapped so that they do not mix.

@@ -10,6 +10,8 @@
  */
 export function main(args: readonly string[]): number {
   const verb = args[0] ?? '(none)'
-  process.stderr.write(`cloudfs: verb ${verb}: the command line is not built yet, nor is the node it would start\n`)
+  process.stderr.write(
+    `cloudfs: verb ${verb}: the command line is not built yet, nor is the node it would start\n`,
+  )
   return 1
 }
