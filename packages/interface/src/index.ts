@@ -1,4 +1,9 @@
 /**
  * Contracts, ids, units and errors that every other package shares; imports nothing.
  */
-export {}
+export type { Brand } from './brand.js'
+export * from './errors.js'
+export { bytesToHex, hexToBytes } from './hex.js'
+export * from './history.js'
+export * from './ids.js'
+export * from './units.js'
