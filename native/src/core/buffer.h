@@ -1,6 +1,7 @@
-// Reference-counted bytes. A Slice keeps its buffer alive, so a client's payload can be checksummed, appended, sent to
-// replicas and answered from one copy. Counts are plain integers: buffers of a core are touched by its thread alone; the
-// shell hands slices to other threads only between an effect and its completion and never copies them there.
+// Reference-counted bytes. A Slice keeps its buffer alive, so a client's payload can be checksummed,
+// appended, sent to replicas and answered from one copy. Counts are plain integers: buffers of a core are
+// touched by its thread alone; the shell hands slices to other threads only between an effect and its
+// completion and never copies them there.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +16,7 @@ class Buffer {
   static Buffer* allocate(size_t bytes);  // page-aligned; count starts at 1
   uint8_t* data() { return data_; }
   size_t size() const { return size_; }
+  uint32_t count() const { return count_; }
   void add_ref() { ++count_; }
   void release();
 
@@ -43,6 +45,8 @@ class BufferRef {
   uint8_t* data() const { return buffer_->data(); }
   size_t size() const { return buffer_ == nullptr ? 0 : buffer_->size(); }
   explicit operator bool() const { return buffer_ != nullptr; }
+  /// Nobody else refers to these bytes: they may be written again.
+  bool unique() const { return buffer_ != nullptr && buffer_->count() == 1; }
 
  private:
   Buffer* buffer_ = nullptr;
