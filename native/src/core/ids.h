@@ -33,6 +33,7 @@ using StoreId = Id160<struct StoreTag>;
 using VolumeId = Id160<struct VolumeTag>;
 using VersionId = Id160<struct VersionTag>;
 using Token = Id160<struct TokenTag>;  // secret until the record after it is written
+using StampHash = Id160<struct StampHashTag>;  // H(s), public
 using SessionId = std::array<uint8_t, 16>;
 using Stamp = std::array<uint8_t, 32>;  // a view's secret s
 

@@ -1,0 +1,32 @@
+// Segment header <-> 4096 bytes (docs/disk-format.md, Segment header).
+#pragma once
+
+#include "core/bytes.h"
+#include "core/error.h"
+#include "core/ids.h"
+
+namespace cloudfs {
+
+constexpr size_t kSegmentHeaderBytes = 4096;
+
+enum class SegmentKind : uint8_t { user = 1, moved = 2, index = 3 };
+
+struct SegmentHeader {
+  uint32_t logical = 0;
+  StoreId store;
+  uint32_t physical = 0;
+  uint64_t generation = 0;
+  uint64_t first_sequence = 0;  // 0 in an index segment
+  SegmentKind kind = SegmentKind::user;
+  bool operator==(const SegmentHeader&) const = default;
+};
+
+/// Fills exactly kSegmentHeaderBytes.
+void encode_segment_header(const SegmentHeader& header, std::span<uint8_t> out);
+
+/// ERR_STORE_VERSION for an intact header of a later version; ERR_SEGMENT_CORRUPT for all else. Whether
+/// store, generation and physical place are the ones expected is for the caller to see: another store's
+/// header means a free segment.
+Result<SegmentHeader> decode_segment_header(ByteSpan bytes);
+
+}  // namespace cloudfs
