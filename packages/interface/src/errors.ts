@@ -49,29 +49,44 @@ export class MalformedQuantityError extends CloudfsError {
 /** Bytes from a disk or a socket are not what docs/disk-format.md says. Nothing was taken from them. */
 export abstract class FormatError extends CloudfsError {}
 
-/** The bytes end before the value does. On a stream, more bytes may help; elsewhere it is damage. */
-export class FormatShortError extends FormatError {
-  readonly code = 'ERR_FORMAT_SHORT'
+/** One copy of the superblock is torn, damaged or not one. */
+export class SuperblockCorruptError extends FormatError {
+  readonly code = 'ERR_SUPERBLOCK_CORRUPT'
 }
 
-/** The magic number is another's: these bytes are not such a structure at all. */
-export class FormatMagicError extends FormatError {
-  readonly code = 'ERR_FORMAT_MAGIC'
+/** A segment header is damaged or not one. */
+export class SegmentCorruptError extends FormatError {
+  readonly code = 'ERR_SEGMENT_CORRUPT'
 }
 
-/** A checksum over the bytes does not hold: they were torn or damaged. */
-export class FormatCrcError extends FormatError {
-  readonly code = 'ERR_FORMAT_CRC'
+/** A batch's header, directory or layout is damaged or not one. */
+export class BatchCorruptError extends FormatError {
+  readonly code = 'ERR_BATCH_CORRUPT'
 }
 
-/** The structure is of a later version than this code reads. */
-export class FormatVersionError extends FormatError {
-  readonly code = 'ERR_FORMAT_VERSION'
+/** A run, or what stands in it, is damaged. */
+export class RecordCorruptError extends FormatError {
+  readonly code = 'ERR_RECORD_CORRUPT'
 }
 
-/** A field holds a value that version 1 does not allow, reserved bytes that are not zero among them. */
-export class FormatFieldError extends FormatError {
-  readonly code = 'ERR_FORMAT_FIELD'
+/** A run is intact, but of a later format version. */
+export class RecordVersionError extends FormatError {
+  readonly code = 'ERR_RECORD_VERSION'
+}
+
+/** The payload of a control record, taken by itself, breaks its table. */
+export class PayloadInvalidError extends FormatError {
+  readonly code = 'ERR_PAYLOAD_INVALID'
+}
+
+/** An entry that names no place has a slot or a crc. */
+export class EntryCorruptError extends FormatError {
+  readonly code = 'ERR_ENTRY_CORRUPT'
+}
+
+/** The checkpoint's sections break their table. */
+export class CheckpointCorruptError extends FormatError {
+  readonly code = 'ERR_CHECKPOINT_CORRUPT'
 }
 
 /** A record does not descend from the one before it, or its token is not what its contents make. */
@@ -104,7 +119,7 @@ export class StoreIoError extends CloudfsError {
   readonly code = 'ERR_STORE_IO'
 }
 
-/** A block's bytes fail their checksum. Retrying will not help; another replica has a good copy. */
+/** A block's bytes differ from their crc or digest. Retrying will not help; another replica has a good copy. */
 export class BlockCorruptError extends CloudfsError {
   readonly code = 'ERR_BLOCK_CORRUPT'
 }

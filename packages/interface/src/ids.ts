@@ -25,6 +25,8 @@ export type Token = Brand<string, 'Token'>
 export type SessionId = Brand<string, 'SessionId'>
 /** A view's secret. Keep it out of logs. */
 export type Stamp = Brand<string, 'Stamp'>
+/** The hash of a view's secret, which the view change shows. */
+export type StampHash = Brand<string, 'StampHash'>
 
 /** What an id type needs: its name for messages, its length, and its all-zero value, which stands for "none". */
 export interface IdKind<Id extends string> {
@@ -63,6 +65,7 @@ export const VolumeId = idKind<VolumeId>('volume id', ID_BYTES)
 export const VersionId = idKind<VersionId>('version id', ID_BYTES)
 export const Token = idKind<Token>('token', ID_BYTES)
 export const SessionId = idKind<SessionId>('session id', SESSION_ID_BYTES)
+export const StampHash = idKind<StampHash>('stamp hash', ID_BYTES)
 export const Stamp = idKind<Stamp>('stamp', STAMP_BYTES)
 
 /** The volume whose first record has this version id. */
