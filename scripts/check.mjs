@@ -23,6 +23,7 @@ const checks = {
   layers: `${layers}`,
   unused: 'knip --no-progress --no-config-hints',
   'format-native': `${native} | xargs -0 clang-format --dry-run -Werror`,
+  lock: 'npm ci --dry-run --no-audit --no-fund --loglevel=error',
   'layers-native': 'node scripts/check-includes.mjs',
 }
 
