@@ -24,6 +24,7 @@ struct BatchHeader {
   uint32_t offset = 0;
   uint64_t sequence = 0;
   uint64_t synced_sequence = 0;
+  uint64_t start = 1;
   uint32_t batch_bytes = 0;
   uint16_t run_count = 0;
   uint8_t align_log2 = kAlignLog2Max;
@@ -48,17 +49,24 @@ struct BatchView {
 };
 
 /// Reads the first kBatchHeaderBytes of what may be a batch, to learn how much to read before decode_batch
-/// can be asked. Lengths are within bounds and consistent; nothing is verified. ERR_BATCH_CORRUPT: no batch
+/// can be asked. Lengths are within bounds and consistent; nothing is verified. An error: no batch
 /// starts here.
 Result<BatchHeader> peek_batch(ByteSpan bytes);
 
 /// Checks and views the batch whose header area `bytes` starts with (padding and bodies may follow).
-/// ERR_BATCH_CORRUPT, or the error of the run that is refused. That segment, offset and kind are those of the
+/// Fails with ERR_BATCH_CORRUPT, or the error of the run that is refused. That segment, offset, start and kind are those of the
 /// place it was found in is for the caller to see: stale bytes of an earlier life differ there.
 Result<BatchView> decode_batch(ByteSpan bytes);
 
 /// crc of each block of all bodies. `batch` is the whole batch, batch_bytes long.
 Result<void> verify_batch_bodies(const BatchView& batch, ByteSpan bytes);
+
+/// Where a batch goes.
+struct BatchPlace {
+  uint32_t segment = 0;
+  uint32_t offset = 0;
+  uint64_t start = 1;  // the segment's
+};
 
 /// What finish() made.
 struct BatchLayout {
@@ -71,7 +79,7 @@ struct BatchLayout {
 ///   BatchBuilder batch(page, SegmentKind::user, 12, runs_max);
 ///   RunBuilder run(batch.room(), header);  …  run.finish(…);
 ///   batch.add_run(run.header());
-///   const BatchLayout layout = batch.finish(segment, offset, sequence, synced_sequence);
+///   const BatchLayout layout = batch.finish(place, sequence, synced_sequence);
 ///
 /// and then appends page[0, bodies_offset) and the bodies, run by run.
 class BatchBuilder {
@@ -90,7 +98,7 @@ class BatchBuilder {
   uint64_t batch_bytes_with(size_t run_bytes, uint64_t body_bytes) const;
 
   /// Completes directory, header, checksum and padding. At least one run was added.
-  BatchLayout finish(uint32_t segment, uint32_t offset, uint64_t sequence, uint64_t synced_sequence);
+  BatchLayout finish(const BatchPlace& place, uint64_t sequence, uint64_t synced_sequence);
 
   // After finish().
   ByteSpan run_at(size_t index) const;       // bytes of the run

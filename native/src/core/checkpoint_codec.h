@@ -129,7 +129,7 @@ struct Checkpoint {
 /// The blob: all six sections in the order of their types.
 std::vector<uint8_t> encode_checkpoint(const Checkpoint& checkpoint);
 
-/// `bytes` is the blob without the padding of its last page. ERR_CHECKPOINT_CORRUPT.
+/// `bytes` is the blob without the padding of its last page. Fails with ERR_CHECKPOINT_CORRUPT.
 Result<Checkpoint> decode_checkpoint(ByteSpan bytes);
 
 }  // namespace cloudfs

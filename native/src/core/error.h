@@ -1,5 +1,6 @@
 // Coded errors as values. Decoders never throw: bytes from a disk or a socket are the world, and hostile
-// bytes must not cost an unwinding each. docs/errors.md lists the codes.
+// bytes must not cost an unwinding each. docs/errors.md lists the codes,
+// docs/disk-format.md (Decoding) what is refused with which.
 #pragma once
 
 #include <cstdint>

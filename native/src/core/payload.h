@@ -58,7 +58,7 @@ struct CreatePayload {
   bool operator==(const CreatePayload&) const = default;
 };
 
-// Decoders answer ERR_PAYLOAD_INVALID.
+// Decoders fail with ERR_PAYLOAD_INVALID.
 
 std::vector<uint8_t> encode_create(const CreatePayload& payload);
 Result<CreatePayload> decode_create(ByteSpan bytes);

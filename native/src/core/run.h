@@ -188,8 +188,8 @@ class RunView {
   ByteSpan bytes_;
 };
 
-/// Checks and views the run at the start of `bytes`; more may follow it. ERR_RECORD_VERSION for an intact run
-/// of a later version, ERR_RECORD_CORRUPT for all else, a malformed payload of a control record included.
+/// Checks and views the run at the start of `bytes`; more may follow it. Fails with ERR_RECORD_CORRUPT
+/// (a malformed payload of a control record included), ERR_RECORD_VERSION.
 Result<RunView> decode_run(ByteSpan bytes);
 
 /// `runBytes` and `bodyBytes` of the run whose first kRunHeaderBytes these are, within bounds but not

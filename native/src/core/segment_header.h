@@ -18,13 +18,14 @@ struct SegmentHeader {
   uint64_t generation = 0;
   uint64_t first_sequence = 0;  // 0 in an index segment
   SegmentKind kind = SegmentKind::user;
+  uint64_t start = 1;  // `starts` of the superblock when it was opened
   bool operator==(const SegmentHeader&) const = default;
 };
 
 /// Fills exactly kSegmentHeaderBytes.
 void encode_segment_header(const SegmentHeader& header, std::span<uint8_t> out);
 
-/// ERR_STORE_VERSION for an intact header of a later version; ERR_SEGMENT_CORRUPT for all else. Whether
+/// Fails with ERR_SEGMENT_CORRUPT, ERR_STORE_VERSION. Whether
 /// store, generation and physical place are the ones expected is for the caller to see: another store's
 /// header means a free segment.
 Result<SegmentHeader> decode_segment_header(ByteSpan bytes);

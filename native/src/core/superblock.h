@@ -26,14 +26,14 @@ struct Superblock {
   uint64_t checkpoint_bytes = 0;
   uint32_t checkpoint_physical = 0;
   uint32_t checkpoint_height = 0;
+  uint64_t starts = 1;
   bool operator==(const Superblock&) const = default;
 };
 
 /// Fills exactly kSuperblockBytes.
 void encode_superblock(const Superblock& superblock, std::span<uint8_t> out);
 
-/// ERR_STORE_VERSION for an intact superblock of a later version; ERR_SUPERBLOCK_CORRUPT for all else, torn
-/// copies included. What is returned is consistent: the checkpoint's root lies in an index slot of a segment
+/// Fails with ERR_SUPERBLOCK_CORRUPT (a torn copy too), ERR_STORE_VERSION. What is returned is consistent: the checkpoint's root lies in an index slot of a segment
 /// of that size, its length fits the store, its height is checkpoint_tree_height(checkpoint_bytes).
 Result<Superblock> decode_superblock(ByteSpan bytes);
 
