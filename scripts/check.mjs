@@ -22,7 +22,7 @@ const checks = {
   format: 'prettier --check --log-level warn .',
   layers: `${layers}`,
   unused: 'knip --no-progress --no-config-hints',
-  'format-native': `${native} | xargs -0 clang-format --dry-run -Werror`,
+  'format-native': `${native} | xargs -0 clang-format-16 --dry-run -Werror`,
   lock: 'npm ci --dry-run --no-audit --no-fund --loglevel=error',
   'layers-native': 'node scripts/check-includes.mjs',
 }

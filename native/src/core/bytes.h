@@ -23,7 +23,7 @@ static_assert(std::endian::native == std::endian::little,
 using ByteSpan = std::span<const uint8_t>;
 
 template <class T>
-requires std::is_unsigned_v<T>
+  requires std::is_unsigned_v<T>
 inline T load(const uint8_t* at) {
   T value;
   std::memcpy(&value, at, sizeof value);
@@ -31,7 +31,7 @@ inline T load(const uint8_t* at) {
 }
 
 template <class T>
-requires std::is_unsigned_v<T>
+  requires std::is_unsigned_v<T>
 inline void store(uint8_t* at, T value) {
   std::memcpy(at, &value, sizeof value);
 }
@@ -144,8 +144,10 @@ class ByteReader {
 class ByteWriter {
  public:
   template <class T>
-  requires std::is_unsigned_v<T>
-  void integer(T value) { store(grow(sizeof value), value); }
+    requires std::is_unsigned_v<T>
+  void integer(T value) {
+    store(grow(sizeof value), value);
+  }
   void u8(uint8_t value) { integer(value); }
   void u16(uint16_t value) { integer(value); }
   void u32(uint32_t value) { integer(value); }

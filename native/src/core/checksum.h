@@ -39,7 +39,8 @@ class Sha256 {
   }
   /// Adds an integer in its stored, little-endian form.
   template <class T>
-  requires std::is_unsigned_v<T> Sha256& add_integer(T value) {
+    requires std::is_unsigned_v<T>
+  Sha256& add_integer(T value) {
     uint8_t bytes[sizeof value];
     store(bytes, value);
     return add(bytes);
