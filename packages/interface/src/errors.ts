@@ -104,6 +104,11 @@ export class StoreLockedError extends CloudfsError {
   readonly code = 'ERR_STORE_LOCKED'
 }
 
+/** There is a store at this place already, or a device to be formatted is not empty. Nothing was changed. */
+export class StoreExistsError extends CloudfsError {
+  readonly code = 'ERR_STORE_EXISTS'
+}
+
 /** The store was written by a later version of CloudFS. Nothing was changed. */
 export class StoreVersionError extends CloudfsError {
   readonly code = 'ERR_STORE_VERSION'

@@ -1,0 +1,23 @@
+#include "shell/lock.h"
+
+#include <sys/file.h>
+
+#include <cerrno>
+
+#include "shell/error.h"
+
+namespace cloudfs::shell {
+
+// flock and not fcntl: an fcntl lock goes when the process closes any descriptor of the file. udev keeps away from block
+// devices that are locked like this.
+void lock_or_throw(int fd, const std::string& path) {
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == EWOULDBLOCK) {
+      throw Error("ERR_STORE_LOCKED", "the store at " + path + " is open in another process", errno, "flock");
+    }
+    throw Error("ERR_STORE_IO", "cannot lock " + path, errno, "flock");
+  }
+}
+
+}  // namespace cloudfs::shell
