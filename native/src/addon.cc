@@ -1,7 +1,7 @@
 // The verbs that JavaScript sees, nothing else.
 #include <napi.h>
 
-#include "core/crc32c.h"
+#include "core/checksum.h"
 
 namespace {
 
@@ -9,7 +9,7 @@ Napi::Value crc32c(const Napi::CallbackInfo& info) {
   if (info.Length() != 1 || !info[0].IsBuffer()) {
     throw Napi::TypeError::New(info.Env(), "crc32c takes one Buffer");
   }
-  const auto buffer = info[0].As<Napi::Buffer<std::byte>>();
+  const auto buffer = info[0].As<Napi::Buffer<uint8_t>>();
   return Napi::Number::New(info.Env(), cloudfs::crc32c({buffer.Data(), buffer.Length()}));
 }
 

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 #include "core/assert.h"
 
@@ -33,8 +32,8 @@ std::string_view code_name(ErrorCode code);
 /// Why bytes were refused. `message` is for people, static text; `offset` is where in the bytes given, as
 /// near as known.
 struct DecodeError {
-  ErrorCode code;
-  const char* message;
+  ErrorCode code{};
+  const char* message = "";
   uint64_t offset = 0;
 };
 
@@ -42,10 +41,10 @@ struct DecodeError {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  Result(const DecodeError& error) : state_(std::in_place_index<1>, error) {}
+  Result(T value) : value_(std::move(value)) {}
+  Result(const DecodeError& error) : error_(error) {}
 
-  bool ok() const { return state_.index() == 0; }
+  bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
 
   T& operator*() { return value(); }
@@ -54,19 +53,20 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
   T& value() {
     ensure(ok(), "a result is read only if it is there");
-    return *std::get_if<0>(&state_);
+    return *value_;
   }
   const T& value() const {
     ensure(ok(), "a result is read only if it is there");
-    return *std::get_if<0>(&state_);
+    return *value_;
   }
   const DecodeError& error() const {
     ensure(!ok(), "an error is read only if there is one");
-    return *std::get_if<1>(&state_);
+    return error_;
   }
 
  private:
-  std::variant<T, DecodeError> state_;
+  std::optional<T> value_;
+  DecodeError error_;
 };
 
 /// Success, or why not.
