@@ -17,6 +17,7 @@ constexpr size_t kDirectoryEntryBytes = 8;
 constexpr uint8_t kAlignLog2Min = 10;
 constexpr uint8_t kAlignLog2Max = 12;
 constexpr size_t kRunsMax = 65535;
+constexpr uint32_t kBatchBytesMax = 64u << 20;  // no batch is longer than a segment
 
 struct BatchHeader {
   uint32_t header_bytes = 0;  // without padding

@@ -261,8 +261,9 @@ class RunBuilder {
   size_t room() const { return out_.size() - header_.run_bytes; }
 
  private:
-  uint8_t* take(size_t bytes);
-  RecordView add_record(uint8_t* at, size_t record_bytes, uint32_t data_blocks);
+  RecordView add_record(RecordKind kind, uint8_t flags, uint16_t extent_count, const Token& parent,
+                        uint64_t request_sequence, size_t record_bytes, uint32_t data_blocks);
+  void grow(size_t bytes, uint32_t data_blocks);
 
   std::span<uint8_t> out_;
   RunHeader header_;
