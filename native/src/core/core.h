@@ -75,6 +75,10 @@ class Core {
   /// When turn() wants to be called at the latest though nothing happened; nullopt = no timer.
   std::optional<uint64_t> next_deadline_ns() const;
 
+  /// The store's segment size: as formatted, or, once start() has read it, as the superblock says. It is known before
+  /// the first effect that names a segment, so that the shell can tell where segments lie on a device.
+  uint32_t segment_log2() const;
+
   // Exports, answered at once from memory.
   std::optional<Export> open_export(
       std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot

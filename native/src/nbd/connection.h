@@ -13,6 +13,7 @@
 //   always:    while (count = connection.outgoing(pieces)) { n = writev(pieces); connection.sent(n); }
 //              if (connection.wants_close()) { shut the socket; connection.disconnected(); }
 //              if (connection.finished()) destroy it
+//              if (connection.can_advance()) the loop does not sleep
 //
 // Requests that waited in the receive buffer for room are parsed by the advance() that follows answer() and
 // sent(), so it is called after those too, not only after a receive.
@@ -97,14 +98,18 @@ class Connection {
   /// Requests that the core need not see (wrong ones, those of length zero) are answered here.
   void advance(std::vector<ClientOp>& ops);
 
+  /// advance() would get further: bytes have been received, or room has come for those that waited. When it is
+  /// true at the end of a turn, the next turn comes without waiting.
+  bool can_advance() const;
+
   /// Fills in the front of what is to be sent.
   /// @returns how many pieces were filled in; 0 = nothing to send
   size_t outgoing(std::span<OutgoingPiece> pieces) const;
   /// The first `bytes` of outgoing() have been taken by the socket.
   void sent(size_t bytes);
 
-  /// The server ends: further requests and options are refused with ESHUTDOWN, and wants_close() comes when
-  /// all in flight is answered and sent.
+  /// The server ends: further requests and options are refused with ESHUTDOWN; the first advance() that finds
+  /// nothing in flight stops receiving, and wants_close() comes when all is sent.
   void shut_down();
   /// The socket is at its end, broken, or closed by the shell. Drops input and output; ops in flight are
   /// still answered.

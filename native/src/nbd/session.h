@@ -1,0 +1,27 @@
+// What the two phases of a connection share: what was agreed on, and how far a step got.
+#pragma once
+
+#include <vector>
+
+#include "core/effects.h"
+#include "nbd/meta_context.h"
+
+namespace cloudfs::nbd {
+
+/// Agreed on in the handshake, fixed in the transmission phase.
+struct Session {
+  Export exported;
+  bool structured = false;
+  std::vector<MetaContext> contexts;
+};
+
+enum class Step {
+  progressed,  // call again
+  starved,     // more bytes are needed
+  blocked,     // there are bytes, but no room for what they ask for
+  entered,     // handshake: the transmission phase begins
+  ended,       // the client is done: close when all is answered and sent
+  broken,      // the client broke the protocol, or cannot be told of an error: close at once
+};
+
+}  // namespace cloudfs::nbd

@@ -1,0 +1,3 @@
+/** What tests of this and other packages share: random values, damage, and stores made by this codec. Never published. */
+export * from './arbitraries.js'
+export * from './mend-checksums.js'
