@@ -40,12 +40,15 @@ class CheckpointWalk {
     uint32_t next = 0;  // child to look at
   };
 
+  bool enter(PageSink& sink, const Entry& entry, NodeRef& node, uint8_t level);
+  bool finish(PageSink& sink, MapNode& node);
+  void look_ahead(MissingPages& missing);
+
   PageCache& cache_;
   const uint32_t mark_;
   std::vector<Subtree> roots_;
   size_t next_root_ = 0;
   std::vector<Frame> path_;
-  std::vector<uint8_t> page_;
 };
 
 }  // namespace cloudfs

@@ -29,6 +29,10 @@ struct MapStatus {
   bool operator==(const MapStatus&) const = default;
 };
 
+/// The largest volume: 2^62 bytes.
+constexpr uint64_t kBlocksMax = uint64_t{1} << 50;
+constexpr Lsn kBirthMax = (Lsn{1} << 48) - 1;
+
 /// A whole subtree: `slot` covers fan^(level+1) blocks; a page of blocks is level 0.
 struct Subtree {
   Slot slot;
@@ -44,10 +48,15 @@ struct Replaced {
 class ExtentMap {
  public:
   ExtentMap() = default;
-  /// All zero. `blocks` is 1 or more.
+  /// All zero. `blocks` is 1 to kBlocksMax.
   ExtentMap(PageCache& cache, uint64_t blocks);
   /// As a checkpoint has it.
   ExtentMap(PageCache& cache, uint64_t blocks, uint8_t height, const Entry& root);
+
+  /// The greatest height a checkpoint can have.
+  static uint8_t height_max(const PageCache& cache) {
+    return static_cast<uint8_t>((50 + cache.fan_log2() - 1) / cache.fan_log2());
+  }
 
   uint64_t blocks() const { return blocks_; }
   uint8_t height() const { return height_; }
@@ -58,12 +67,12 @@ class ExtentMap {
   [[nodiscard]] MissingPages lookup(uint64_t first, uint64_t count, std::vector<MapRun>& runs);
 
   /// Appends entries with a birth above `born_after` (holes too), in order, from `position` on, until `end`, until
-  /// `runs_max` were added or a bounded number of pages was seen. `position` moves to the first block not looked at:
-  /// done when it is `end`. With missing pages `runs` and `position` say what was found before them.
+  /// `runs` has `runs_max`, or until a bounded number of pages was looked at. `position` moves to the first block not
+  /// looked at: done when it is `end`. With missing pages, `runs` and `position` say what was found before them.
   [[nodiscard]] MissingPages scan(uint64_t& position, uint64_t end, Lsn born_after, size_t runs_max,
                                   std::vector<MapRun>& runs);
 
-  /// As scan, for block status: neighbours of one kind are joined. With `born_after` 0 everything is looked at.
+  /// As scan, for block status: all blocks, neighbours of one kind joined.
   [[nodiscard]] MissingPages status(uint64_t& position, uint64_t end, size_t runs_max,
                                     std::vector<MapStatus>& runs);
 
@@ -76,7 +85,7 @@ class ExtentMap {
   [[nodiscard]] MissingPages prepare_zero(uint64_t first, uint64_t count);
   void zero(uint64_t first, uint64_t count, Lsn birth, Replaced& replaced);
 
-  /// Growing adds height and zeros of birth 0; shrinking zeroes what lies beyond the end and keeps the height.
+  /// Growing adds height and empty blocks; shrinking zeroes what lies beyond the end, and keeps the height.
   [[nodiscard]] MissingPages prepare_resize(uint64_t blocks);
   void resize(uint64_t blocks, Lsn birth, Replaced& replaced);
 
@@ -84,21 +93,24 @@ class ExtentMap {
   /// Nothing is replaced. @returns whether it did
   bool mend(uint64_t block, const Entry& from, const Entry& to);
 
-  /// Drops clean leaves that were not used since the last sweep, looking at `budget` leaves from block `position` on.
-  /// No page write may be in flight: what is dropped is read back from its place. `position` ends at blocks() when done.
-  /// @returns leaves dropped
-  size_t evict(uint64_t& position, size_t budget);
+  /// If the page of the root is in memory (another version or a checkpoint walk read it), keeps it.
+  void attach_root();
+
+  /// PageCache::evict_leaves() over the map.
+  void evict(uint32_t sweep, uint64_t& position, size_t& budget);
 
  private:
   struct Visit;
-  uint64_t capacity() const {
-    return span_log2(height_) >= 64 ? UINT64_MAX : uint64_t{1} << span_log2(height_);
-  }
-  uint32_t span_log2(uint32_t level) const { return cache_->fan_log2() * level; }
+  uint8_t top() const { return static_cast<uint8_t>(height_ - 1); }
+  uint64_t capacity() const { return uint64_t{1} << (cache_->fan_log2() * height_); }
+  void check_range(uint64_t first, uint64_t count) const;
 
-  template <class OnEntry>
-  MissingPages visit(uint64_t& position, uint64_t end, Visit& options, OnEntry&& on_entry);
-  void zero_below(MapNode* node, uint64_t first, uint64_t end, Lsn birth, Replaced& replaced);
+  template <class OnRun>
+  void visit(const Entry& entry, NodeRef& node, uint8_t level, uint64_t base, Visit& visit, OnRun& on_run);
+  void prepare(const Entry& entry, NodeRef& node, uint8_t level, uint64_t base, uint64_t first, uint64_t end,
+               bool read_whole, MissingPages& missing);
+  void zero_below(Entry& entry, NodeRef& node, uint8_t level, uint64_t base, uint64_t first, uint64_t end,
+                  Lsn birth, Replaced& replaced);
 
   PageCache* cache_ = nullptr;
   Slot root_;

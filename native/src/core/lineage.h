@@ -37,6 +37,7 @@ struct VersionNode {
   std::string name;   // of named ones
   ExtentMap map;
   DeadList dead;
+  bool has_work = false;  // is among the nodes that step() looks at
 };
 
 /// A node as frozen for a checkpoint; places are known once the walk is done.
@@ -103,12 +104,14 @@ class Lineage {
   };
   Step step(size_t budget);
 
-  /// Drops clean pages that were not used lately from memory, looking at about `budget` of them; goes round all versions.
+  /// Drops clean leaves that were not used lately from memory, looking at about `budget` pages; goes round all versions.
   /// Only while no page write is in flight (from a checkpoint walk's start to its last write's completion).
-  size_t evict(size_t budget);
+  void evict(size_t budget);
 
   /// One reference for each version and tree. The copies are not changed by what happens to the lineage afterwards.
   FrozenLineage freeze() const;
+  /// Keeps the interior pages that a walk over a freeze has read, so that the next one need not. While the walk exists.
+  void keep_walked();
   /// As freeze() gave it, places being known. Into an empty lineage. @returns why not, static text, or nullptr
   const char* restore(const FrozenLineage& frozen);
 
@@ -116,18 +119,23 @@ class Lineage {
   VersionNode& add_node(NodeKind kind, const VolumeId& volume, Lsn lsn);
   NodeId insert_above(VersionNode& head, NodeKind kind, Lsn lsn, const VersionId& version, std::string name);
   void collect(NodeId id);
-  void remove_childless(NodeId id);
-  void merge_into_child(NodeId id);
+  void merge_into_child(VersionNode& node);
+  void make_remains(VersionNode& node);
+  VersionNode& head_node(NodeId id);
   void account(VersionNode& head, Replaced&& replaced);
-  void note_work(const VersionNode& node);
+  void note_work(VersionNode& node);
 
   PageCache& cache_;
   OnFree on_free_;
   NodeId next_node_ = 1;
   std::map<NodeId, VersionNode> nodes_;
   std::deque<NodeId> work_;  // nodes whose dead list may be unsettled
+
+  // Where the eviction sweep stands: the node, its map (0) or the tree of its dead list (from 1), the block in it.
   NodeId evict_node_ = 0;
+  size_t evict_tree_ = 0;
   uint64_t evict_position_ = 0;
+  uint32_t evict_sweep_ = 1;
 };
 
 }  // namespace cloudfs

@@ -37,6 +37,11 @@ struct PackedEntry {
   }
   uint64_t birth() const { return low >> 48 | (high & 0xffffffff) << 16; }
   bool stored() const { return static_cast<uint32_t>(low) != 0; }
+  void raise_birth(uint64_t least) {
+    if (birth() >= least) return;
+    low = (low & 0xffff'ffff'ffff) | least << 48;
+    high = (high & ~uint64_t{0xffff'ffff}) | least >> 16;
+  }
 };
 static_assert(sizeof(PackedEntry) == 16 && std::endian::native == std::endian::little);
 
@@ -105,14 +110,16 @@ class MapNode {
 
   NodeRef* children();
   /// The child at `index` as a Slot; the node's place where it is clean.
-  Slot slot(uint32_t index) const;
+  Slot slot(uint32_t index);
 
   PageCache* cache_;
   uint32_t count_ = 1;
-  uint32_t mark_ = 0;  // the last checkpoint walk that met it
+  uint32_t walk_ = 0;   // the newest checkpoint walk that met it
+  uint32_t sweep_ = 0;  // the newest eviction sweep that went through all its children
   uint8_t level_;
   bool clean_ = false;
-  bool used_ = true;  // since the eviction sweep last came by
+  bool used_ = true;        // since the eviction sweep last came by
+  bool unclaimed_ = false;  // installed, and held by the cache until a tree attaches it
   Entry place_;
 };
 

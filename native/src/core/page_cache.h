@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <unordered_map>
 #include <vector>
 
@@ -45,12 +44,19 @@ class PageCache {
   /// Frees up to `budget` nodes that nobody references. @returns true if none is left.
   bool reap(size_t budget);
 
+  /// Drops clean leaves below `slot` from memory that were not used since a sweep last came by, from block `position` of
+  /// the subtree on. Counts down `budget` for each page looked at; `position` ends at UINT64_MAX when all were. Nodes
+  /// that the sweep has been through under another parent are passed over. No page write may be in flight: what is
+  /// dropped is read back from its place.
+  void evict_leaves(Slot& slot, uint8_t level, uint32_t sweep, uint64_t& position, size_t& budget);
+
   size_t node_count() const { return node_count_; }  // in memory, those to be reaped included
-  size_t clean_count() const { return clean_.size(); }
-  size_t dirty_count() const { return node_count_ - clean_.size() - doomed_.size(); }
+  size_t clean_count() const { return clean_count_; }
+  size_t dirty_count() const { return node_count_ - clean_count_ - doomed_.size(); }
   size_t memory_bytes() const { return memory_bytes_; }
 
-  /// Pages installed and not attached to a tree yet; the oldest are dropped past this. More than reads in flight.
+  /// Pages installed and not attached to a tree yet. Far more than reads in flight; past this all are dropped, and who still
+  /// wants one reads it again.
   static constexpr size_t kUnclaimedMax = 4096;
 
  private:
@@ -80,24 +86,30 @@ class PageCache {
 
   /// The node of a stored page, with a count for the caller; empty if it is not in memory.
   NodeRef find(const Entry& entry, uint8_t level);
-  /// If the slot's page is in memory under its entry, makes the slot refer to it. @returns the slot's node or nullptr
-  MapNode* attach(const Entry& entry, uint8_t level, NodeRef& node);
+  bool holds(const Entry& entry, uint8_t level) const {
+    const auto found = index_.find(key_of(entry, level));
+    return found != index_.end() && found->second->place_ == entry;
+  }
+  /// Makes `node` refer to the stored page `entry` if it does not yet and the page is in memory. @returns whether it does now
+  bool attach(const Entry& entry, uint8_t level, NodeRef& node);
 
   /// The node at `node`, fit to be changed: created (filled with zeroed entries of `entry.birth`) where there is none, copied
   /// where it is shared, dirty in any case. A stored page must have been attached.
   MapNode* writable(const Entry& entry, uint8_t level, NodeRef& node);
 
+  bool evict_below(MapNode* node, uint64_t base, uint32_t sweep, uint64_t& position, size_t& budget);
+
   void set_clean(MapNode* node, const Entry& place);
   void set_dirty(MapNode* node);
-  void drop_unclaimed(size_t keep);
 
   const uint32_t fan_log2_;
-  std::unordered_map<Key, MapNode*, KeyHash> clean_;
-  std::list<NodeRef> unclaimed_;
+  std::unordered_map<Key, MapNode*, KeyHash> index_;  // clean nodes by their place
+  std::unordered_map<MapNode*, NodeRef> unclaimed_;
   std::vector<MapNode*> doomed_;
   size_t node_count_ = 0;
+  size_t clean_count_ = 0;
   size_t memory_bytes_ = 0;
-  uint32_t walk_ = 0;  // the newest checkpoint walk's mark
+  uint32_t walk_ = 0;  // counts checkpoint walks
 };
 
 }  // namespace cloudfs
