@@ -75,6 +75,7 @@ NodeId Lineage::insert_above(VersionNode& head, NodeKind kind, Lsn lsn, const Ve
     siblings.insert(snapshot.id);
   }
   head.parent = snapshot.id;
+  head.lsn = lsn;
   note_work(snapshot);
   return snapshot.id;
 }

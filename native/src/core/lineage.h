@@ -31,7 +31,7 @@ struct VersionNode {
   NodeId parent = 0;
   std::set<NodeId> children;
   Lsn lsn =
-      0;  // of a snapshot: its newest update. Of remains: the limit. Of a head: where its history starts
+      0;  // of a snapshot: its newest update. Of remains: the limit. Of a head: where it left its parent
   VolumeId volume;
   VersionId version;  // public id, of snapshots
   std::string name;   // of named ones

@@ -1,0 +1,471 @@
+// Goal: whatever is done to versions in whatever order, every version reads as it should, and every block is freed once,
+// when no version needs it any more, and not before. Method: random histories (writes, zeroes, resizes, snapshots, branches,
+// deletions, moved blocks, checkpoints that run beside them, evictions, crashes with a reload from the last checkpoint's
+// pages) on small pages and tall trees, beside a naive model. CLOUDFS_TEST_SEED=n runs one seed.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+
+#include "lineage_model.h"
+#include "page_store.h"
+
+namespace cloudfs::test {
+
+namespace {
+
+uint64_t seed_now = 0;
+
+void tell_seed(const char* invariant, const std::source_location& where) {
+  std::fprintf(stderr, "seed %llu: %s (%s:%u)\n", static_cast<unsigned long long>(seed_now), invariant,
+               where.file_name(), where.line());
+}
+
+class World {
+ public:
+  World(uint64_t seed, uint32_t fan_log2, uint64_t blocks_max)
+      : random_(seed), fan_log2_(fan_log2), blocks_max_(blocks_max) {
+    start();
+    store_.refuse_every = seed % 3 == 0 ? 5 : 0;
+    create();
+    published_ = stored(lineage_->freeze());  // of an empty store: what the creation record replays
+    published_model_ = model_;
+    // The first checkpoint makes that true.
+    freeze();
+    while (walk_) advance_checkpoint();
+  }
+
+  void run(size_t steps) {
+    for (size_t step = 0; step < steps; ++step) {
+      act(pick(100));
+      check_freed();
+      if (model_.versions.empty()) create();
+      check_version(any_version());
+    }
+    settle_all();
+    check_all();
+    finish();
+  }
+
+ private:
+  // --- randomness
+  uint64_t pick(uint64_t below) { return std::uniform_int_distribution<uint64_t>(0, below - 1)(random_); }
+  NodeId any_version() {
+    auto at = model_.versions.begin();
+    std::advance(at, static_cast<long>(pick(model_.versions.size())));
+    return at->first;
+  }
+  /// A version of a kind, or 0.
+  NodeId any(NodeKind kind) {
+    std::vector<NodeId> ids;
+    for (const auto& [id, version] : model_.versions)
+      if (version.kind == kind) ids.push_back(id);
+    return ids.empty() ? 0 : ids[pick(ids.size())];
+  }
+
+  static VolumeId volume_id(uint64_t number) {
+    VolumeId id;
+    for (size_t byte = 0; byte < 8; ++byte) id.bytes[byte] = static_cast<uint8_t>(number >> (8 * byte));
+    return id;
+  }
+  Entry new_block(Lsn birth) {
+    ++last_block_;
+    const Entry entry{static_cast<uint32_t>(1000 + last_block_ / 16),
+                      static_cast<uint16_t>(last_block_ % 16 * 4), birth, static_cast<uint32_t>(random_())};
+    model_.allocated.insert({entry.segment, entry.slot});
+    return entry;
+  }
+
+  // --- life
+  void start() {
+    cache_ = std::make_unique<PageCache>(fan_log2_);
+    lineage_ =
+        std::make_unique<Lineage>(*cache_, [this](const Entry& entry) { freed_now_.push_back(entry); });
+  }
+  /// A freeze as the checkpoint's bytes would have it: places, and nothing in memory.
+  static FrozenLineage stored(FrozenLineage frozen) {
+    for (FrozenNode& node : frozen.nodes) {
+      node.root = {node.root.place(), {}};
+      for (Subtree& tree : node.dead_trees) tree.slot = {tree.slot.place(), {}};
+    }
+    return frozen;
+  }
+  void crash() {
+    walk_.reset();
+    frozen_ = {};
+    lineage_.reset();
+    cache_.reset();
+    store_.crash(published_pages_);
+    model_ = published_model_;
+    start();
+    const char* refused = lineage_->restore(published_);
+    REQUIRE_MESSAGE(refused == nullptr, std::string(refused));
+  }
+  void finish() {
+    for (NodeId head = any(NodeKind::head); head != 0; head = any(NodeKind::head)) {
+      delete_volume(head);
+      check_freed();
+    }
+    settle_all();
+    REQUIRE(model_.versions.empty());
+    REQUIRE(lineage_->nodes().empty());
+    walk_.reset();
+    frozen_ = {};
+    cache_->reap(SIZE_MAX);
+    REQUIRE(cache_->dirty_count() == 0);
+  }
+
+  // --- what can happen
+  void act(uint64_t dice) {
+    if (dice < 30) return write();
+    if (dice < 42) return zero();
+    if (dice < 46) return resize();
+    if (dice < 52) return snapshot();
+    if (dice < 58) return branch();
+    if (dice < 62) return delete_snapshot();
+    if (dice < 65) return delete_volume(any(NodeKind::head));
+    if (dice < 66 && model_.versions.size() < 20) return create();
+    if (dice < 72) return mend();
+    if (dice < 82) return walk_ ? advance_checkpoint() : freeze();
+    if (dice < 90) return work();
+    if (dice < 95) return evict();
+    if (dice < 97) return crash();
+    if (dice < 98) return settle_all();
+    return check_all();
+  }
+
+  void create() {
+    const uint64_t blocks = 1 + pick(blocks_max_);
+    const NodeId id = lineage_->create(volume_id(++last_volume_), blocks, 1);
+    ModelVersion& head = model_.versions[id];
+    head.lsn = 1;
+    head.volume = last_volume_;
+    head.resize(blocks, 1);
+  }
+
+  std::pair<uint64_t, uint64_t> any_range(uint64_t size) {
+    const uint64_t first = pick(size);
+    const uint64_t most = pick(4) == 0 ? size - first : std::min<uint64_t>(size - first, 6);
+    return {first, pick(8) == 0 ? size - first : 1 + pick(most)};
+  }
+
+  void write() {
+    const NodeId id = any(NodeKind::head);
+    if (id == 0) return;
+    ModelVersion& head = model_.versions.at(id);
+    const auto [first, count] = any_range(head.size);
+    store_.with_pages(*cache_, [&] { return lineage_->prepare_write(id, first, count); });
+    ++head.lsn;
+    std::vector<Entry> entries;
+    for (uint64_t block = first; block < first + count; ++block) {
+      entries.push_back(pick(5) == 0 ? Entry{.birth = head.lsn} : new_block(head.lsn));
+      head.put(block, entries.back(), head.lsn);
+    }
+    lineage_->write(id, first, entries);
+  }
+
+  void zero() {
+    const NodeId id = any(NodeKind::head);
+    if (id == 0) return;
+    ModelVersion& head = model_.versions.at(id);
+    const auto [first, count] = any_range(head.size);
+    store_.with_pages(*cache_, [&] { return lineage_->prepare_zero(id, first, count); });
+    ++head.lsn;
+    for (uint64_t block = first; block < first + count; ++block) head.put(block, {}, head.lsn);
+    lineage_->zero(id, first, count, head.lsn);
+  }
+
+  void resize() {
+    const NodeId id = any(NodeKind::head);
+    if (id == 0) return;
+    ModelVersion& head = model_.versions.at(id);
+    const uint64_t blocks = 1 + pick(pick(4) == 0 ? blocks_max_ * 4 : blocks_max_);
+    store_.with_pages(*cache_, [&] { return lineage_->prepare_resize(id, blocks); });
+    head.resize(blocks, ++head.lsn);
+    lineage_->resize(id, blocks, head.lsn);
+  }
+
+  /// In the model a snapshot is a copy that takes the head's place below the parent.
+  void insert_above(NodeId head, NodeId snapshot, NodeKind kind) {
+    ModelVersion copy = model_.versions.at(head);
+    copy.kind = kind;
+    model_.versions[snapshot] = copy;
+    model_.versions.at(head).parent = snapshot;
+  }
+
+  void snapshot() {
+    const NodeId id = any(NodeKind::head);
+    if (id == 0 || model_.versions.size() > 20) return;
+    if (pick(2) == 0) ++model_.versions.at(id).lsn;  // a snapshot is a record of its own
+    insert_above(id, lineage_->snapshot(id, model_.versions.at(id).lsn, {}, "s"), NodeKind::named);
+  }
+
+  void branch() {
+    if (model_.versions.size() > 20) return;
+    NodeId from = any(NodeKind::named);
+    if (from == 0 || pick(2) == 0) {
+      const NodeId head = any(NodeKind::head);
+      if (head == 0) return;
+      from = lineage_->branch_point(head, model_.versions.at(head).lsn, {});
+      if (!model_.versions.contains(from)) insert_above(head, from, NodeKind::hidden);
+    }
+    const NodeId id = lineage_->branch(from, volume_id(++last_volume_));
+    ModelVersion head = model_.versions.at(from);
+    head.kind = NodeKind::head;
+    head.parent = from;
+    head.volume = last_volume_;
+    model_.versions[id] = head;
+  }
+
+  void delete_snapshot() {
+    const NodeId id = any(NodeKind::named);
+    if (id == 0) return;
+    model_.versions.at(id).kind = NodeKind::hidden;
+    model_.prune();
+    lineage_->delete_snapshot(id);
+  }
+
+  void delete_volume(NodeId head) {
+    if (head == 0) return;
+    const uint64_t volume = model_.versions.at(head).volume;
+    model_.delete_volume(volume);
+    lineage_->delete_volume(volume_id(volume));
+  }
+
+  /// The cleaner moves a block: where its leaf is mended, the old place is nobody's any more.
+  void mend() {
+    const NodeId id = any(NodeKind::head);
+    if (id == 0) return;
+    ModelVersion& head = model_.versions.at(id);
+    const uint64_t block = pick(head.size);
+    const Entry from = head.blocks[block];
+    if (!from.stored()) return;
+    const Entry to = new_block(from.birth);
+    if (!lineage_->mend(id, block, from, to)) {
+      model_.allocated.erase({to.segment, to.slot});
+      return;
+    }
+    head.blocks[block].segment = to.segment;
+    head.blocks[block].slot = to.slot;
+    model_.allocated.erase({from.segment, from.slot});
+    REQUIRE(!model_.needed().contains({from.segment, from.slot}));
+    REQUIRE(!lineage_->mend(id, block, from, to));
+  }
+
+  void work() {
+    const Lineage::Step step = lineage_->step(1 + pick(30));
+    store_.install(*cache_, step.missing);
+  }
+
+  void evict() {
+    if (!walk_) lineage_->evict(1 + pick(40));
+  }
+
+  // --- checkpoints
+  void freeze() {
+    frozen_ = lineage_->freeze();
+    frozen_model_ = model_;
+    store_.begin_checkpoint();
+    walk_ = std::make_unique<CheckpointWalk>(*cache_, frozen_.roots());
+  }
+  void advance_checkpoint() {
+    const CheckpointWalk::Step step = walk_->step(store_, 1 + pick(60));
+    store_.install(*cache_, step.missing);
+    if (!step.done) return;
+    lineage_->keep_walked();
+    published_ = stored(std::move(frozen_));
+    frozen_ = {};
+    published_model_ = std::move(frozen_model_);
+    walk_.reset();
+    store_.publish();
+    published_pages_ = store_.used();
+    check_pages();
+  }
+
+  /// The checkpoint read back by its bytes alone: each entry's birth is exact, and exactly the slots in use are marked.
+  void check_pages() {
+    std::set<PageStore::Place> seen;
+    for (const FrozenNode& node : published_.nodes) {
+      if (node.height > 0) {
+        std::vector<Entry> blocks;
+        read_tree(node.root.entry, node.height - 1, seen, &blocks);
+        const ModelVersion& version = published_model_.versions.at(node.id);
+        REQUIRE(version.size == node.blocks);
+        for (uint64_t block = 0; block < version.size; ++block)
+          REQUIRE((block < blocks.size() && blocks[block].stored() ? blocks[block] : Entry{}) ==
+                  version.blocks[block]);
+      }
+      for (const Subtree& tree : node.dead_trees) read_tree(tree.slot.entry, tree.level, seen, nullptr);
+    }
+    REQUIRE(seen == published_pages_);
+  }
+  /// @returns the greatest birth below
+  Lsn read_tree(const Entry& entry, int level, std::set<PageStore::Place>& seen, std::vector<Entry>* blocks) {
+    const size_t fan = size_t{1} << fan_log2_;
+    if (!entry.stored()) {
+      if (blocks != nullptr)
+        blocks->resize(blocks->size() + (size_t{1} << (fan_log2_ * static_cast<uint32_t>(level + 1))));
+      return entry.birth;
+    }
+    seen.insert(PageStore::place_of(entry));
+    const std::vector<uint8_t>& page = store_.read(entry);
+    REQUIRE(page.size() == fan * 16);
+    Lsn birth = 0;
+    for (size_t index = 0; index < fan; ++index) {
+      const uint8_t* at = page.data() + index * 16;
+      Entry child;
+      Lsn low = 0;
+      std::memcpy(&child.segment, at, 4);
+      std::memcpy(&child.slot, at + 4, 2);
+      std::memcpy(&low, at + 6, 4);
+      uint16_t high = 0;
+      std::memcpy(&high, at + 10, 2);
+      child.birth = low | Lsn{high} << 32;
+      std::memcpy(&child.crc, at + 12, 4);
+      if (level == 0 && blocks != nullptr) blocks->push_back(child);
+      birth = std::max(birth, level == 0 ? child.birth : read_tree(child, level - 1, seen, blocks));
+    }
+    REQUIRE(entry.birth == birth);
+    return birth;
+  }
+
+  // --- checks
+  void check_freed() {
+    const std::set<Model::Place> needed = model_.needed();
+    for (const Entry& entry : freed_now_) {
+      const Model::Place place{entry.segment, entry.slot};
+      REQUIRE_MESSAGE(!needed.contains(place), "a block is freed that a version needs");
+      REQUIRE_MESSAGE(model_.allocated.contains(place), "a block is freed that was moved or never written");
+      REQUIRE_MESSAGE(model_.freed.insert(place).second, "a block is freed twice");
+    }
+    freed_now_.clear();
+  }
+
+  void settle_all() {
+    settle(store_, *cache_, *lineage_);
+    check_freed();
+    const std::set<Model::Place> needed = model_.needed();
+    for (const Model::Place& place : model_.allocated)
+      REQUIRE_MESSAGE(needed.contains(place) != model_.freed.contains(place),
+                      "a block that nobody needs is kept");
+    REQUIRE(lineage_->nodes().size() == model_.versions.size());
+  }
+
+  void check_all() {
+    for (const auto& [id, version] : model_.versions) check_version(id);
+  }
+
+  void check_version(NodeId id) {
+    const ModelVersion& version = model_.versions.at(id);
+    VersionNode& node = lineage_->node(id);
+    REQUIRE(node.map.blocks() == version.size);
+    REQUIRE(node.parent == version.parent);
+    const auto [first, count] = any_range(version.size);
+
+    std::vector<MapRun> runs;
+    store_.with_pages(*cache_, [&] { return node.map.lookup(first, count, runs); });
+    uint64_t block = first;
+    for (const MapRun& run : runs) {
+      REQUIRE(run.block == block);
+      REQUIRE((!run.entry.stored() || run.count == 1));
+      for (; block < run.block + run.count; ++block) check_block(version, block, run.entry);
+    }
+    REQUIRE(block == first + count);
+    check_scan(version, node.map, first, first + count);
+    check_status(version, node.map, first, first + count);
+  }
+
+  void check_block(const ModelVersion& version, uint64_t block, const Entry& entry) {
+    if (version.blocks[block].stored()) {
+      REQUIRE(entry == version.blocks[block]);
+    } else {
+      REQUIRE(!entry.stored());
+      REQUIRE(entry.birth >= version.changed[block]);
+      REQUIRE(entry.birth <= version.lsn);
+    }
+  }
+
+  /// A scan gives all that was born after, and every hole that has become one since.
+  void check_scan(const ModelVersion& version, ExtentMap& map, uint64_t first, uint64_t end) {
+    const Lsn born_after = pick(version.lsn + 1);
+    std::vector<MapRun> runs;
+    for (uint64_t position = first; position < end;) {
+      const size_t runs_max = runs.size() + 1 + pick(5);
+      store_.install(*cache_, map.scan(position, end, born_after, runs_max, runs));
+      REQUIRE(runs.size() <= runs_max);
+    }
+    uint64_t block = first;
+    const auto skipped = [&](uint64_t until) {
+      for (; block < until; ++block) REQUIRE(version.changed[block] <= born_after);
+    };
+    for (const MapRun& run : runs) {
+      skipped(run.block);
+      REQUIRE(run.entry.birth > born_after);
+      for (; block < run.block + run.count; ++block) check_block(version, block, run.entry);
+    }
+    skipped(end);
+  }
+
+  void check_status(const ModelVersion& version, ExtentMap& map, uint64_t first, uint64_t end) {
+    std::vector<MapStatus> runs;
+    for (uint64_t position = first; position < end;)
+      store_.install(*cache_, map.status(position, end, runs.size() + 1 + pick(5), runs));
+    uint64_t block = first;
+    for (size_t index = 0; index < runs.size(); ++index) {
+      REQUIRE(runs[index].block == block);
+      REQUIRE((index == 0 || runs[index].stored != runs[index - 1].stored));
+      for (; block < runs[index].block + runs[index].count; ++block)
+        REQUIRE(version.blocks[block].stored() == runs[index].stored);
+    }
+    REQUIRE(block == end);
+  }
+
+  std::mt19937_64 random_;
+  const uint32_t fan_log2_;
+  const uint64_t blocks_max_;
+  uint64_t last_block_ = 0;
+  uint64_t last_volume_ = 0;
+
+  PageStore store_;
+  std::unique_ptr<PageCache> cache_;
+  std::unique_ptr<Lineage> lineage_;
+  Model model_;
+  std::vector<Entry> freed_now_;
+
+  FrozenLineage frozen_;
+  Model frozen_model_;
+  std::unique_ptr<CheckpointWalk> walk_;
+  FrozenLineage published_;
+  Model published_model_;
+  std::set<PageStore::Place> published_pages_;
+};
+
+void run_seeds(uint64_t count, uint32_t fan_log2, uint64_t blocks_max, size_t steps) {
+  const char* chosen = std::getenv("CLOUDFS_TEST_SEED");
+  const uint64_t first = chosen != nullptr ? std::strtoull(chosen, nullptr, 10) : 1;
+  set_assertion_handler(tell_seed);
+  for (uint64_t seed = first; seed < first + (chosen != nullptr ? 1 : count); ++seed) {
+    CAPTURE(seed);
+    seed_now = seed;
+    World(seed, fan_log2, blocks_max).run(steps);
+  }
+  set_assertion_handler(nullptr);
+}
+
+}  // namespace
+
+TEST_CASE("versions read as written and each block is freed once, when nobody needs it: tall trees of 2") {
+  run_seeds(100, 1, 40, 300);
+}
+
+TEST_CASE("versions read as written and each block is freed once, when nobody needs it: pages of 4") {
+  run_seeds(100, 2, 150, 300);
+}
+
+TEST_CASE("versions read as written and each block is freed once, when nobody needs it: pages of 256") {
+  run_seeds(10, 8, 1500, 200);
+}
+
+}  // namespace cloudfs::test
