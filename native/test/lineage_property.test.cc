@@ -1,7 +1,8 @@
 // Goal: whatever is done to versions in whatever order, every version reads as it should, and every block is freed once,
 // when no version needs it any more, and not before. Method: random histories (writes, zeroes, resizes, snapshots, branches,
 // deletions, moved blocks, checkpoints that run beside them, evictions, crashes with a reload from the last checkpoint's
-// pages) on small pages and tall trees, beside a naive model. CLOUDFS_TEST_SEED=n runs one seed.
+// pages) on small pages and tall trees, beside a naive model. CLOUDFS_TEST_SEED=n runs one seed,
+// CLOUDFS_TEST_LONG=1 ten times as many.
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -445,6 +446,7 @@ class World {
 void run_seeds(uint64_t count, uint32_t fan_log2, uint64_t blocks_max, size_t steps) {
   const char* chosen = std::getenv("CLOUDFS_TEST_SEED");
   const uint64_t first = chosen != nullptr ? std::strtoull(chosen, nullptr, 10) : 1;
+  if (std::getenv("CLOUDFS_TEST_LONG") != nullptr) count *= 10;
   set_assertion_handler(tell_seed);
   for (uint64_t seed = first; seed < first + (chosen != nullptr ? 1 : count); ++seed) {
     CAPTURE(seed);
@@ -457,15 +459,15 @@ void run_seeds(uint64_t count, uint32_t fan_log2, uint64_t blocks_max, size_t st
 }  // namespace
 
 TEST_CASE("versions read as written and each block is freed once, when nobody needs it: tall trees of 2") {
-  run_seeds(100, 1, 40, 300);
+  run_seeds(30, 1, 40, 300);
 }
 
 TEST_CASE("versions read as written and each block is freed once, when nobody needs it: pages of 4") {
-  run_seeds(100, 2, 150, 300);
+  run_seeds(30, 2, 150, 300);
 }
 
 TEST_CASE("versions read as written and each block is freed once, when nobody needs it: pages of 256") {
-  run_seeds(10, 8, 1500, 200);
+  run_seeds(3, 8, 1500, 200);
 }
 
 }  // namespace cloudfs::test
