@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/crc32c.h"
+#include "core/checksum.h"
 
 namespace cloudfs {
 
@@ -92,7 +92,7 @@ bool CheckpointWalk::finish(PageSink& sink, MapNode& node) {
                                          cache_.page_bytes());
     place.segment = slot->segment;
     place.slot = slot->slot;
-    place.crc = crc32c(std::as_bytes(bytes));
+    place.crc = crc32c(bytes);
     sink.write_page(place, bytes);
   }
   cache_.set_clean(&node, place);

@@ -6,7 +6,7 @@
 #include <new>
 #include <span>
 
-#include "core/crc32c.h"
+#include "core/checksum.h"
 
 namespace cloudfs {
 
@@ -28,7 +28,7 @@ PageCache::~PageCache() {
 }
 
 bool PageCache::install(const MissingPage& page, const uint8_t* bytes) {
-  if (crc32c(std::as_bytes(std::span(bytes, page_bytes()))) != page.entry.crc) return false;
+  if (crc32c({bytes, page_bytes()}) != page.entry.crc) return false;
   if (find(page.entry, page.level)) return true;
   MapNode* node = allocate(page.level);
   std::memcpy(static_cast<void*>(node->entries()), bytes, page_bytes());
