@@ -26,6 +26,8 @@ std::string_view code_name(ErrorCode code) {
       return "ERR_ENTRY_CORRUPT";
     case ErrorCode::chain_broken:
       return "ERR_CHAIN_BROKEN";
+    case ErrorCode::frame_corrupt:
+      return "ERR_FRAME_CORRUPT";
   }
   assertion_failed("an error code is one of the enumeration", std::source_location::current());
 }

@@ -24,6 +24,7 @@ enum class ErrorCode : uint8_t {
   checkpoint_corrupt,  // ERR_CHECKPOINT_CORRUPT
   entry_corrupt,       // ERR_ENTRY_CORRUPT
   chain_broken,        // ERR_CHAIN_BROKEN: a record does not follow from the one before it
+  frame_corrupt,       // ERR_FRAME_CORRUPT: a frame of a stream between engines
 };
 
 /// 'ERR_RECORD_CORRUPT' and so on.
