@@ -31,10 +31,7 @@ class World {
     start();
     store_.refuse_every = seed % 3 == 0 ? 5 : 0;
     create();
-    published_ = stored(lineage_->freeze());  // of an empty store: what the creation record replays
-    published_model_ = model_;
-    // The first checkpoint makes that true.
-    freeze();
+    freeze();  // a crash goes back to a checkpoint: there is one from the start
     while (walk_) advance_checkpoint();
   }
 
@@ -86,12 +83,10 @@ class World {
         std::make_unique<Lineage>(*cache_, [this](const Entry& entry) { freed_now_.push_back(entry); });
   }
   /// A freeze as the checkpoint's bytes would have it: places, and nothing in memory.
-  static FrozenLineage stored(FrozenLineage frozen) {
-    for (FrozenNode& node : frozen.nodes) {
-      node.root = {node.root.place(), {}};
-      for (Subtree& tree : node.dead_trees) tree.slot = {tree.slot.place(), {}};
-    }
-    return frozen;
+  static FrozenLineage stored(const FrozenLineage& frozen) {
+    FrozenLineage read{.next_node = frozen.next_node, .nodes = {}};
+    for (const FrozenNode& node : frozen.nodes) read.nodes.push_back(from_checkpoint(to_checkpoint(node)));
+    return read;
   }
   void crash() {
     walk_.reset();
@@ -276,7 +271,7 @@ class World {
     store_.install(*cache_, step.missing);
     if (!step.done) return;
     lineage_->keep_walked();
-    published_ = stored(std::move(frozen_));
+    published_ = stored(frozen_);
     frozen_ = {};
     published_model_ = std::move(frozen_model_);
     walk_.reset();

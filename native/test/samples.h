@@ -259,8 +259,9 @@ inline Checkpoint checkpoint() {
                        id<VersionId>(0xb0),
                        1 << 20,
                        "",
-                       {{2, 8, 0, 1}},
-                       {{1, 12, 4, 2}, {1, 16, 4, 3}}}};
+                       {{{2, 8, 4, 1}, 0}, {{2, 12, 5, 7}, 2}},
+                       {{1, 12, 4, 2}, {1, 16, 4, 3}}},
+                      {8, 0, 5, kNodeRemains, 0, {}, {}, {}, 0, "", {{{2, 16, 9, 3}, 1}}, {}}};
   CheckpointVolume volume;
   volume.id = id<VolumeId>(0x90);
   volume.head_node = 7;

@@ -1,5 +1,6 @@
 #include "core/checkpoint_codec.h"
 
+#include <bit>
 #include <limits>
 
 #include "core/entry.h"
@@ -17,6 +18,7 @@ constexpr size_t kDeadTailMax = kPageEntries - 1;
 constexpr size_t kSegmentBytesMin = 36;
 constexpr size_t kRangeBytes = kIdBytes + 16;
 constexpr size_t kNodeBytesMin = 98;
+constexpr size_t kTreeBytes = 20;
 constexpr size_t kVolumeBytesMin = 101;
 constexpr size_t kEpochBytes = 8 + kIdBytes + 8;
 constexpr size_t kSessionBytes = 24;
@@ -171,8 +173,12 @@ void write_node(ByteWriter& writer, const CheckpointNode& node) {
   writer.id(node.public_id);
   writer.u64(node.size_bytes);
   writer.bytes(as_bytes(node.name));
-  writer.u32(narrow<uint32_t>(node.dead_pages.size()));
-  for (const Entry& page : node.dead_pages) write_entry(writer, page);
+  writer.u32(narrow<uint32_t>(node.dead_trees.size()));
+  for (const CheckpointTree& tree : node.dead_trees) {
+    write_entry(writer, tree.entry);
+    writer.u8(tree.level);
+    writer.zeros(3);
+  }
   writer.u16(narrow<uint16_t>(node.dead_tail.size()));
   for (const Entry& dead : node.dead_tail) write_entry(writer, dead);
 }
@@ -183,7 +189,7 @@ CheckpointNode read_node(ByteReader& reader) {
   node.parent = reader.u64();
   node.lsn = read_lsn(reader);
   node.flags = reader.u8();
-  reader.require((node.flags & ~(kNodeHead | kNodeNamed | kNodeHidden)) == 0);
+  reader.require(std::has_single_bit(node.flags) && node.flags <= kNodeRemains);
   node.height = reader.u8();
   reader.require(node.height <= kMapHeightMax);
   const uint8_t name_bytes = reader.u8();
@@ -194,7 +200,14 @@ CheckpointNode read_node(ByteReader& reader) {
   node.size_bytes = reader.u64();
   reader.require(volume_bytes_valid(node.size_bytes));
   node.name = read_name(reader, name_bytes);
-  node.dead_pages = read_list(reader, reader.u32(), kEntryBytes, read_entry);
+  node.dead_trees = read_list(reader, reader.u32(), kTreeBytes, [](ByteReader& in) {
+    CheckpointTree tree;
+    tree.entry = read_entry(in);
+    tree.level = in.u8();
+    in.require(tree.level < kMapHeightMax);
+    in.zeros(3);
+    return tree;
+  });
   const uint16_t tail_count = reader.u16();
   reader.require(tail_count <= kDeadTailMax);
   node.dead_tail = read_list(reader, tail_count, kEntryBytes, read_entry);

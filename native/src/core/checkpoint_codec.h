@@ -19,8 +19,9 @@ enum class SegmentState : uint8_t { open = 1, sealed = 2, free = 3 };
 constexpr uint8_t kNodeHead = 1;
 constexpr uint8_t kNodeNamed = 2;
 constexpr uint8_t kNodeHidden = 4;
+constexpr uint8_t kNodeRemains = 8;
 constexpr uint8_t kVolumeDeleted = 1;
-constexpr uint8_t kMapHeightMax = 6;  // 256^7 blocks, more than the largest volume has
+constexpr uint8_t kMapHeightMax = 7;  // levels 0 to 6: 256^7 blocks, more than the largest volume has
 
 struct CheckpointStore {
   uint32_t next_logical = 0;
@@ -50,6 +51,13 @@ struct CheckpointSegment {
   bool operator==(const CheckpointSegment&) const = default;
 };
 
+/// A subtree that a version dropped whole, or a dead-list page (level 0).
+struct CheckpointTree {
+  Entry entry;
+  uint8_t level = 0;
+  bool operator==(const CheckpointTree&) const = default;
+};
+
 struct CheckpointNode {
   uint64_t id = 0;
   uint64_t parent = 0;
@@ -61,8 +69,8 @@ struct CheckpointNode {
   VersionId public_id;
   uint64_t size_bytes = 0;
   std::string name;
-  std::vector<Entry> dead_pages;  // each of 256 entries
-  std::vector<Entry> dead_tail;   // fewer than 256
+  std::vector<CheckpointTree> dead_trees;
+  std::vector<Entry> dead_tail;  // fewer than 256
   bool operator==(const CheckpointNode&) const = default;
 };
 

@@ -12,14 +12,14 @@ constexpr size_t kScanPagesMax = 1024;
 }  // namespace
 
 ExtentMap::ExtentMap(PageCache& cache, uint64_t blocks) : cache_(&cache), height_(1), blocks_(blocks) {
-  ensure(blocks > 0 && blocks <= kBlocksMax, "a volume has at least one block");
+  ensure(blocks <= kBlocksMax, "a volume's size was checked");
   while (capacity() < blocks) ++height_;
 }
 
 ExtentMap::ExtentMap(PageCache& cache, uint64_t blocks, uint8_t height, const Entry& root)
     : cache_(&cache), root_{root, {}}, height_(height), blocks_(blocks) {
   ensure(
-      blocks > 0 && blocks <= kBlocksMax && height > 0 && height <= height_max(cache) && blocks <= capacity(),
+      blocks <= kBlocksMax && height > 0 && height <= height_max(cache) && blocks <= capacity(),
       "a restored map has the height its size needs");
 }
 
@@ -264,7 +264,7 @@ MissingPages ExtentMap::prepare_resize(uint64_t blocks) {
 }
 
 void ExtentMap::resize(uint64_t blocks, Lsn birth, Replaced& replaced) {
-  ensure(blocks > 0 && blocks <= kBlocksMax, "a volume has at least one block");
+  ensure(blocks <= kBlocksMax, "a volume's size was checked");
   ensure(birth <= kBirthMax, "an lsn has 48 bits");
   if (blocks < blocks_) zero_below(root_.entry, root_.node, top(), 0, blocks, capacity(), birth, replaced);
   while (capacity() < blocks) {

@@ -48,7 +48,7 @@ struct Replaced {
 class ExtentMap {
  public:
   ExtentMap() = default;
-  /// All zero. `blocks` is 1 to kBlocksMax.
+  /// All zero. `blocks` is at most kBlocksMax.
   ExtentMap(PageCache& cache, uint64_t blocks);
   /// As a checkpoint has it.
   ExtentMap(PageCache& cache, uint64_t blocks, uint8_t height, const Entry& root);

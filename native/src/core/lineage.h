@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/checkpoint_codec.h"
 #include "core/dead_list.h"
 #include "core/extent_map.h"
 #include "core/ids.h"
@@ -55,6 +56,10 @@ struct FrozenNode {
   std::vector<Subtree> dead_trees;
   std::vector<Entry> dead_tail;
 };
+
+/// The node as the checkpoint stores it, after the walk; and back.
+CheckpointNode to_checkpoint(const FrozenNode& node);
+FrozenNode from_checkpoint(const CheckpointNode& node);
 
 struct FrozenLineage {
   NodeId next_node = 1;

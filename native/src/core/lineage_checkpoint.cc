@@ -14,6 +14,47 @@ std::vector<Subtree> FrozenLineage::roots() const {
   return roots;
 }
 
+CheckpointNode to_checkpoint(const FrozenNode& node) {
+  CheckpointNode stored{
+      .id = node.id,
+      .parent = node.parent,
+      .lsn = node.lsn,
+      .flags = static_cast<uint8_t>(node.kind),
+      .height = node.height,
+      .root = node.root.place(),
+      .volume = node.volume,
+      .public_id = node.version,
+      .size_bytes = node.blocks << kBlockLog2,
+      .name = node.name,
+      .dead_trees = {},
+      .dead_tail = node.dead_tail,
+  };
+  stored.dead_trees.reserve(node.dead_trees.size());
+  for (const Subtree& tree : node.dead_trees) stored.dead_trees.push_back({tree.slot.place(), tree.level});
+  return stored;
+}
+
+FrozenNode from_checkpoint(const CheckpointNode& stored) {
+  FrozenNode node{
+      .id = stored.id,
+      .kind = static_cast<NodeKind>(stored.flags),
+      .parent = stored.parent,
+      .lsn = stored.lsn,
+      .volume = stored.volume,
+      .version = stored.public_id,
+      .name = stored.name,
+      .blocks = stored.size_bytes >> kBlockLog2,
+      .height = stored.height,
+      .root = {stored.root, {}},
+      .dead_trees = {},
+      .dead_tail = stored.dead_tail,
+  };
+  node.dead_trees.reserve(stored.dead_trees.size());
+  for (const CheckpointTree& tree : stored.dead_trees)
+    node.dead_trees.push_back({{tree.entry, {}}, tree.level});
+  return node;
+}
+
 FrozenLineage Lineage::freeze() const {
   FrozenLineage frozen;
   frozen.next_node = next_node_;
@@ -55,7 +96,7 @@ const char* refuse(const PageCache& cache, const FrozenNode& node, NodeId next_n
     case NodeKind::head:
     case NodeKind::named:
     case NodeKind::hidden:
-      if (node.blocks == 0 || node.blocks > kBlocksMax) return "a version's size is out of range";
+      if (node.blocks > kBlocksMax) return "a version's size is out of range";
       if (node.height == 0 || node.height > height_max ||
           node.blocks > uint64_t{1} << (cache.fan_log2() * node.height))
         return "a version's map has not the height its size needs";

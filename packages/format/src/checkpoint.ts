@@ -22,8 +22,8 @@ export type NodeKind = 'head' | 'named' | 'hidden' | 'remains'
 const NODE_KINDS = ['head', 'named', 'hidden', 'remains'] as const
 
 export const VOLUME_DELETED = 1
-/** 256^6 blocks hold the largest volume. */
-export const MAP_HEIGHT_MAX = 6
+/** Levels 0 to 6: 256^7 blocks, more than the largest volume has. */
+export const MAP_HEIGHT_MAX = 7
 /** A bitmap of the largest segment. */
 export const BITMAP_BYTES_MAX = 2048
 export const DEAD_TAIL_MAX = 255
@@ -295,7 +295,7 @@ function readNode(reader: ByteReader): CheckpointNode {
 
 function readTree(reader: ByteReader): CheckpointTree {
   const entry = readValidEntry(reader, 'tree')
-  const level = reader.u8('level', MAP_HEIGHT_MAX)
+  const level = reader.u8('level', MAP_HEIGHT_MAX - 1)
   reader.zeros('reserved', 3)
   return { entry, level }
 }
