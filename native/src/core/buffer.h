@@ -45,6 +45,8 @@ class BufferRef {
   uint8_t* data() const { return buffer_->data(); }
   size_t size() const { return buffer_ == nullptr ? 0 : buffer_->size(); }
   explicit operator bool() const { return buffer_ != nullptr; }
+  /// The same buffer, not equal bytes.
+  bool operator==(const BufferRef& other) const { return buffer_ == other.buffer_; }
   /// Nobody else refers to these bytes: they may be written again.
   bool unique() const { return buffer_ != nullptr && buffer_->count() == 1; }
 
