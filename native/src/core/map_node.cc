@@ -21,7 +21,9 @@ NodeRef* MapNode::children() {
 }
 
 Slot MapNode::slot(uint32_t index) {
-  return {entries()[index].unpack(), children()[index]};
+  Slot slot{entries()[index].unpack(), children()[index]};
+  if (slot.node && slot.node->clean()) slot.entry = slot.node->place();
+  return slot;
 }
 
 }  // namespace cloudfs

@@ -1,0 +1,37 @@
+// What clients can open: volumes by id or name, snapshots of them, read-only.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/flat_map.h"
+#include "core/store.h"
+
+namespace cloudfs {
+
+class Exports {
+ public:
+  struct Target {
+    Volume* volume = nullptr;
+    NodeId snapshot = 0;  // 0 = the head
+  };
+  struct Found {
+    Target target;
+    const char* refusal = nullptr;  // 'unknown', 'ambiguous'
+  };
+
+  /// `name`: id in hex, name, either followed by '@' and a snapshot's name.
+  static Found resolve(const Store& store, std::string_view name);
+  std::optional<Export> open(const Store& store, std::string_view name);
+  static std::vector<Export> list(const Store& store);
+  void close(uint64_t handle);
+  /// nullptr: no such handle.
+  const Target* find(uint64_t handle) const { return targets_.find(handle); }
+  bool is_open(const Volume& volume) const;
+
+ private:
+  FlatMap<uint64_t, Target> targets_;
+  uint64_t next_handle_ = 1;
+};
+
+}  // namespace cloudfs

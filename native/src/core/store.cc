@@ -1,0 +1,362 @@
+#include "core/store.h"
+
+#include <algorithm>
+
+#include "core/hex.h"
+
+namespace cloudfs {
+
+namespace {
+
+// A turn looks at this many entries for deletions and trims that are still being accounted for.
+constexpr size_t kLineageStepEntries = 2048;
+constexpr size_t kReapPages = 256;
+// The head of a volume is told at most this often.
+constexpr uint64_t kHeadEventNs = 50'000'000;
+constexpr uint64_t kPrepareRetryNs = 1'000'000'000;
+
+}  // namespace
+
+std::string json_text(std::string_view text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20) {
+      out += "\\u00";
+      out += kDigits[byte >> 4];
+      out += kDigits[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+  return out;
+}
+
+Store::Store(const CoreParams& given, IoQueue& queue, Effects& out, CommandListener& commands)
+    : params(given),
+      segments(params.segment_log2, params.segment_limit),
+      lineage(pages, [this](const Entry& entry) { free_block(entry); }),
+      io(queue),
+      page_reader(io, segments, pages, *this),
+      read_gate(io, params.reads_in_flight_max),
+      appender(params, io, segments, *this),
+      locals(appender, *this),
+      out_(out),
+      commands_(commands) {}
+
+// --- Inputs -------------------------------------------------------------------------------------------------------
+
+void Store::submit(ClientOp op, Volume& volume, NodeId snapshot) {
+  Operation& operation = operations_.take();
+  operation.request = std::move(op);
+  operation.snapshot = snapshot;
+  volume.submit(operation);
+}
+
+void Store::create(Creation creation) {
+  if (creation.branch_of != nullptr && creation.branch_of_snapshot == 0) creation.branch_of->hold(true);
+  creations_.push_back(std::move(creation));
+}
+
+void Store::put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind, std::vector<uint8_t> bytes,
+                      uint64_t command) {
+  puts_.push_back({volume, epoch, kind, std::move(bytes), command});
+}
+
+Volume* Store::find(const VolumeId& id) const {
+  const auto at = by_id_.find(id);
+  return at == by_id_.end() ? nullptr : at->second;
+}
+
+Volume& Store::add_volume() {
+  volumes_.push_back(std::make_unique<Volume>(
+      VolumeParts{appender, segments, forwards, lineage, page_reader, read_gate, *this}));
+  return *volumes_.back();
+}
+
+void Store::list_volume(Volume& volume) {
+  const bool added = by_id_.emplace(volume.id(), &volume).second;
+  ensure(added, "a volume has an id of its own");
+}
+
+// --- The turn -----------------------------------------------------------------------------------------------------
+
+void Store::turn(uint64_t now_ns) {
+  now_ns_ = now_ns;
+  if (failed_) return;
+  appender.set_now(now_ns);
+  prepare_segments();
+  // Commits make room for control records, and records that are made may be refused: until nothing moves.
+  do {
+    advance_volumes();
+    make_locals();
+    make_creations();
+    make_records();
+  } while (!to_advance_.empty() && !failed_);
+  appender.close_batches();
+  if (lineage_waiter_.pages_missing == 0) {
+    Lineage::Step step = lineage.step(kLineageStepEntries);
+    lineage_idle_ = step.idle;
+    if (!step.missing.empty()) page_reader.fetch(step.missing, lineage_waiter_);
+  }
+  pages.reap(kReapPages);
+  prepare_segments();
+  appender.turn(now_ns);
+  advance_volumes();
+  tell_heads();
+}
+
+void Store::advance_soon(Volume& volume) {
+  if (std::exchange(volume.advance_wanted, true)) return;
+  to_advance_.push_back(&volume);
+}
+
+void Store::make_soon(Volume& volume) {
+  if (std::exchange(volume.make_wanted, true)) return;
+  to_make_.push_back(&volume);
+}
+
+void Store::advance_volumes() {
+  // Advancing one volume may ask for another, or for itself again.
+  while (!to_advance_.empty() && !failed_) {
+    std::vector<Volume*> batch;
+    batch.swap(to_advance_);
+    for (Volume* volume : batch) {
+      volume->advance_wanted = false;
+      volume->advance();
+    }
+  }
+}
+
+void Store::make_records() {
+  std::vector<Volume*> batch;
+  batch.swap(to_make_);
+  for (Volume* volume : batch) {
+    volume->make_wanted = false;
+    if (failed_) return;
+    // What waits for a segment or for space is asked again next turn.
+    if (volume->make_records() != Room::ok) make_soon(*volume);
+  }
+}
+
+void Store::make_locals() {
+  while (!puts_.empty()) {
+    LocalPut& put = puts_.front();
+    const Room room =
+        appender.reserve(SegmentKind::user, SpaceClass::shrink, LocalItems::run_bytes(put.bytes.size()), 0);
+    if (room == Room::wait) return;
+    if (room == Room::ok) {
+      locals.add(put.volume, put.epoch, put.kind, put.bytes, put.command);
+    } else {
+      commands_.on_failed(put.command, "ERR_STORE_FULL", "no free segment is left for it");
+    }
+    puts_.pop_front();
+  }
+}
+
+void Store::make_creations() {
+  for (size_t index = 0; index < creations_.size();) {
+    if (try_create(creations_[index])) {
+      creations_.erase(creations_.begin() + static_cast<std::ptrdiff_t>(index));
+    } else {
+      ++index;
+    }
+  }
+}
+
+bool Store::try_create(Creation& creation) {
+  const auto done = [&] {
+    if (creation.branch_of != nullptr && creation.branch_of_snapshot == 0) creation.branch_of->hold(false);
+    return true;
+  };
+  const auto fail_with = [&](const char* code, const char* message) {
+    commands_.on_failed(creation.command, code, message);
+    return done();
+  };
+  CreatePayload& payload = creation.payload;
+  const VersionNode* snapshot = nullptr;
+  if (Volume* parent = creation.branch_of; parent != nullptr) {
+    if (parent->deleted()) return fail_with("ERR_UNKNOWN_VOLUME", "the volume is deleted");
+    BranchPoint point;
+    point.volume = parent->id();
+    if (creation.branch_of_snapshot != 0) {
+      snapshot = lineage.find(creation.branch_of_snapshot);
+      if (snapshot == nullptr || snapshot->kind != NodeKind::named)
+        return fail_with("ERR_UNKNOWN_SNAPSHOT", "the snapshot is deleted");
+      point.lsn = snapshot->lsn;
+      point.public_id = snapshot->version;
+      payload.size_bytes = snapshot->map.blocks() * kBlockBytes;
+    } else {
+      // Recovery finds the branch's creation behind all of the parent's records it stands on, and before all others: so
+      // nothing of the parent may be under way.
+      if (!parent->drained()) return false;
+      point.lsn = parent->applied().lsn;
+      point.public_id = parent->applied().public_id;
+      payload.size_bytes = parent->applied().size_bytes;
+    }
+    payload.parent = point;
+  }
+  const size_t create_bytes = kRunHeaderBytes + control_record_bytes(encode_create(payload).size());
+  const size_t stamp_bytes = LocalItems::run_bytes(creation.stamp.size());
+  const Room room = appender.reserve(SegmentKind::user, SpaceClass::shrink, create_bytes + stamp_bytes, 0);
+  if (room == Room::wait) return false;
+  if (room == Room::no_space) return fail_with("ERR_STORE_FULL", "no free segment is left for it");
+
+  const VolumeId id = Volume::id_of(payload, creation.epoch, creation.stamp);
+  if (find(id) != nullptr) return fail_with("ERR_VOLUME_EXISTS", "this volume was created before");
+  NodeId parent_node = creation.branch_of_snapshot;
+  if (creation.branch_of != nullptr && parent_node == 0)
+    parent_node =
+        lineage.branch_point(creation.branch_of->head(), payload.parent->lsn, payload.parent->public_id);
+  // The stamp first: a volume of this host's making without its stamp could never be written to again.
+  locals.add(id, creation.epoch, LocalKind::stamp, creation.stamp, 0);
+  Volume& volume = add_volume();
+  volume.create(payload, creation.epoch, creation.stamp, parent_node, creation.command);
+  list_volume(volume);
+  event("volume-created", "{\"volume\":\"" + to_hex(id) + "\"}");
+  return done();
+}
+
+void Store::prepare_segments() {
+  if (prepare_failed_ns_ != 0 && now_ns_ - prepare_failed_ns_ >= kPrepareRetryNs) {
+    prepare_failed_ns_ = 0;
+    segments.retry_failed();
+  }
+  while (const std::optional<uint32_t> physical = segments.next_to_prepare(params.prepared_segments))
+    io.prepare(*this, *physical, *physical);
+}
+
+void Store::on_io(uint64_t cookie, int error) {
+  segments.prepared(static_cast<uint32_t>(cookie), error == 0);
+  if (error != 0) prepare_failed_ns_ = now_ns_;
+}
+
+void Store::tell_heads() {
+  for (size_t index = 0; index < heads_moved_.size();) {
+    Volume& volume = *heads_moved_[index];
+    if (now_ns_ - volume.head_event_ns < kHeadEventNs && volume.head_event_ns != 0) {
+      ++index;
+      continue;
+    }
+    volume.head_event_ns = now_ns_;
+    volume.head_event_wanted = false;
+    event("head-moved", "{\"volume\":\"" + to_hex(volume.id()) +
+                            "\",\"lsn\":" + std::to_string(volume.applied().lsn) + ",\"version\":\"" +
+                            to_hex(volume.applied().public_id) + "\"}");
+    heads_moved_[index] = heads_moved_.back();
+    heads_moved_.pop_back();
+  }
+}
+
+std::optional<uint64_t> Store::next_deadline_ns() const {
+  std::optional<uint64_t> deadline = appender.next_deadline_ns();
+  const auto at_latest = [&](uint64_t when) { deadline = deadline ? std::min(*deadline, when) : when; };
+  if (failed_) return std::nullopt;
+  for (const Volume* volume : heads_moved_) at_latest(volume->head_event_ns + kHeadEventNs);
+  if (prepare_failed_ns_ != 0) at_latest(prepare_failed_ns_ + kPrepareRetryNs);
+  if (!lineage_idle_ && lineage_waiter_.pages_missing == 0) at_latest(now_ns_);
+  return deadline;
+}
+
+bool Store::quiet() const {
+  return operations_.in_use() == 0 && appender.idle() && creations_.empty() && puts_.empty() &&
+         io.in_flight() == 0;
+}
+
+// --- What parts tell ----------------------------------------------------------------------------------------------
+
+void Store::fail(const char* code, const std::string& message) {
+  if (std::exchange(failed_, true)) return;
+  event("store-failed", std::string("{\"code\":\"") + code + "\",\"message\":" + json_text(message) + "}");
+  for (const auto& volume : volumes_) volume->fail();
+  for (const Creation& creation : std::exchange(creations_, {}))
+    commands_.on_failed(creation.command, "ERR_STORE_FAILED", "the store stopped");
+  for (const LocalPut& put : std::exchange(puts_, {}))
+    commands_.on_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
+}
+
+void Store::event(std::string name, std::string detail) {
+  out_.events.push_back({std::move(name), std::move(detail)});
+}
+
+void Store::free_block(const Entry& entry) {
+  const Entry place = forwards.resolve(entry);
+  segments.clear_live(segments.at(place.segment), place.slot);
+}
+
+void Store::on_control_made(const Volume& volume, uint64_t command, Lsn lsn, const VersionId& version) {
+  commands_.on_control_made(command, volume, lsn, version);
+}
+
+void Store::on_control_durable(uint64_t command) {
+  if (command != 0) commands_.on_done(command);
+}
+
+void Store::on_control_failed(uint64_t command, const char* code, const char* message) {
+  if (command != 0) commands_.on_failed(command, code, message);
+}
+
+void Store::on_local_synced(uint64_t command) {
+  commands_.on_done(command);
+}
+
+void Store::on_head_moved(Volume& volume) {
+  if (std::exchange(volume.head_event_wanted, true)) return;
+  heads_moved_.push_back(&volume);
+}
+
+void Store::on_deleted(Volume& volume) {
+  lineage_idle_ = false;
+  event("volume-deleted", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
+}
+
+void Store::on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) {
+  event("block-corrupt", "{\"volume\":\"" + to_hex(volume.id()) + "\",\"block\":" + std::to_string(block) +
+                             ",\"logical\":" + std::to_string(entry.segment) +
+                             ",\"offset\":" + std::to_string(entry.slot * kSlotBytes) + "}");
+}
+
+void Store::on_corrupt_page(const Entry& entry, uint8_t level) {
+  event("page-corrupt", "{\"level\":" + std::to_string(level) +
+                            ",\"logical\":" + std::to_string(entry.segment) +
+                            ",\"offset\":" + std::to_string(entry.slot * kSlotBytes) + "}");
+}
+
+void Store::on_map_unreadable(Volume& volume, int error) {
+  fail("ERR_STORE_CORRUPT", "a map page of volume " + to_hex(volume.id()) + " cannot be read (errno " +
+                                std::to_string(error) + "): its updates cannot be applied");
+}
+
+void Store::on_append_failed(const char* what, int error) {
+  fail("ERR_STORE_IO", std::string(what) + " failed with errno " + std::to_string(error) +
+                           ": nothing after it was acknowledged");
+}
+
+void Store::on_sealed(const Segment& segment) {
+  event("segment-sealed", "{\"logical\":" + std::to_string(segment.logical) + "}");
+}
+
+// --- Space --------------------------------------------------------------------------------------------------------
+
+uint32_t Store::segments_kept(SpaceClass space) {
+  switch (space) {
+    case SpaceClass::data:
+      return params.reserved_segments;
+    case SpaceClass::shrink:
+      return params.reserved_segments / 2;
+    case SpaceClass::internal:
+      return 0;
+  }
+  return 0;
+}
+
+bool Store::may_wait_for_space(const Operation&) {
+  return false;
+}
+
+}  // namespace cloudfs

@@ -1,0 +1,148 @@
+// A store whose size is known: its parts, and what one tells another. Core (core.cc) feeds it and takes what it gives.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/appender.h"
+#include "core/core.h"
+#include "core/forwards.h"
+#include "core/lineage.h"
+#include "core/local_items.h"
+#include "core/operation.h"
+#include "core/page_reader.h"
+#include "core/segments.h"
+#include "core/volume.h"
+
+namespace cloudfs {
+
+/// Told how commands end (commands.cc).
+class CommandListener {
+ public:
+  virtual void on_control_made(uint64_t command, const Volume& volume, Lsn lsn, const VersionId& version) = 0;
+  virtual void on_done(uint64_t command) = 0;
+  virtual void on_failed(uint64_t command, const char* code, std::string message) = 0;
+
+ protected:
+  ~CommandListener() = default;
+};
+
+class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalListener, IoOwner {
+ public:
+  Store(const CoreParams& params, IoQueue& io, Effects& out, CommandListener& commands);
+
+  // --- Inputs, between turns ---
+  void submit(ClientOp op, Volume& volume, NodeId snapshot);
+  /// `parent`: the volume or snapshot branched from; its lsn and public id are filled in.
+  struct Creation {
+    CreatePayload payload;
+    Epoch epoch;
+    Stamp stamp{};
+    Volume* branch_of = nullptr;
+    NodeId branch_of_snapshot = 0;
+    uint64_t command = 0;
+  };
+  void create(Creation creation);
+  void put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind, std::vector<uint8_t> bytes,
+                 uint64_t command);
+
+  /// Carries out what waits.
+  void turn(uint64_t now_ns);
+  std::optional<uint64_t> next_deadline_ns() const;
+  /// The store stops for good: everything is answered with EIO from now on.
+  void fail(const char* code, const std::string& message);
+  bool failed() const { return failed_; }
+  /// No operation, batch, sync or job is under way.
+  bool quiet() const;
+
+  // --- Volumes ---
+  Volume* find(const VolumeId& id) const;
+  const std::vector<std::unique_ptr<Volume>>& volumes() const { return volumes_; }
+  Volume& add_volume();
+  /// The volume has its id.
+  void list_volume(Volume& volume);
+
+  void event(std::string name, std::string detail);
+  uint64_t now_ns() const override { return now_ns_; }
+
+  const CoreParams params;
+  Segments segments;
+  Forwards forwards;
+  PageCache pages;
+  Lineage lineage;
+  IoQueue& io;
+  PageReader page_reader;
+  ReadGate read_gate;
+  Appender appender;
+  LocalItems locals;
+
+ private:
+  // VolumeHost
+  void reply(Reply&& reply) override { out_.replies.push_back(std::move(reply)); }
+  void release(Operation& operation) override { operations_.give_back(operation); }
+  void advance_soon(Volume& volume) override;
+  void make_soon(Volume& volume) override;
+  void on_control_made(const Volume& volume, uint64_t command, Lsn lsn, const VersionId& version) override;
+  void on_control_durable(uint64_t command) override;
+  void on_control_failed(uint64_t command, const char* code, const char* message) override;
+  void on_head_moved(Volume& volume) override;
+  void on_deleted(Volume& volume) override;
+  void on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) override;
+  void on_map_unreadable(Volume& volume, int error) override;
+  bool may_wait_for_space(const Operation& operation) override;
+  // AppenderHost
+  uint32_t segments_kept(SpaceClass space) override;
+  void on_sealed(const Segment& segment) override;
+  void on_progress() override {}
+  void on_append_failed(const char* what, int error) override;
+  // CorruptionListener
+  void on_corrupt_page(const Entry& entry, uint8_t level) override;
+  // LocalListener
+  void on_local_synced(uint64_t command) override;
+  // IoOwner: segments being prepared
+  void on_io(uint64_t cookie, int error) override;
+
+  struct LocalPut {
+    VolumeId volume;
+    Epoch epoch;
+    LocalKind kind{};
+    std::vector<uint8_t> bytes;
+    uint64_t command = 0;
+  };
+  void free_block(const Entry& entry);
+  void advance_volumes();
+  void make_records();
+  void make_creations();
+  bool try_create(Creation& creation);
+  void make_locals();
+  void prepare_segments();
+  void tell_heads();
+
+  struct StepWaiter final : PageWaiter {
+    void on_pages(int) override {}  // a page that cannot be read is asked for again, and reported again
+  };
+
+  Effects& out_;
+  CommandListener& commands_;
+  OperationPool operations_;
+  std::vector<std::unique_ptr<Volume>> volumes_;
+  std::unordered_map<VolumeId, Volume*> by_id_;
+  std::vector<Volume*> to_advance_;
+  std::vector<Volume*> to_make_;
+  std::vector<Volume*> heads_moved_;
+  std::deque<Creation> creations_;
+  std::deque<LocalPut> puts_;
+  StepWaiter lineage_waiter_;
+  bool lineage_idle_ = false;
+  uint64_t prepare_failed_ns_ = 0;  // when a place last could not be prepared; 0 = all could
+  bool space_low_told_ = false;
+  bool failed_ = false;
+  uint64_t now_ns_ = 0;
+};
+
+/// {"key":value,…} of an event; text is escaped.
+std::string json_text(std::string_view text);
+
+}  // namespace cloudfs
