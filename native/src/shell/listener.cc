@@ -1,6 +1,7 @@
 #include "shell/listener.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -11,7 +12,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "shell/clock.h"
 #include "shell/error.h"
 
 namespace cloudfs::shell {
@@ -20,10 +20,13 @@ namespace {
 
 constexpr int kBacklog = 128;
 constexpr int kAcceptsPerRound = 16;  // then other sockets have their turn
-constexpr uint64_t kPauseNs = 100'000'000;
 
 [[noreturn]] void fail(const std::string& what, const char* syscall, int error) {
   throw Error(error == EADDRINUSE ? "ERR_ADDRESS_IN_USE" : "ERR_LISTEN", what, error, syscall);
+}
+
+Fd make_spare() {
+  return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 template <class Address>
@@ -116,11 +119,12 @@ Listener::Listener(EventLoop& loop, const ListenAddress& address, Accepted accep
       inode_ = stat.st_ino;
     }
   }
+  spare_ = make_spare();
   loop_.watch(socket_.get(), EPOLLIN, *this);
 }
 
 Listener::~Listener() {
-  if (paused_until_ns_ == 0) loop_.unwatch(socket_.get(), *this);
+  loop_.unwatch(socket_.get(), *this);
   struct stat stat {};
   if (!path_.empty() && ::stat(path_.c_str(), &stat) == 0 && stat.st_dev == device_ &&
       stat.st_ino == inode_) {
@@ -132,9 +136,11 @@ void Listener::ready(uint32_t) {
   for (int i = 0; i < kAcceptsPerRound; ++i) {
     Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!client) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        loop_.unwatch(socket_.get(), *this);
-        paused_until_ns_ = now_ns() + kPauseNs;
+      // Left in the queue, it would make the listener ready for ever.
+      if (errno == EMFILE && spare_) {
+        spare_.reset();
+        Fd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+        spare_ = make_spare();
       }
       return;  // else EAGAIN, or a client that went away before it was accepted
     }
@@ -145,12 +151,6 @@ void Listener::ready(uint32_t) {
     }
     accepted_(make_socket_stream(std::move(client)));
   }
-}
-
-void Listener::resume() {
-  if (paused_until_ns_ == 0) return;
-  paused_until_ns_ = 0;
-  loop_.watch(socket_.get(), EPOLLIN, *this);
 }
 
 }  // namespace cloudfs::shell

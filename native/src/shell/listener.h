@@ -37,17 +37,13 @@ class Listener final : public Watcher {
 
   void ready(uint32_t events) override;
 
-  /// Out of descriptors or memory, accepting pauses until this time; call resume() then. 0 = not paused.
-  uint64_t paused_until_ns() const { return paused_until_ns_; }
-  void resume();
-
  private:
   EventLoop& loop_;
   const Accepted accepted_;
   const std::string path_;
   Fd socket_;
+  Fd spare_;  // given up to turn a client away when descriptors have run out
   uint16_t port_ = 0;
-  uint64_t paused_until_ns_ = 0;
   dev_t device_ = 0;  // which file the unix socket is
   ino_t inode_ = 0;
 };
