@@ -143,3 +143,33 @@ export class UnknownSnapshotError extends CloudfsError {
 export class AmbiguousNameError extends CloudfsError {
   readonly code = 'ERR_AMBIGUOUS_NAME'
 }
+
+/** A message on the engine's control socket is not what its schema asks for. */
+export class MalformedMessageError extends CloudfsError {
+  readonly code = 'ERR_MALFORMED_MESSAGE'
+}
+
+/** A message is longer than both sides allow. The connection ends. */
+export class MessageTooLongError extends CloudfsError {
+  readonly code = 'ERR_MESSAGE_TOO_LONG'
+}
+
+/** The engine has no such command. */
+export class UnknownVerbError extends CloudfsError {
+  readonly code = 'ERR_UNKNOWN_VERB'
+}
+
+/** The engine has no such store, or several and the request names none. */
+export class UnknownStoreError extends CloudfsError {
+  readonly code = 'ERR_UNKNOWN_STORE'
+}
+
+/** The store is starting, has failed or is stopped. */
+export class StoreNotReadyError extends CloudfsError {
+  readonly code = 'ERR_STORE_NOT_READY'
+}
+
+/** A command line says something that the program does not understand. */
+export class UsageError extends CloudfsError {
+  readonly code = 'ERR_USAGE'
+}

@@ -2,6 +2,8 @@
  * Contracts, ids, units and errors that every other package shares; imports nothing.
  */
 export type { Brand } from './brand.js'
+export * from './core-messages.js'
+export * from './engine-messages.js'
 export * from './errors.js'
 export { bytesToHex, hexToBytes } from './hex.js'
 export * from './history.js'

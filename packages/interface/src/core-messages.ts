@@ -1,0 +1,142 @@
+/**
+ * What goes into a store's core and comes out of it: the same in production, in simulation and, through the engine
+ * process, for the replicator. docs/core.md, Commands and Events, says what each does. Sizes and lsns are numbers: an
+ * lsn has 48 bits, and a volume's size is exact up to 2^53 bytes.
+ */
+import type { Epoch, Lsn } from './history.js'
+import type { HostId, StoreId, VersionId, VolumeId } from './ids.js'
+
+/** Sizes and distances of a store; each has the default that `native/src/core/core.h` gives it. */
+export interface CoreParams {
+  /** Segment size, as a power of two: 16 to 26. Of an existing store the superblock's counts. */
+  readonly segmentLog2?: number
+  /** Physical segments at most; fixed at format. A device's size limits it besides. */
+  readonly segmentLimit?: number
+  /** Batch alignment, as a power of two: 10 to 12. */
+  readonly alignLog2?: number
+  readonly checkpointBytes?: number
+  readonly syncBytesMax?: number
+  readonly syncIntervalNs?: number
+  readonly recordBodyBytesMax?: number
+  readonly batchBodyBytesMax?: number
+  readonly preparedSegments?: number
+  readonly reservedSegments?: number
+  readonly readsInFlightMax?: number
+}
+
+/** Who a store is; given once, at format. */
+export interface StoreIdentity {
+  readonly store: StoreId
+  readonly host: HostId
+  /** Counts formats and restores of this place; 1 if left out. */
+  readonly generation?: number
+}
+
+/** Something policy wants to know; never one per I/O. */
+export type CoreEvent =
+  | { readonly name: 'ready'; readonly detail: object }
+  | { readonly name: 'stopped'; readonly detail: object }
+  | { readonly name: 'store-failed'; readonly detail: { readonly code: string; readonly message: string } }
+  | {
+      readonly name: 'block-corrupt'
+      readonly detail: {
+        readonly volume: VolumeId
+        readonly block: number
+        readonly logical: number
+        readonly offset: number
+      }
+    }
+  | { readonly name: 'segment-sealed'; readonly detail: { readonly logical: number } }
+  | { readonly name: 'space-low'; readonly detail: { readonly free: number } }
+  | { readonly name: 'checkpointed'; readonly detail: { readonly sequence: number } }
+  | {
+      readonly name: 'head-moved'
+      readonly detail: { readonly volume: VolumeId; readonly lsn: Lsn; readonly version: VersionId }
+    }
+  | { readonly name: 'volume-created'; readonly detail: { readonly volume: VolumeId } }
+  | { readonly name: 'volume-deleted'; readonly detail: { readonly volume: VolumeId } }
+
+/** Arguments to make a volume: the payload of its creation record and the view's secret, in hex. */
+export interface CreateArguments {
+  readonly stamp: string
+  readonly payload: string
+  readonly epoch: Epoch
+  readonly token?: string
+}
+
+export interface CreateResult {
+  readonly volume: VolumeId
+  readonly version: VersionId
+  readonly lsn: Lsn
+}
+
+/** A volume, as the `volumes` command lists it. */
+export interface VolumeStatus {
+  readonly volume: VolumeId
+  readonly name: string
+  readonly sizeBytes: number
+  readonly mode: string
+  readonly lsn: Lsn
+  readonly version: VersionId
+  readonly committedLsn: Lsn
+  readonly syncedLsn: Lsn
+  readonly usedBytes: number
+  readonly snapshots: readonly unknown[]
+  readonly view: unknown
+}
+
+/** A segment, as the `segments` command lists it. */
+export interface SegmentStatus {
+  readonly logical: number
+  readonly physical: number
+  readonly kind: 'user' | 'moved' | 'index'
+  readonly state: 'open' | 'sealed' | 'free'
+  /** Bytes appended, headers and all. */
+  readonly usedBytes: number
+  /** Bytes of blocks that some version still needs. */
+  readonly liveBytes: number
+  readonly firstSequence: number
+}
+
+/** All segments of a store. */
+export interface SegmentTable {
+  readonly segments: readonly SegmentStatus[]
+  /** Segments that can be opened now. */
+  readonly free: number
+  /** Segments that only cleaning and checkpoints may take: at or below this many, writes get ENOSPC. */
+  readonly reserved: number
+}
+
+/** The core's commands: what each takes and gives. */
+export interface CoreCommands {
+  create: { args: CreateArguments; result: CreateResult }
+  branch: {
+    args: { readonly from: string } & Omit<CreateArguments, 'token'>
+    result: CreateResult
+  }
+  delete: { args: { readonly volume: string }; result: unknown }
+  snapshot: {
+    args: { readonly volume: string; readonly name: string }
+    result: { readonly version: VersionId; readonly lsn: Lsn }
+  }
+  'delete-snapshot': { args: { readonly volume: string; readonly name: string }; result: unknown }
+  resize: { args: { readonly volume: string; readonly sizeBytes: number }; result: unknown }
+  volumes: { args: object; result: readonly VolumeStatus[] }
+  records: {
+    args: { readonly volume: string; readonly lsn: number; readonly bytesMax: number }
+    result: { readonly nextLsn: Lsn }
+  }
+  checkpoint: { args: object; result: { readonly sequence: number } }
+  segments: { args: object; result: SegmentTable }
+  clean: { args: { readonly logical: number }; result: { readonly movedBytes: number } }
+  stats: { args: object; result: Readonly<Record<string, number>> }
+  'put-local': {
+    args: { readonly volume: string; readonly kind: number; readonly bytes: string }
+    result: unknown
+  }
+  'get-local': {
+    args: { readonly volume: string; readonly kind: number }
+    result: { readonly bytes: string }
+  }
+}
+export type CoreVerb = keyof CoreCommands

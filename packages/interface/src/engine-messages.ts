@@ -1,0 +1,91 @@
+/**
+ * What an engine process and those who command it (the replicator, tools) say to each other over its control socket.
+ *
+ * Each message is one line of JSON, at most `ENGINE_MESSAGE_BYTES_MAX` with its newline. Requests carry an id that the
+ * response repeats; responses come in any order. Several clients may be connected; each sees the responses to its own
+ * requests, and every event once it has sent `subscribe`. A client that goes away takes nothing with it.
+ */
+import type { CoreCommands } from './core-messages.js'
+import type { HostId, StoreId, VolumeId } from './ids.js'
+
+/** Longest line in either direction. Past this the engine says ERR_MESSAGE_TOO_LONG and hangs up. */
+export const ENGINE_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+/** Bytes of messages that a client has not read yet. Past this the engine hangs up on it. */
+export const ENGINE_BACKLOG_BYTES_MAX = 16 * 1024 * 1024
+
+/** Requests of a client not answered yet. At this many the engine reads no further ones from it. */
+export const ENGINE_REQUESTS_IN_FLIGHT_MAX = 64
+
+/** Where a store is in its life. */
+export type StoreState = 'starting' | 'ready' | 'failed' | 'stopped'
+
+export interface StoreStatus {
+  /** As given to the engine; names the store in requests, as its id does. */
+  readonly path: string
+  readonly store?: StoreId
+  readonly host?: HostId
+  readonly state: StoreState
+  /** Why it failed. */
+  readonly error?: { readonly code: string; readonly message: string }
+}
+
+/** Figures of a store's thread, sockets and file system. */
+export interface ShellStatus {
+  readonly connections: number
+  readonly listeners: number
+  readonly ioInFlight: number
+  readonly turns: number
+  readonly totalBytes: number
+  readonly availableBytes: number
+}
+
+/** The engine's own commands; those of the core are sent on to it (docs/core.md). */
+export interface EngineCommands extends CoreCommands {
+  stores: { args: object; result: readonly StoreStatus[] }
+  /** Events follow from now on. */
+  subscribe: { args: object; result: unknown }
+  /** Serves a volume over NBD at a unix socket, as its default export. Doing it again changes nothing. */
+  serve: {
+    args: { readonly volume: VolumeId; readonly socket: string; readonly mode?: number }
+    result: unknown
+  }
+  /** Ends `serve`; its clients are let go once their requests in flight are answered. */
+  unserve: { args: { readonly socket: string }; result: { readonly served: boolean } }
+  /** Serves all exports of the store over NBD at a TCP port; 0 = any. */
+  listen: {
+    args: { readonly host: string; readonly port: number }
+    result: { readonly port: number }
+  }
+  'shell-stats': { args: object; result: ShellStatus }
+}
+export type EngineVerb = keyof EngineCommands
+
+/** A request. `store` may be left out where the engine has one store. */
+export interface EngineRequest {
+  readonly id: number
+  readonly verb: string
+  readonly store?: string
+  readonly args?: object
+  /** Base64. */
+  readonly payload?: string
+}
+
+export interface EngineErrorMessage {
+  readonly code: string
+  readonly message: string
+  readonly errno?: number
+  readonly syscall?: string
+}
+
+/** A response; `id` is null where the request's could not be read. */
+export type EngineResponse =
+  | { readonly id: number; readonly result: unknown; readonly payload?: string }
+  | { readonly id: number | null; readonly error: EngineErrorMessage }
+
+/** An event of a store, named by its path: the core's (docs/core.md), or `store-state`. */
+export interface EngineEvent {
+  readonly event: string
+  readonly store: string
+  readonly detail: object
+}
