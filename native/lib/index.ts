@@ -1,34 +1,20 @@
-/**
- * The typed face of the native data path: loads the addon built from `src/`.
- *
- * The addon is looked for where `make addon` puts it, then where a published package carries it.
- */
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+/** The typed face of the native data path. */
+import { addon } from './addon.js'
 
-/** What `src/addon.cc` exports. */
-interface Addon {
-  crc32c(bytes: Buffer): number
-}
-
-const require = createRequire(import.meta.url)
-const packageRoot = new URL('../', import.meta.url)
-const candidates = [
-  'build/release/cloudfs.node',
-  `prebuilds/${process.platform}-${process.arch}/cloudfs.node`,
-]
-
-function loadAddon(): Addon {
-  for (const candidate of candidates) {
-    const path = new URL(candidate, packageRoot).pathname
-    if (existsSync(path)) return require(path) as Addon
-  }
-  throw new Error(`the native addon is not built (${candidates.join(', ')}): run "npm run build"`)
-}
-
-const addon = loadAddon()
+export * from './sim-core.js'
+export * from './store-handle.js'
 
 /** CRC-32C of `bytes`, as blocks and record headers carry it. */
 export function crc32c(bytes: Buffer): number {
   return addon.crc32c(bytes)
+}
+
+/**
+ * Locks a file, made if it is missing, against every other process, for as long as the descriptor is open.
+ *
+ * @returns the descriptor
+ * @throws ERR_LOCKED another process has it; ERR_LOCK it cannot be opened
+ */
+export function lockFile(path: string): number {
+  return addon.lockFile(path)
 }

@@ -5,6 +5,9 @@
 
 namespace cloudfs::shell {
 
+/// Locks `fd`, until it is closed, against every other open of the same file. @returns 0, or an errno (EWOULDBLOCK)
+int try_lock(int fd);
+
 /// Locks `fd`, until it is closed, against every other open of the same file.
 /// @throws Error ERR_STORE_LOCKED if another has it
 void lock_or_throw(int fd, const std::string& path);

@@ -1,0 +1,65 @@
+/**
+ * Loads the addon built from `src/`: from where `make addon` puts it, else from where a published package carries it.
+ * What it exports is raw; the files beside this one give it types and contracts.
+ */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+
+/** What `src/addon.cc` exports. */
+interface Addon {
+  crc32c(bytes: Buffer): number
+  lockFile(path: string): number
+  StoreHandle: new (options: object, onEvent: (name: string, detail: string) => void) => RawStoreHandle
+  SimCore: new (params?: object) => RawSimCore
+}
+
+/** `src/addon/store_handle.cc` */
+export interface RawStoreHandle {
+  format(identity: object): void
+  start(): void
+  stop(): void
+  command(verb: string, args: string, payload?: Uint8Array): Promise<{ result: string; payload: Buffer }>
+  listen(options: object): Promise<number>
+  unlisten(key: string): Promise<boolean>
+  stats(): Promise<Record<string, number>>
+  close(): Promise<void>
+}
+
+/** `src/addon/sim_core.cc` */
+export interface RawSimCore {
+  format(identity: object, nowNs: number | bigint): void
+  start(nowNs: number | bigint): void
+  stop(): void
+  complete(id: number, error: number, bytes?: Uint8Array): void
+  submit(op: object): void
+  command(id: number, verb: string, args: string, payload?: Uint8Array): void
+  turn(nowNs: number | bigint): {
+    io: unknown[]
+    replies: unknown[]
+    events: { name: string; detail: string }[]
+    answers: { id: number; errorCode: string; message: string; result: string; payload: Buffer }[]
+  }
+  nextDeadlineNs(): bigint | undefined
+  segmentLog2(): number
+  openExport(name: string): unknown
+  listExports(): unknown[]
+  closeExport(handle: number): void
+  openRefusal(name: string): string
+}
+
+const require = createRequire(import.meta.url)
+const packageRoot = new URL('../', import.meta.url)
+const candidates = [
+  'build/release/cloudfs.node',
+  `prebuilds/${process.platform}-${process.arch}/cloudfs.node`,
+]
+
+function loadAddon(): Addon {
+  for (const candidate of candidates) {
+    const path = new URL(candidate, packageRoot).pathname
+    if (existsSync(path)) return require(path) as Addon
+  }
+  throw new Error(`the native addon is not built (${candidates.join(', ')}): run "npm run build"`)
+}
+
+export const addon = loadAddon()

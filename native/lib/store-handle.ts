@@ -1,0 +1,197 @@
+/**
+ * One store in production: a native thread that drives the core with a real device, clock and sockets. No JavaScript
+ * runs per I/O; what comes through here is commands and events.
+ */
+import {
+  CloudfsError,
+  type CoreCommands,
+  type CoreEvent,
+  type CoreParams,
+  type CoreVerb,
+  type StoreIdentity,
+} from '@cloudfs/interface'
+import { addon, type RawStoreHandle } from './addon.js'
+
+export interface OpenOptions {
+  /** A store's directory, block device or big file. */
+  readonly path: string
+  readonly params?: CoreParams
+  /** Told of each event, in order, from when the store is opened; must not throw. */
+  readonly onEvent?: (event: CoreEvent) => void
+}
+
+export interface CreateOptions extends OpenOptions {
+  /** Gives up a store, or whatever else a device holds. */
+  readonly overwrite?: boolean
+  /** Makes one big file of this size; left out: a directory, or the device that is at `path`. */
+  readonly fileBytes?: number
+}
+
+/** A unix socket. */
+export interface UnixAddress {
+  readonly path: string
+  /** Permissions of the socket; 0o660 if left out. */
+  readonly mode?: number
+}
+
+/** A TCP port at a numeric address. */
+export interface TcpAddress {
+  readonly host: string
+  /** 0 = any that is free. */
+  readonly port: number
+}
+
+/** The answer to a command. */
+export interface CommandAnswer<V extends CoreVerb> {
+  readonly result: CoreCommands[V]['result']
+  /** Bytes that belong to the answer (`records`); else empty. */
+  readonly payload: Buffer
+}
+
+/** The native half's figures; the core's own are those of the `stats` command. */
+export interface ShellStats {
+  readonly connections: number
+  readonly listeners: number
+  readonly ioInFlight: number
+  readonly turns: number
+  readonly totalBytes: number
+  readonly availableBytes: number
+}
+
+/** What stopped a store: `code` is the core's (docs/errors.md). */
+export class StoreFailedError extends CloudfsError {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/**
+ * Life: `open` or `create`, then `start` or `format`, then anything, then `stop` (a clean end) and `close`. After
+ * `store-failed` only `close` is useful. Errors carry `code`, and `errno` and `syscall` where the system had a part.
+ */
+export class StoreHandle {
+  readonly #raw: RawStoreHandle
+  readonly #onEvent: ((event: CoreEvent) => void) | undefined
+  /** Settled by the next 'ready', 'stopped' or 'store-failed'. */
+  #transition: { resolve: () => void; reject: (error: Error) => void } | undefined
+
+  private constructor(options: CreateOptions & { readonly create: boolean }) {
+    this.#onEvent = options.onEvent
+    this.#raw = new addon.StoreHandle(options, (name, detail) => {
+      this.#handle({ name, detail: JSON.parse(detail === '' ? '{}' : detail) as object } as CoreEvent)
+    })
+  }
+
+  /**
+   * Opens and locks a store; `start` comes next.
+   *
+   * @throws ERR_STORE_NOT_FOUND, ERR_STORE_LOCKED, ERR_STORE_IO
+   */
+  static open(options: OpenOptions): StoreHandle {
+    return new StoreHandle({ ...options, create: false })
+  }
+
+  /**
+   * Makes an empty place for a store and locks it; `format` comes next. The size of a store in a directory is
+   * `params.segmentLimit` segments; a device's or file's own size limits that further.
+   *
+   * @throws ERR_STORE_EXISTS, ERR_STORE_LOCKED, ERR_STORE_NOT_FOUND, ERR_STORE_IO
+   */
+  static create(options: CreateOptions): StoreHandle {
+    return new StoreHandle({ ...options, create: true })
+  }
+
+  /** Writes an empty store and starts it. */
+  format(identity: StoreIdentity): Promise<void> {
+    return this.#during(() => {
+      this.#raw.format(identity)
+    })
+  }
+
+  /** Recovers the store. @throws {StoreFailedError} ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_STORE_IO, … */
+  start(): Promise<void> {
+    return this.#during(() => {
+      this.#raw.start()
+    })
+  }
+
+  /** Ends cleanly: answers clients' requests in flight, syncs, writes a checkpoint, marks the stop. */
+  stop(): Promise<void> {
+    return this.#during(() => {
+      this.#raw.stop()
+    })
+  }
+
+  /** Has the core carry out `verb` (docs/core.md, Commands). @throws an error with the core's code */
+  async command<V extends CoreVerb>(
+    verb: V,
+    args: CoreCommands[V]['args'],
+    payload?: Uint8Array,
+  ): Promise<CommandAnswer<V>> {
+    const answer = await this.#raw.command(verb, JSON.stringify(args), payload)
+    return {
+      result: JSON.parse(answer.result === '' ? 'null' : answer.result) as CoreCommands[V]['result'],
+      payload: answer.payload,
+    }
+  }
+
+  /**
+   * Serves NBD at a unix socket. With a `volume` (id in hex), clients see it and its snapshots alone.
+   *
+   * @throws ERR_ADDRESS_IN_USE, ERR_ADDRESS_INVALID, ERR_LISTEN
+   */
+  async listenUnix(address: UnixAddress, volume?: string): Promise<void> {
+    await this.#raw.listen({ ...address, key: address.path, volume })
+  }
+
+  /** As `listenUnix`, at a TCP port. @returns the port */
+  listenTcp(address: TcpAddress, volume?: string): Promise<number> {
+    return this.#raw.listen({ ...address, key: tcpKey(address), volume })
+  }
+
+  /** Stops serving at a unix socket; its clients are let go once their requests in flight are answered. */
+  unlistenUnix(path: string): Promise<boolean> {
+    return this.#raw.unlisten(path)
+  }
+
+  /** As `unlistenUnix`; `address` as it was given to `listenTcp`. */
+  unlistenTcp(address: TcpAddress): Promise<boolean> {
+    return this.#raw.unlisten(tcpKey(address))
+  }
+
+  async stats(): Promise<ShellStats> {
+    return (await this.#raw.stats()) as unknown as ShellStats
+  }
+
+  /** Ends the thread and unlocks the store. Without `stop` before it, as a crash would. May be called twice. */
+  async close(): Promise<void> {
+    await this.#raw.close()
+    this.#transition?.reject(new StoreFailedError('ERR_STORE_CLOSED', 'the store was closed'))
+    this.#transition = undefined
+  }
+
+  #during(begin: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      begin()
+      this.#transition = { resolve, reject }
+    })
+  }
+
+  #handle(event: CoreEvent): void {
+    if (event.name === 'ready' || event.name === 'stopped') {
+      this.#transition?.resolve()
+      this.#transition = undefined
+    } else if (event.name === 'store-failed') {
+      this.#transition?.reject(new StoreFailedError(event.detail.code, event.detail.message))
+      this.#transition = undefined
+    }
+    this.#onEvent?.(event)
+  }
+}
+
+function tcpKey(address: TcpAddress): string {
+  return `${address.host} ${String(address.port)}`
+}
