@@ -1,4 +1,5 @@
 /**
  * The engine process: loads the addon, serves the data paths, speaks with the replicator by messages.
  */
-export {}
+export { Engine, type EngineOptions } from './engine.js'
+export { main } from './main.js'

@@ -1,0 +1,132 @@
+/**
+ * The engine process: its stores and its control socket. It keeps serving whatever becomes of those who command it, and
+ * a store that fails leaves the others alone.
+ */
+import { resolve } from 'node:path'
+import {
+  type CoreParams,
+  type EngineEvent,
+  type StoreStatus,
+  StoreNotReadyError,
+  UnknownStoreError,
+} from '@cloudfs/interface'
+import type { Logger } from 'pino'
+import { type Answer, ControlServer, errorMessage } from './control-server.js'
+import type { Request } from './requests.js'
+import { StoreService } from './store-service.js'
+
+export interface EngineOptions {
+  readonly stores: readonly string[]
+  readonly socketPath: string
+  readonly nbd?: { readonly host: string; readonly port: number }
+  readonly params: CoreParams
+  readonly log: Logger
+}
+
+export class Engine {
+  readonly #options: EngineOptions
+  readonly #stores: StoreService[] = []
+  /** Stores that could not even be opened. */
+  readonly #unopened: StoreStatus[] = []
+  #control: ControlServer | undefined
+
+  private constructor(options: EngineOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Opens all stores, listens for commands, and recovers the stores. Commands are answered while stores recover.
+   *
+   * @throws what opening the stores threw, if none could be opened; EADDRINUSE at the control socket
+   */
+  static async start(options: EngineOptions): Promise<Engine> {
+    const engine = new Engine(options)
+    engine.#open()
+    try {
+      engine.#control = await ControlServer.listen({
+        socketPath: options.socketPath,
+        log: options.log,
+        handler: (request) => engine.#handle(request),
+      })
+      await Promise.all(engine.#stores.map((store) => store.start()))
+      await engine.#listenNbd()
+    } catch (error) {
+      await engine.stop()
+      throw error
+    }
+    return engine
+  }
+
+  get stores(): readonly StoreStatus[] {
+    return [...this.#stores.map(({ status }) => status), ...this.#unopened]
+  }
+
+  /** Stops all stores cleanly, then lets the control clients go. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#stores.map((store) => store.stop()))
+    await this.#control?.close()
+  }
+
+  #open(): void {
+    const { stores, params, log } = this.#options
+    let first: unknown
+    for (const path of stores.map((each) => resolve(each))) {
+      try {
+        const publish = (event: EngineEvent) => this.#control?.publish(event)
+        this.#stores.push(new StoreService({ path, params, log: log.child({ store: path }), publish }))
+      } catch (error) {
+        first ??= error
+        const { code, message } = errorMessage(error)
+        log.fatal({ err: error, store: path }, 'the store cannot be opened')
+        this.#unopened.push({ path, state: 'failed', error: { code, message } })
+      }
+    }
+    if (this.#stores.length === 0) throw first
+  }
+
+  async #listenNbd(): Promise<void> {
+    const { nbd, log } = this.#options
+    const store = this.#stores.find(({ status }) => status.state === 'ready')
+    if (nbd === undefined || store === undefined) return
+    const port = await store.handle.listenTcp(nbd)
+    log.info({ host: nbd.host, port }, 'serving NBD')
+  }
+
+  async #handle(request: Request): Promise<Answer> {
+    switch (request.verb) {
+      case 'stores':
+        return { result: this.stores }
+      case 'subscribe':
+        return { result: {} }
+      case 'serve': {
+        const { volume, socket, mode } = request.args
+        const { handle } = this.#storeOf(request)
+        const address = { path: socket, ...(mode === undefined ? {} : { mode }) }
+        await handle.listenUnix(address, volume)
+        return { result: {} }
+      }
+      case 'unserve':
+        return { result: { served: await this.#storeOf(request).handle.unlistenUnix(request.args.socket) } }
+      case 'listen':
+        return { result: { port: await this.#storeOf(request).handle.listenTcp(request.args) } }
+      case 'shell-stats':
+        return { result: await this.#storeOf(request).handle.stats() }
+      default:
+        return this.#storeOf(request).command(request.verb, request.args, request.payload)
+    }
+  }
+
+  #storeOf({ store }: Request): StoreService {
+    if (store === undefined) {
+      const only = this.#stores.length === 1 ? this.#stores[0] : undefined
+      if (only !== undefined) return only
+      throw new UnknownStoreError('there are several stores: the request names none')
+    }
+    const found = this.#stores.find((each) => each.isNamed(store))
+    if (found !== undefined) return found
+    if (this.#unopened.some(({ path }) => path === store)) {
+      throw new StoreNotReadyError(`the store at ${store} could not be opened`)
+    }
+    throw new UnknownStoreError(`no such store: ${store}`, { store })
+  }
+}

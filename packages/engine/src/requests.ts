@@ -1,0 +1,115 @@
+/** The shape of each request: what does not fit is refused before anything acts on it. */
+import {
+  type EngineVerb,
+  HostId,
+  MalformedMessageError,
+  UnknownVerbError,
+  VolumeId,
+} from '@cloudfs/interface'
+import { z } from 'zod'
+
+const request = z.strictObject({
+  id: z.int().nonnegative(),
+  verb: z.string().max(64),
+  store: z.string().max(4096).optional(),
+  args: z.record(z.string(), z.unknown()).default({}),
+  payload: z.base64().optional(),
+})
+
+const hex = z.string().regex(/^([0-9a-f]{2})*$/, 'hex')
+const volume = z.string().refine((text) => VolumeId.is(text), 'a volume id')
+/** A volume, or one of its snapshots: `ID`, `ID@NAME`. */
+const version = z.string().min(1).max(300)
+const snapshotName = z.string().min(1).max(255)
+const epoch = z.strictObject({
+  counter: z.int().nonnegative(),
+  host: z.string().refine((text) => HostId.is(text), 'a host id'),
+})
+const nothing = z.strictObject({})
+const socketPath = z.string().startsWith('/').max(107)
+
+/** Arguments of each verb. */
+const verbs = {
+  stores: nothing,
+  subscribe: nothing,
+  serve: z.strictObject({ volume, socket: socketPath, mode: z.int().min(0).max(0o777).optional() }),
+  unserve: z.strictObject({ socket: socketPath }),
+  listen: z.strictObject({ host: z.string().max(64), port: z.int().min(0).max(65535) }),
+  'shell-stats': nothing,
+  create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
+  branch: z.strictObject({ from: version, stamp: hex, payload: hex, epoch }),
+  delete: z.strictObject({ volume }),
+  snapshot: z.strictObject({ volume, name: snapshotName }),
+  'delete-snapshot': z.strictObject({ volume, name: snapshotName }),
+  resize: z.strictObject({ volume, sizeBytes: z.int().positive() }),
+  volumes: nothing,
+  records: z.strictObject({
+    volume,
+    lsn: z.int().nonnegative(),
+    // The answer is base64 in one message.
+    bytesMax: z
+      .int()
+      .positive()
+      .max(2 * 1024 * 1024),
+  }),
+  checkpoint: nothing,
+  segments: nothing,
+  clean: z.strictObject({ logical: z.int().positive() }),
+  stats: nothing,
+  'put-local': z.strictObject({ volume: hex, kind: z.int().positive().max(0xffff), bytes: hex }),
+  'get-local': z.strictObject({ volume: hex, kind: z.int().positive().max(0xffff) }),
+} satisfies Record<EngineVerb, z.ZodType>
+
+/** A request whose arguments are those of its verb. */
+export type Request = {
+  [V in EngineVerb]: {
+    readonly id: number
+    readonly verb: V
+    readonly args: z.output<(typeof verbs)[V]>
+    readonly store?: string | undefined
+    readonly payload?: Buffer
+  }
+}[EngineVerb]
+
+/** Why a line is no request, and the id to answer to, if it had one. */
+export interface Refused {
+  readonly id: number | null
+  readonly error: MalformedMessageError | UnknownVerbError
+}
+
+export function parseRequest(line: string): Request | Refused {
+  let message: unknown
+  try {
+    message = JSON.parse(line)
+  } catch {
+    return { id: null, error: new MalformedMessageError('not a line of JSON') }
+  }
+  const id = idOf(message)
+  const outer = request.safeParse(message)
+  if (!outer.success) return { id, error: malformed(outer.error) }
+  const { verb, payload, ...rest } = outer.data
+  if (!isVerb(verb)) return { id, error: new UnknownVerbError(`no such verb: ${verb}`, { verb }) }
+  const args = verbs[verb].safeParse(rest.args)
+  if (!args.success) return { id, error: malformed(args.error) }
+  // The verb and its arguments were checked against each other just now.
+  return {
+    id: rest.id,
+    verb,
+    args: args.data,
+    store: rest.store,
+    ...(payload === undefined ? {} : { payload: Buffer.from(payload, 'base64') }),
+  } as Request
+}
+
+function isVerb(verb: string): verb is EngineVerb {
+  return Object.hasOwn(verbs, verb)
+}
+
+function idOf(message: unknown): number | null {
+  const id = typeof message === 'object' && message !== null && 'id' in message ? message.id : undefined
+  return Number.isSafeInteger(id) ? (id as number) : null
+}
+
+function malformed(error: z.ZodError): MalformedMessageError {
+  return new MalformedMessageError(z.prettifyError(error))
+}

@@ -1,0 +1,136 @@
+/** One store of the engine: its native handle, its state, and the cleaner that keeps it from filling. */
+import {
+  type CoreCommands,
+  type CoreEvent,
+  type CoreParams,
+  type CoreVerb,
+  type EngineEvent,
+  type HostId,
+  StoreNotReadyError,
+  type StoreId,
+  type StoreState,
+  type StoreStatus,
+} from '@cloudfs/interface'
+import { type CommandAnswer, StoreHandle } from '@cloudfs/native'
+import type { Logger } from 'pino'
+import { Cleaner } from './cleaner.js'
+import { errorMessage } from './control-server.js'
+import { readSuperblock } from './superblock-file.js'
+
+export interface StoreServiceOptions {
+  readonly path: string
+  readonly params: CoreParams
+  readonly log: Logger
+  readonly publish: (event: EngineEvent) => void
+}
+
+export class StoreService {
+  readonly path: string
+  readonly #options: StoreServiceOptions
+  readonly #handle: StoreHandle
+  readonly #cleaner: Cleaner
+  readonly #identity: { readonly store: StoreId; readonly host: HostId }
+  #state: StoreState = 'starting'
+  #error: { code: string; message: string } | undefined
+
+  /**
+   * Opens and locks the store; `start` comes next.
+   *
+   * @throws ERR_STORE_NOT_FOUND, ERR_STORE_LOCKED, ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_STORE_IO
+   */
+  constructor(options: StoreServiceOptions) {
+    this.path = options.path
+    this.#options = options
+    this.#handle = StoreHandle.open({
+      path: options.path,
+      params: options.params,
+      onEvent: (event) => {
+        this.#onEvent(event)
+      },
+    })
+    const superblock = readSuperblock(options.path)
+    this.#identity = { store: superblock.store, host: superblock.host }
+    this.#cleaner = new Cleaner({
+      segmentBytes: 2 ** superblock.segmentLog2,
+      log: options.log,
+      command: async (verb, args) => (await this.#handle.command(verb, args)).result,
+    })
+  }
+
+  get status(): StoreStatus {
+    return {
+      path: this.path,
+      ...this.#identity,
+      state: this.#state,
+      ...(this.#error === undefined ? {} : { error: this.#error }),
+    }
+  }
+
+  /** The native half, for serving. @throws {StoreNotReadyError} */
+  get handle(): StoreHandle {
+    if (this.#state !== 'ready') {
+      throw new StoreNotReadyError(`the store at ${this.path} is ${this.#state}`, { state: this.#state })
+    }
+    return this.#handle
+  }
+
+  /** Whether `name`, from a request, means this store. */
+  isNamed(name: string): boolean {
+    return name === this.path || name === this.#identity.store
+  }
+
+  /** Recovers the store. It does not throw: a store that fails is one of several, and its status says so. */
+  async start(): Promise<void> {
+    try {
+      await this.#handle.start()
+      this.#enter('ready')
+    } catch (error) {
+      this.#fail(errorMessage(error))
+    }
+  }
+
+  command<V extends CoreVerb>(
+    verb: V,
+    args: CoreCommands[V]['args'],
+    payload?: Buffer,
+  ): Promise<CommandAnswer<V>> {
+    return this.handle.command(verb, args, payload)
+  }
+
+  /** Ends cleanly if it can, and unlocks the store. */
+  async stop(): Promise<void> {
+    await this.#cleaner.close()
+    if (this.#state === 'ready') {
+      try {
+        await this.#handle.stop()
+        this.#enter('stopped')
+      } catch (error) {
+        this.#fail(errorMessage(error))
+      }
+    }
+    await this.#handle.close()
+  }
+
+  #onEvent(event: CoreEvent): void {
+    const { log, publish } = this.#options
+    if (event.name === 'store-failed') this.#fail(event.detail)
+    else if (event.name === 'block-corrupt') log.error(event.detail, 'a block fails its checksum')
+    else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
+    else log.debug(event.detail, event.name)
+    this.#cleaner.onEvent(event)
+    publish({ event: event.name, store: this.path, detail: event.detail })
+  }
+
+  #fail(error: { code: string; message: string }): void {
+    if (this.#state === 'failed') return
+    this.#error = { code: error.code, message: error.message }
+    this.#options.log.fatal(this.#error, 'the store has stopped')
+    this.#enter('failed')
+  }
+
+  #enter(state: StoreState): void {
+    this.#state = state
+    this.#options.log.info(`the store is ${state}`)
+    this.#options.publish({ event: 'store-state', store: this.path, detail: this.status })
+  }
+}
