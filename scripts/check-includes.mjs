@@ -17,7 +17,7 @@ const layers = {
   'src/shell': ['src/core', 'src/nbd', 'src/shell'],
   'src/addon': ['src/core', 'src/nbd', 'src/shell', 'src/addon'],
   test: ['src/core', 'src/nbd', 'src/shell', 'test'],
-  fuzz: ['src/core', 'src/nbd', 'fuzz'],
+  fuzz: ['src/core', 'src/nbd', 'test', 'fuzz'], // a model that tests use serves a fuzzer too
 }
 
 const root = process.argv[2] ?? fileURLToPath(new URL('..', import.meta.url))

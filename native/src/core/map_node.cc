@@ -21,9 +21,7 @@ NodeRef* MapNode::children() {
 }
 
 Slot MapNode::slot(uint32_t index) {
-  Slot slot{entries()[index].unpack(), children()[index]};
-  if (slot.node && slot.node->clean()) slot.entry = slot.node->place();
-  return slot;
+  return {entries()[index].unpack(), children()[index]};
 }
 
 }  // namespace cloudfs

@@ -109,7 +109,7 @@ class MapNode {
   MapNode(PageCache* cache, uint8_t level) : cache_(cache), level_(level) {}
 
   NodeRef* children();
-  /// The child at `index` as a Slot; the node's place where it is clean.
+  /// The child at `index`. Above level 0 only.
   Slot slot(uint32_t index);
 
   PageCache* cache_;

@@ -133,7 +133,7 @@ Result<CreatePayload> decode_create(ByteSpan bytes) {
   parent.lsn = reader.u64();
   parent.public_id = reader.id<VersionId>();
   if (has_parent == 1) {
-    reader.require(parent.lsn >= 1 && parent.lsn < kLsnMax);
+    reader.require(parent.lsn >= 1 && parent.lsn <= kLsnMax);
     payload.parent = parent;
   } else {
     reader.require(parent == BranchPoint{});

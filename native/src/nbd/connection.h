@@ -46,7 +46,7 @@ constexpr uint32_t kPayloadBytesMax = 32u << 20;
 /// Requests of a connection whose replies are not sent completely. At this many it stops receiving.
 constexpr uint32_t kRequestsInFlightMax = 512;
 /// Bytes of a connection's requests (write payloads, read lengths) and unsent output. A request that would
-/// pass it waits, unless it is the only one.
+/// pass it waits, and with it all behind it.
 constexpr size_t kBytesInFlightMax = 64u << 20;
 /// Size of a receive buffer. A payload that does not fit gets a buffer of its own size.
 constexpr size_t kReceiveBytes = 256u << 10;

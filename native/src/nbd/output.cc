@@ -87,7 +87,7 @@ void Output::drop_sent_items() {
     items_.clear();
     first_ = 0;
     last_is_header_ = false;
-    if (block_.unique()) block_used_ = 0;
+    block_used_ = 0;  // nothing refers to the block any more
   } else if (first_ > kSentItemsMax && first_ > items_.size() / 2) {
     items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(first_));
     first_ = 0;

@@ -93,13 +93,14 @@ Step Transmission::step(ReceiveBuffer& input, Output& output, std::vector<Client
   return begin(request, input, output, ops);
 }
 
-// Room comes with answers and with sent bytes, so a request that is larger than the limit alone passes when it is the only
-// one.
+// Room comes with answers and with sent bytes: the longest request passes once it is the only one.
+static_assert(kPayloadBytesMax <= kBytesInFlightMax);
+
 bool Transmission::has_room(const Request& request, const Output& output) const {
   if (unsent_replies_ >= kRequestsInFlightMax) return false;
   const uint32_t bytes = payload_bytes(request) <= kPayloadBytesMax ? payload_bytes(request) : 0;
   const size_t held = reserved_bytes_ + output.bytes();
-  return held == 0 || held + bytes <= kBytesInFlightMax;
+  return held + bytes <= kBytesInFlightMax;
 }
 
 Step Transmission::begin(const Request& request, ReceiveBuffer& input, Output& output,

@@ -9,6 +9,8 @@ import { SEGMENT_HEADER_BYTES } from './segment-header.js'
 
 export const BATCH_HEADER_BYTES = 64
 export const DIRECTORY_ENTRY_BYTES = 8
+/** No batch is longer than the largest segment. */
+export const BATCH_BYTES_MAX = 64 * 2 ** 20
 export const ALIGN_LOG2_MIN = 10
 export const ALIGN_LOG2_MAX = 12
 
@@ -124,7 +126,7 @@ export function decodeBatch(bytes: Uint8Array): Batch & BatchLayout {
   if (syncedSequence >= sequence) reader.refuse('syncedSequence', `is ${String(syncedSequence)}`)
   if (offset < SEGMENT_HEADER_BYTES || offset % 1024 !== 0) reader.refuse('offset', `is ${String(offset)}`)
   const alignment = 2 ** alignLog2
-  if (batchBytes % alignment !== 0) reader.refuse('batchBytes', `is ${String(batchBytes)}`)
+  if (batchBytes % alignment !== 0 || batchBytes > BATCH_BYTES_MAX) reader.refuse('batchBytes', `is ${String(batchBytes)}`)
   reader.expect('runCount', runCount, DIRECTORY_ENTRY_BYTES + RUN_HEADER_BYTES)
 
   const placed = Array.from({ length: runCount }, () => ({

@@ -1,5 +1,10 @@
 /**
- * Views: election, lease, membership, hand-over, secret sharing. Pure: clock, randomness, network and engine
- * are constructor arguments.
+ * Views: election, lease, membership, hand-over, secret sharing. Pure.
  */
-export {}
+export * from './errors.js'
+export { LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN, MEMBERS_MAX, newView } from './new-view.js'
+export type { NewView, ViewPlan } from './new-view.js'
+export { HOST_KEY_BYTES, seal, SEAL_BYTES, unseal } from './sealed-box.js'
+export type { RandomBytes } from './secret-sharing.js'
+export { isVoter, majorityOf, openSlice, recoverStamp, SLICE_BYTES, stampHashOf } from './stamp-slices.js'
+export type { OpenSlice, SlicedView, SliceRecipient, ViewScope } from './stamp-slices.js'

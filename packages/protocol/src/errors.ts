@@ -1,0 +1,37 @@
+/** Errors of the view protocol; docs/errors.md has a row for each. */
+import { CloudfsError } from '@cloudfs/interface'
+
+/** Bytes that should be a host's public key are not: nothing can be sealed to it. */
+export class HostKeyInvalidError extends CloudfsError {
+  readonly code = 'ERR_HOST_KEY_INVALID'
+}
+
+/** A sealed box does not open with this host's key. */
+export class SealBrokenError extends CloudfsError {
+  readonly code = 'ERR_SEAL_BROKEN'
+}
+
+/** A view cannot be made of these members. */
+export class ViewInvalidError extends CloudfsError {
+  readonly code = 'ERR_VIEW_INVALID'
+}
+
+/** A slice of a stamp is not the one that was made for this member of this view. */
+export class SliceWrongError extends CloudfsError {
+  readonly code = 'ERR_SLICE_WRONG'
+}
+
+/** Two slices of the same member were given. */
+export class SliceDuplicateError extends CloudfsError {
+  readonly code = 'ERR_SLICE_DUPLICATE'
+}
+
+/** Fewer slices than a majority of the view's voters. */
+export class SlicesTooFewError extends CloudfsError {
+  readonly code = 'ERR_SLICES_TOO_FEW'
+}
+
+/** Slices that are each right make a stamp that is not the view's: the view was made wrong. */
+export class StampMismatchError extends CloudfsError {
+  readonly code = 'ERR_STAMP_MISMATCH'
+}
