@@ -126,7 +126,8 @@ export function decodeBatch(bytes: Uint8Array): Batch & BatchLayout {
   if (syncedSequence >= sequence) reader.refuse('syncedSequence', `is ${String(syncedSequence)}`)
   if (offset < SEGMENT_HEADER_BYTES || offset % 1024 !== 0) reader.refuse('offset', `is ${String(offset)}`)
   const alignment = 2 ** alignLog2
-  if (batchBytes % alignment !== 0 || batchBytes > BATCH_BYTES_MAX) reader.refuse('batchBytes', `is ${String(batchBytes)}`)
+  if (batchBytes % alignment !== 0 || batchBytes > BATCH_BYTES_MAX)
+    reader.refuse('batchBytes', `is ${String(batchBytes)}`)
   reader.expect('runCount', runCount, DIRECTORY_ENTRY_BYTES + RUN_HEADER_BYTES)
 
   const placed = Array.from({ length: runCount }, () => ({
