@@ -7,7 +7,8 @@ import { createRequire } from 'node:module'
 
 /** What `src/addon.cc` exports. */
 interface Addon {
-  crc32c(bytes: Buffer): number
+  crc32c(bytes: Uint8Array): number
+  describe(kind: string, bytes: Uint8Array): string
   lockFile(path: string): number
   StoreHandle: new (options: object, onEvent: (name: string, detail: string) => void) => RawStoreHandle
   SimCore: new (params?: object) => RawSimCore

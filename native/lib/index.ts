@@ -5,7 +5,7 @@ export * from './sim-core.js'
 export * from './store-handle.js'
 
 /** CRC-32C of `bytes`, as blocks and record headers carry it. */
-export function crc32c(bytes: Buffer): number {
+export function crc32c(bytes: Uint8Array): number {
   return addon.crc32c(bytes)
 }
 
@@ -17,4 +17,27 @@ export function crc32c(bytes: Buffer): number {
  */
 export function lockFile(path: string): number {
   return addon.lockFile(path)
+}
+
+/** A structure of docs/disk-format.md that `describe` knows. */
+export type FormatKind =
+  | 'entry'
+  | 'superblock'
+  | 'segment-header'
+  | 'batch'
+  | 'run'
+  | 'create'
+  | 'view'
+  | 'snapshot'
+  | 'resize'
+  | 'mode'
+  | 'checkpoint'
+
+/**
+ * What the engine's decoder makes of `bytes`.
+ *
+ * @returns canonical JSON (`native/src/core/describe.h` fixes its form), or the code of the error alone: `ERR_…`
+ */
+export function describe(kind: FormatKind, bytes: Uint8Array): string {
+  return addon.describe(kind, bytes)
 }
