@@ -2,11 +2,17 @@
 #include <napi.h>
 
 #include "addon/codec.h"
+#include "addon/process.h"
+#include "addon/sim_core.h"
+#include "addon/store_handle.h"
 
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   cloudfs::addon::export_codec(env, exports);
+  cloudfs::addon::export_process(env, exports);
+  exports.Set("StoreHandle", cloudfs::addon::StoreHandle::define(env));
+  exports.Set("SimCore", cloudfs::addon::SimCore::define(env));
   return exports;
 }
 

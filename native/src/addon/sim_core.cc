@@ -1,0 +1,252 @@
+#include "addon/sim_core.h"
+
+#include <algorithm>
+#include <string>
+
+#include "addon/values.h"
+
+namespace cloudfs::addon {
+
+namespace {
+
+Napi::Value number(Napi::Env env, uint64_t value) {
+  return Napi::Number::New(env, static_cast<double>(value));
+}
+
+Napi::Object export_object(Napi::Env env, const Export& found) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("handle", number(env, found.handle));
+  object.Set("sizeBytes", Napi::BigInt::New(env, found.size_bytes));
+  object.Set("readOnly", Napi::Boolean::New(env, found.read_only));
+  object.Set("name", Napi::String::New(env, found.name));
+  object.Set("description", Napi::String::New(env, found.description));
+  return object;
+}
+
+Napi::Object reply_object(Napi::Env env, const Reply& reply) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("client", number(env, reply.client));
+  object.Set("request", number(env, reply.request));
+  object.Set("error", Napi::Number::New(env, reply.error));
+  Napi::Array pieces = Napi::Array::New(env, reply.pieces.size());
+  for (uint32_t i = 0; i < reply.pieces.size(); ++i) {
+    const Piece& piece = reply.pieces[i];
+    Napi::Object item = Napi::Object::New(env);
+    item.Set("bytes", number(env, piece.bytes));
+    item.Set("hole", Napi::Boolean::New(env, piece.hole));
+    if (!piece.hole) item.Set("data", to_buffer(env, piece.data.data, piece.data.size));
+    pieces.Set(i, item);
+  }
+  object.Set("pieces", pieces);
+  return object;
+}
+
+Napi::Object answer_object(Napi::Env env, const CommandReply& reply) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("id", number(env, reply.id));
+  object.Set("errorCode", Napi::String::New(env, reply.error_code));
+  object.Set("message", Napi::String::New(env, reply.message));
+  object.Set("result", Napi::String::New(env, reply.result));
+  object.Set("payload", to_buffer(env, reply.payload.data, reply.payload.size));
+  return object;
+}
+
+Napi::Object event_object(Napi::Env env, const Event& event) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("name", Napi::String::New(env, event.name));
+  object.Set("detail", Napi::String::New(env, event.detail));
+  return object;
+}
+
+template <class Item, class Convert>
+Napi::Array array_of(Napi::Env env, std::vector<Item>& items, Convert convert) {
+  Napi::Array array = Napi::Array::New(env, items.size());
+  for (uint32_t i = 0; i < items.size(); ++i) array.Set(i, convert(items[i]));
+  return array;
+}
+
+ClientOp::Kind op_kind(const Napi::Object& op) {
+  using Kind = ClientOp::Kind;
+  const std::string name = text(op, "kind");
+  const std::pair<const char*, Kind> kinds[] = {{"read", Kind::read},
+                                                {"write", Kind::write},
+                                                {"flush", Kind::flush},
+                                                {"trim", Kind::trim},
+                                                {"cache", Kind::cache},
+                                                {"write-zeroes", Kind::write_zeroes},
+                                                {"block-status", Kind::block_status}};
+  for (const auto& [known, kind] : kinds) {
+    if (name == known) return kind;
+  }
+  throw coded_error(op.Env(), "ERR_ARGUMENT", "kind: no such op: " + name);
+}
+
+}  // namespace
+
+Napi::Function SimCore::define(Napi::Env env) {
+  return DefineClass(
+      env, "SimCore",
+      {InstanceMethod<&SimCore::format>("format"), InstanceMethod<&SimCore::start>("start"),
+       InstanceMethod<&SimCore::stop>("stop"), InstanceMethod<&SimCore::complete>("complete"),
+       InstanceMethod<&SimCore::submit>("submit"), InstanceMethod<&SimCore::command>("command"),
+       InstanceMethod<&SimCore::turn>("turn"), InstanceMethod<&SimCore::next_deadline>("nextDeadlineNs"),
+       InstanceMethod<&SimCore::segment_log2>("segmentLog2"),
+       InstanceMethod<&SimCore::open_export>("openExport"),
+       InstanceMethod<&SimCore::list_exports>("listExports"),
+       InstanceMethod<&SimCore::close_export>("closeExport"),
+       InstanceMethod<&SimCore::open_refusal>("openRefusal")});
+}
+
+SimCore::SimCore(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  core_.emplace(params_of(info[0]));
+}
+
+Napi::Value SimCore::format(const Napi::CallbackInfo& info) {
+  core_->format(identity_of(info[0]), integer_of(info[1], "nowNs"));
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::start(const Napi::CallbackInfo& info) {
+  core_->start(integer_of(info[0], "nowNs"));
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::stop(const Napi::CallbackInfo& info) {
+  core_->stop();
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::complete(const Napi::CallbackInfo& info) {
+  const uint64_t id = integer_of(info[0], "id");
+  const int error = static_cast<int>(integer_of(info[1], "error", 4095));
+  const auto found = in_flight_.find(id);
+  if (found == in_flight_.end()) {
+    throw coded_error(info.Env(), "ERR_ARGUMENT", "id: no effect " + std::to_string(id) + " is in flight");
+  }
+  const Target target = std::move(found->second);
+  in_flight_.erase(found);
+  if (target.is_read && error == 0) {
+    const std::vector<uint8_t> bytes = bytes_of(info[2], "bytes");
+    const size_t count = std::min<size_t>(bytes.size(), target.bytes);
+    std::copy_n(bytes.begin(), count, target.buffer.data());
+    std::fill_n(target.buffer.data() + count, target.bytes - count, uint8_t{0});
+  }
+  core_->complete({id, error});
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::submit(const Napi::CallbackInfo& info) {
+  const Napi::Object object = object_of(info[0], "op");
+  ClientOp op;
+  op.kind = op_kind(object);
+  op.client = integer_or(object, "client", 0);
+  op.request = integer(object, "request");
+  op.target = integer(object, "target");
+  op.offset = integer_or(object, "offset", 0);
+  op.length = integer_or(object, "length", 0);
+  op.fua = flag(object, "fua");
+  op.no_hole = flag(object, "noHole");
+  op.fast_zero = flag(object, "fastZero");
+  op.payload = slice_of(object.Get("payload"), "payload");
+  if (op.kind == ClientOp::Kind::write) op.length = op.payload.size;
+  const std::vector<uint8_t> session = bytes_of(object.Get("session"), "session");
+  if (!session.empty()) {
+    if (session.size() != op.session.size())
+      throw coded_error(info.Env(), "ERR_ARGUMENT", "session: not 16 bytes");
+    std::copy(session.begin(), session.end(), op.session.begin());
+  }
+  op.sequence = integer_or(object, "sequence", 0);
+  core_->submit(std::move(op));
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::command(const Napi::CallbackInfo& info) {
+  core_->command({integer_of(info[0], "id"), text_of(info[1], "verb"), text_of(info[2], "arguments"),
+                  slice_of(info[3], "payload")});
+  return info.Env().Undefined();
+}
+
+Napi::Object SimCore::io_object(Napi::Env env, IoEffect& effect) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("id", number(env, effect.id));
+  const char* kind = "";
+  switch (effect.kind) {
+    case IoEffect::Kind::write: {
+      kind = "write";
+      size_t bytes = 0;
+      for (const Slice& slice : effect.slices) bytes += slice.size;
+      const auto buffer = Napi::Buffer<uint8_t>::New(env, bytes);
+      uint8_t* target = buffer.Data();
+      for (const Slice& slice : effect.slices) target = std::copy_n(slice.data, slice.size, target);
+      object.Set("bytes", buffer);
+      break;
+    }
+    case IoEffect::Kind::sync: {
+      kind = "sync";
+      Napi::Array physicals = Napi::Array::New(env, effect.physicals.size());
+      for (uint32_t i = 0; i < effect.physicals.size(); ++i)
+        physicals.Set(i, number(env, effect.physicals[i]));
+      object.Set("physicals", physicals);
+      break;
+    }
+    case IoEffect::Kind::read:
+      kind = "read";
+      object.Set("length", number(env, effect.bytes));
+      break;
+    case IoEffect::Kind::prepare:
+      kind = "prepare";
+      break;
+  }
+  object.Set("kind", Napi::String::New(env, kind));
+  if (effect.kind != IoEffect::Kind::sync) object.Set("physical", number(env, effect.physical));
+  if (effect.kind == IoEffect::Kind::write || effect.kind == IoEffect::Kind::read) {
+    object.Set("offset", number(env, effect.offset));
+  }
+  in_flight_.emplace(effect.id,
+                     Target{std::move(effect.target), effect.bytes, effect.kind == IoEffect::Kind::read});
+  return object;
+}
+
+Napi::Value SimCore::turn(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Effects effects = core_->turn(integer_of(info[0], "nowNs"));
+  std::vector<CommandReply> answers = core_->take_command_replies();
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("io", array_of(env, effects.io, [&](IoEffect& effect) { return io_object(env, effect); }));
+  object.Set("replies",
+             array_of(env, effects.replies, [&](Reply& reply) { return reply_object(env, reply); }));
+  object.Set("events", array_of(env, effects.events, [&](Event& event) { return event_object(env, event); }));
+  object.Set("answers",
+             array_of(env, answers, [&](CommandReply& reply) { return answer_object(env, reply); }));
+  return object;
+}
+
+Napi::Value SimCore::next_deadline(const Napi::CallbackInfo& info) {
+  const auto deadline = core_->next_deadline_ns();
+  return deadline ? Napi::Value(Napi::BigInt::New(info.Env(), *deadline)) : info.Env().Undefined();
+}
+
+Napi::Value SimCore::segment_log2(const Napi::CallbackInfo& info) {
+  return number(info.Env(), core_->segment_log2());
+}
+
+Napi::Value SimCore::open_export(const Napi::CallbackInfo& info) {
+  const auto found = core_->open_export(text_of(info[0], "name"));
+  return found ? Napi::Value(export_object(info.Env(), *found)) : info.Env().Undefined();
+}
+
+Napi::Value SimCore::list_exports(const Napi::CallbackInfo& info) {
+  std::vector<Export> exports = core_->list_exports();
+  return array_of(info.Env(), exports, [&](Export& item) { return export_object(info.Env(), item); });
+}
+
+Napi::Value SimCore::close_export(const Napi::CallbackInfo& info) {
+  core_->close_export(integer_of(info[0], "handle"));
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::open_refusal(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), core_->open_refusal(text_of(info[0], "name")));
+}
+
+}  // namespace cloudfs::addon

@@ -1,0 +1,231 @@
+#include "addon/store_handle.h"
+
+#include "addon/values.h"
+
+namespace cloudfs::addon {
+
+namespace {
+
+std::unique_ptr<shell::Device> device_of(const Napi::Object& options, CoreParams& params) {
+  const std::string path = text(options, "path");
+  if (!flag(options, "create")) return shell::open_device(path);
+  auto device = shell::create_device({path, flag(options, "overwrite"), integer_or(options, "fileBytes", 0)});
+  // A store on a device ends where the device does.
+  const uint64_t segment_bytes = uint64_t{1} << params.segment_log2;
+  params.segment_limit = std::min(params.segment_limit, device->segments_max(segment_bytes));
+  return device;
+}
+
+/// Ends a store's thread without holding up JavaScript: it waits for I/O under way.
+class Closing final : public Napi::AsyncWorker {
+ public:
+  Closing(Napi::Env env, std::unique_ptr<shell::Store> store, Napi::Promise::Deferred deferred,
+          std::function<void(Napi::Env)> after)
+      : AsyncWorker(env, "cloudfs-close"),
+        store_(std::move(store)),
+        deferred_(deferred),
+        after_(std::move(after)) {}
+
+ private:
+  void Execute() override { store_.reset(); }
+  void OnOK() override {
+    after_(Env());
+    deferred_.Resolve(Env().Undefined());
+  }
+
+  std::unique_ptr<shell::Store> store_;
+  Napi::Promise::Deferred deferred_;
+  const std::function<void(Napi::Env)> after_;
+};
+
+}  // namespace
+
+Napi::Function StoreHandle::define(Napi::Env env) {
+  return DefineClass(
+      env, "StoreHandle",
+      {InstanceMethod<&StoreHandle::format>("format"), InstanceMethod<&StoreHandle::start>("start"),
+       InstanceMethod<&StoreHandle::stop>("stop"), InstanceMethod<&StoreHandle::command>("command"),
+       InstanceMethod<&StoreHandle::listen>("listen"), InstanceMethod<&StoreHandle::unlisten>("unlisten"),
+       InstanceMethod<&StoreHandle::stats>("stats"), InstanceMethod<&StoreHandle::close>("close")});
+}
+
+StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  const Napi::Object options = object_of(info[0], "options");
+  if (!info[1].IsFunction()) throw coded_error(info.Env(), "ERR_ARGUMENT", "onEvent: not a function");
+  CoreParams params = params_of(options.Get("params"));
+  std::unique_ptr<shell::Device> device;
+  try {
+    device = device_of(options, params);
+  } catch (const shell::Error& error) {
+    throw coded_error(info.Env(), error);
+  }
+  on_event_ = Napi::Persistent(info[1].As<Napi::Function>());
+  mailbox_ = std::make_unique<Mailbox>(info.Env());
+  store_ = std::make_unique<shell::Store>(std::move(device), params, *this);
+  Ref();  // letters name this object: it stays until it is closed, whoever forgets it
+  napi_add_env_cleanup_hook(info.Env(), environment_ends, this);
+}
+
+/// The thread must not send letters any more when the environment goes down with the store open.
+void StoreHandle::environment_ends(void* self) {
+  static_cast<StoreHandle*>(self)->store_.reset();
+}
+
+StoreHandle::~StoreHandle() = default;
+
+shell::Store& StoreHandle::store(Napi::Env env) {
+  if (!store_) throw coded_error(env, "ERR_STORE_CLOSED", "the store is closed");
+  return *store_;
+}
+
+std::pair<uint64_t, Napi::Promise> StoreHandle::promise(Napi::Env env) {
+  const auto added = waiting_.emplace(++promises_, Napi::Promise::Deferred::New(env));
+  return {promises_, added.first->second.Promise()};
+}
+
+void StoreHandle::settle(Napi::Env env, uint64_t id,
+                         const std::function<void(Napi::Promise::Deferred&)>& how) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return;  // rejected when the store was closed
+  Napi::HandleScope scope(env);
+  how(found->second);
+  waiting_.erase(found);
+}
+
+void StoreHandle::reject_all(Napi::Env env) {
+  for (auto& [id, deferred] : waiting_) {
+    deferred.Reject(coded_error(env, "ERR_STORE_CLOSED", "the store was closed before it answered").Value());
+  }
+  waiting_.clear();
+}
+
+Napi::Value StoreHandle::format(const Napi::CallbackInfo& info) {
+  store(info.Env()).format(identity_of(info[0]));
+  return info.Env().Undefined();
+}
+
+Napi::Value StoreHandle::start(const Napi::CallbackInfo& info) {
+  store(info.Env()).start();
+  return info.Env().Undefined();
+}
+
+Napi::Value StoreHandle::stop(const Napi::CallbackInfo& info) {
+  store(info.Env()).stop();
+  return info.Env().Undefined();
+}
+
+Napi::Value StoreHandle::command(const Napi::CallbackInfo& info) {
+  shell::Store& target = store(info.Env());
+  std::string verb = text_of(info[0], "verb");
+  std::string arguments = text_of(info[1], "arguments");
+  std::vector<uint8_t> payload = bytes_of(info[2], "payload");
+  auto [id, result] = promise(info.Env());
+  target.command(id, std::move(verb), std::move(arguments), std::move(payload));
+  return result;
+}
+
+Napi::Value StoreHandle::listen(const Napi::CallbackInfo& info) {
+  shell::Store& target = store(info.Env());
+  const Napi::Object options = object_of(info[0], "options");
+  shell::ListenAddress address;
+  if (!options.Get("path").IsUndefined()) {
+    address.path = text(options, "path");
+    address.mode = static_cast<mode_t>(integer_or(options, "mode", address.mode, 0777));
+    if (address.path.empty()) throw coded_error(info.Env(), "ERR_ARGUMENT", "path: empty");
+  } else {
+    address.host = text(options, "host");
+    address.port = static_cast<uint16_t>(integer_or(options, "port", 0, 65535));
+  }
+  const std::string volume = options.Get("volume").IsUndefined() ? "" : text(options, "volume");
+  std::string key = text(options, "key");
+  const auto [id, result] = promise(info.Env());
+  target.listen(std::move(key), address, volume, [this, id = id](uint16_t port, const shell::Error* error) {
+    const auto failed = error == nullptr ? std::nullopt : std::optional<shell::Error>(*error);
+    mailbox_->send([this, id, port, failed](Napi::Env env) {
+      settle(env, id, [&](Napi::Promise::Deferred& deferred) {
+        if (failed) {
+          deferred.Reject(coded_error(env, *failed).Value());
+        } else {
+          deferred.Resolve(Napi::Number::New(env, port));
+        }
+      });
+    });
+  });
+  return result;
+}
+
+Napi::Value StoreHandle::unlisten(const Napi::CallbackInfo& info) {
+  shell::Store& target = store(info.Env());
+  std::string key = text_of(info[0], "key");
+  const auto [id, result] = promise(info.Env());
+  target.unlisten(std::move(key), [this, id = id](bool known) {
+    mailbox_->send([this, id, known](Napi::Env env) {
+      settle(env, id,
+             [&](Napi::Promise::Deferred& deferred) { deferred.Resolve(Napi::Boolean::New(env, known)); });
+    });
+  });
+  return result;
+}
+
+Napi::Value StoreHandle::stats(const Napi::CallbackInfo& info) {
+  shell::Store& target = store(info.Env());
+  const auto [id, result] = promise(info.Env());
+  target.stats([this, id = id](const shell::StoreStats& stats) {
+    mailbox_->send([this, id, stats](Napi::Env env) {
+      settle(env, id, [&](Napi::Promise::Deferred& deferred) {
+        const auto number = [&](uint64_t value) {
+          return Napi::Number::New(env, static_cast<double>(value));
+        };
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("connections", number(stats.connections));
+        object.Set("listeners", number(stats.listeners));
+        object.Set("ioInFlight", number(stats.io_in_flight));
+        object.Set("turns", number(stats.turns));
+        object.Set("totalBytes", number(stats.space.total_bytes));
+        object.Set("availableBytes", number(stats.space.available_bytes));
+        deferred.Resolve(object);
+      });
+    });
+  });
+  return result;
+}
+
+Napi::Value StoreHandle::close(const Napi::CallbackInfo& info) {
+  const auto deferred = Napi::Promise::Deferred::New(info.Env());
+  if (!store_) {
+    deferred.Resolve(info.Env().Undefined());
+    return deferred.Promise();
+  }
+  // Letters already under way are opened before the mailbox is closed: they were queued earlier.
+  auto* const closing = new Closing(info.Env(), std::move(store_), deferred, [this](Napi::Env env) {
+    reject_all(env);
+    mailbox_->close();
+    napi_remove_env_cleanup_hook(env, environment_ends, this);
+    Unref();
+  });
+  closing->Queue();  // deletes itself
+  return deferred.Promise();
+}
+
+void StoreHandle::event(Event event) {
+  mailbox_->send([this, event = std::move(event)](Napi::Env env) {
+    on_event_.Call({Napi::String::New(env, event.name), Napi::String::New(env, event.detail)});
+  });
+}
+
+void StoreHandle::answer(shell::CommandAnswer answer) {
+  mailbox_->send([this, answer = std::move(answer)](Napi::Env env) {
+    settle(env, answer.id, [&](Napi::Promise::Deferred& deferred) {
+      if (!answer.error_code.empty()) {
+        deferred.Reject(coded_error(env, answer.error_code, answer.message).Value());
+        return;
+      }
+      Napi::Object object = Napi::Object::New(env);
+      object.Set("result", Napi::String::New(env, answer.result));
+      object.Set("payload", to_buffer(env, answer.payload.data(), answer.payload.size()));
+      deferred.Resolve(object);
+    });
+  });
+}
+
+}  // namespace cloudfs::addon

@@ -1,0 +1,40 @@
+// JavaScript values from and to those of the core. What JavaScript gave wrong is thrown as ERR_ARGUMENT.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/core.h"
+#include "shell/error.h"
+
+namespace cloudfs::addon {
+
+/// An Error with `code`, and `errno` and `syscall` if the operating system had a part in it.
+Napi::Error coded_error(Napi::Env env, const std::string& code, const std::string& message, int error = 0,
+                        const std::string& syscall = {});
+Napi::Error coded_error(Napi::Env env, const shell::Error& error);
+
+/// A property's value: an integer (number or bigint) from 0 to `max`. @throws ERR_ARGUMENT
+uint64_t integer(const Napi::Object& object, const char* name, uint64_t max = UINT64_MAX);
+/// As integer(), or `absent` where the property is undefined.
+uint64_t integer_or(const Napi::Object& object, const char* name, uint64_t absent, uint64_t max = UINT64_MAX);
+uint64_t integer_of(const Napi::Value& value, const char* name, uint64_t max = UINT64_MAX);
+bool flag(const Napi::Object& object, const char* name);  // undefined = false
+std::string text(const Napi::Object& object, const char* name);
+std::string text_of(const Napi::Value& value, const char* name);
+Napi::Object object_of(const Napi::Value& value, const char* name);
+
+/// The bytes of a Uint8Array; undefined = none.
+std::vector<uint8_t> bytes_of(const Napi::Value& value, const char* name);
+/// As bytes_of, in a buffer of the core's.
+Slice slice_of(const Napi::Value& value, const char* name);
+Napi::Buffer<uint8_t> to_buffer(Napi::Env env, const uint8_t* data, size_t size);
+
+CoreParams params_of(const Napi::Value& value);  // undefined = defaults, as is each property
+StoreIdentity identity_of(const Napi::Value& value);
+
+}  // namespace cloudfs::addon

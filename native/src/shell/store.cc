@@ -1,0 +1,121 @@
+#include "shell/store.h"
+
+#include <algorithm>
+
+#include "shell/clock.h"
+
+namespace cloudfs::shell {
+
+namespace {
+
+// Turns in one round while results come at once (appends, cached reads). Then sockets are looked at again.
+constexpr int kTurnsPerRound = 16;
+
+}  // namespace
+
+Store::Store(std::unique_ptr<Device> device, const CoreParams& params, StoreObserver& observer)
+    : device_(std::move(device)),
+      observer_(observer),
+      io_(*device_, loop_.wake_fd()),
+      core_(params),
+      nbd_(loop_, core_),
+      thread_(start_thread("cfs-store", [this] { run(); })) {}
+
+Store::~Store() {
+  loop_.post([this] { ending_ = true; });
+  thread_.join();
+}
+
+void Store::format(const StoreIdentity& identity) {
+  loop_.post([this, identity] { core_.format(identity, now_ns()); });
+}
+
+void Store::start() {
+  loop_.post([this] { core_.start(now_ns()); });
+}
+
+void Store::stop() {
+  loop_.post([this] {
+    nbd_.shut_down();
+    core_.stop();
+  });
+}
+
+void Store::command(uint64_t id, std::string verb, std::string arguments, std::vector<uint8_t> payload) {
+  loop_.post(
+      [this, id, verb = std::move(verb), arguments = std::move(arguments), payload = std::move(payload)] {
+        Command command{id, verb, arguments, {}};
+        if (!payload.empty()) {
+          const BufferRef buffer(payload.size());
+          std::copy(payload.begin(), payload.end(), buffer.data());
+          command.payload = {buffer, buffer.data(), payload.size()};
+        }
+        core_.command(std::move(command));
+      });
+}
+
+void Store::listen(std::string key, ListenAddress address, std::string volume, Listened done) {
+  loop_.post([this, key = std::move(key), address = std::move(address), volume = std::move(volume),
+              done = std::move(done)] {
+    uint16_t port = 0;
+    try {
+      port = nbd_.listen(key, address, volume);
+    } catch (const Error& error) {
+      done(0, &error);
+      return;
+    }
+    done(port, nullptr);
+  });
+}
+
+void Store::unlisten(std::string key, std::function<void(bool known)> done) {
+  loop_.post([this, key = std::move(key), done = std::move(done)] { done(nbd_.unlisten(key)); });
+}
+
+void Store::stats(std::function<void(const StoreStats&)> done) {
+  loop_.post([this, done = std::move(done)] {
+    done({nbd_.connection_count(), nbd_.listener_count(), io_.in_flight(), turns_, device_->space()});
+  });
+}
+
+void Store::run() {
+  while (!ending_) {
+    std::optional<uint64_t> deadline = core_.next_deadline_ns();
+    if (const auto nbd = nbd_.next_deadline_ns()) deadline = deadline ? std::min(*deadline, *nbd) : *nbd;
+    if (again_) deadline = 0;
+    again_ = false;
+    loop_.wait(deadline);
+    nbd_.submit();
+    turn();
+    again_ = nbd_.flush() || again_;
+  }
+}
+
+void Store::turn() {
+  for (int turns = 0;; ++turns) {
+    results_.clear();
+    io_.take(results_);
+    if (turns > 0 && results_.empty()) return;
+    for (const IoResult& result : results_) core_.complete(result);
+    if (turns == kTurnsPerRound) {
+      again_ = true;  // what has just been completed is looked at in the next round
+      return;
+    }
+    Effects effects = core_.turn(now_ns());
+    ++turns_;
+    const uint64_t segment_bytes = uint64_t{1} << core_.segment_log2();
+    if (device_->segment_bytes() != segment_bytes) device_->set_segment_bytes(segment_bytes);
+    for (IoEffect& effect : effects.io) io_.run(std::move(effect));
+    for (Reply& reply : effects.replies) nbd_.deliver(std::move(reply));
+    for (Event& event : effects.events) observer_.event(std::move(event));
+    for (CommandReply& reply : core_.take_command_replies()) {
+      CommandAnswer answer{
+          reply.id, std::move(reply.error_code), std::move(reply.message), std::move(reply.result), {}};
+      if (reply.payload.size > 0)
+        answer.payload.assign(reply.payload.data, reply.payload.data + reply.payload.size);
+      observer_.answer(std::move(answer));
+    }
+  }
+}
+
+}  // namespace cloudfs::shell

@@ -1,0 +1,89 @@
+// One store in production: a thread that owns a core and drives it with a real device, clock and sockets. The thread
+// carries out what the core says and decides nothing.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/core.h"
+#include "shell/device.h"
+#include "shell/error.h"
+#include "shell/event_loop.h"
+#include "shell/io_runner.h"
+#include "shell/nbd_server.h"
+
+namespace cloudfs::shell {
+
+/// A CommandReply on its way to another thread: its bytes are copied, for buffers belong to the core's thread.
+struct CommandAnswer {
+  uint64_t id = 0;
+  std::string error_code;  // empty = done
+  std::string message;
+  std::string result;  // JSON
+  std::vector<uint8_t> payload;
+};
+
+/// Told on the store's thread; must not block, nor call the store.
+class StoreObserver {
+ public:
+  virtual ~StoreObserver() = default;
+  virtual void event(Event event) = 0;
+  virtual void answer(CommandAnswer answer) = 0;
+};
+
+struct StoreStats {
+  size_t connections = 0;
+  size_t listeners = 0;
+  size_t io_in_flight = 0;
+  uint64_t turns = 0;
+  DeviceSpace space;
+};
+
+/// Methods may be called from any thread.
+class Store {
+ public:
+  /// Starts the thread. The device is the store's from now on, and locked until it is destroyed.
+  Store(std::unique_ptr<Device> device, const CoreParams& params, StoreObserver& observer);
+  /// Ends the thread as a crash would end it (but for I/O under way, which it waits for): nothing is synced or marked.
+  /// stop() comes first where that matters.
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // Each answered by an event: 'ready' or 'store-failed'; 'stopped'.
+  void format(const StoreIdentity& identity);
+  void start();
+  /// Also stops listening; clients' requests in flight are answered.
+  void stop();
+
+  /// Answered by StoreObserver::answer with the same id.
+  void command(uint64_t id, std::string verb, std::string arguments, std::vector<uint8_t> payload);
+
+  // `done` is called on the store's thread. `error` is empty, or what Listener threw.
+  using Listened = std::function<void(uint16_t port, const Error* error)>;
+  void listen(std::string key, ListenAddress address, std::string volume, Listened done);
+  void unlisten(std::string key, std::function<void(bool known)> done);
+  void stats(std::function<void(const StoreStats&)> done);
+
+ private:
+  void run();
+  void turn();
+
+  const std::unique_ptr<Device> device_;
+  StoreObserver& observer_;
+  EventLoop loop_;
+  IoRunner io_;
+  Core core_;
+  NbdServer nbd_;
+  bool ending_ = false;  // the thread's
+  bool again_ = false;   // the thread's: the next round must not wait
+  uint64_t turns_ = 0;
+  std::vector<IoResult> results_;  // scratch
+  std::thread thread_;
+};
+
+}  // namespace cloudfs::shell
