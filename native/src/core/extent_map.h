@@ -103,6 +103,7 @@ class ExtentMap {
   struct Visit;
   uint8_t top() const { return static_cast<uint8_t>(height_ - 1); }
   uint64_t capacity() const { return uint64_t{1} << (cache_->fan_log2() * height_); }
+  MapNode* attached_leaf(uint64_t block) const;
   void check_range(uint64_t first, uint64_t count) const;
 
   template <class OnRun>
