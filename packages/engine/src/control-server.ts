@@ -12,10 +12,10 @@ import {
   type EngineErrorMessage,
   type EngineEvent,
   type EngineResponse,
+  LineReader,
   MessageTooLongError,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
-import { LineReader } from './line-reader.js'
 import { parseRequest, type Request } from './requests.js'
 
 export interface Answer {

@@ -173,3 +173,8 @@ export class StoreNotReadyError extends CloudfsError {
 export class UsageError extends CloudfsError {
   readonly code = 'ERR_USAGE'
 }
+
+/** The connection to the engine ended before it answered. What was asked may have been done. */
+export class EngineGoneError extends CloudfsError {
+  readonly code = 'ERR_ENGINE_GONE'
+}

@@ -1,4 +1,4 @@
 /**
  * The replicator node: composition root of the policy half.
  */
-export {}
+export * from './engine-client.js'
