@@ -34,7 +34,7 @@ class PageCache {
 
   uint32_t fan_log2() const { return fan_log2_; }
   uint32_t fan() const { return 1u << fan_log2_; }
-  uint32_t page_bytes() const { return sizeof(PackedEntry) << fan_log2_; }
+  uint32_t page_bytes() const { return uint32_t{sizeof(PackedEntry)} << fan_log2_; }
 
   /// Makes a page that was read available to every tree that names it. `bytes` is page_bytes() long and copied.
   /// @returns false if the bytes are not what the entry names (crc): the caller reports corruption. A page that nobody

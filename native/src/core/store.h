@@ -137,7 +137,7 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   StepWaiter lineage_waiter_;
   bool lineage_idle_ = false;
   uint64_t prepare_failed_ns_ = 0;  // when a place last could not be prepared; 0 = all could
-  bool space_low_told_ = false;
+  [[maybe_unused]] bool space_low_told_ = false;
   bool failed_ = false;
   uint64_t now_ns_ = 0;
 };
