@@ -1,11 +1,7 @@
 #include "shell/nbd_server.h"
 
-#include <sys/uio.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstddef>
 
 #include "core/assert.h"
 #include "shell/clock.h"
@@ -13,10 +9,6 @@
 #include "shell/nbd_exports.h"
 
 namespace cloudfs::shell {
-
-static_assert(sizeof(nbd::OutgoingPiece) == sizeof(iovec) &&
-              offsetof(nbd::OutgoingPiece, data) == offsetof(iovec, iov_base) &&
-              offsetof(nbd::OutgoingPiece, bytes) == offsetof(iovec, iov_len));
 
 namespace {
 
@@ -63,13 +55,14 @@ class NbdServer::Client final : public Watcher {
     if (!stream_) return false;
     bool sent = false;
     for (;;) {
-      std::array<nbd::OutgoingPiece, kPiecesMax> pieces;
-      const size_t count = connection.outgoing(pieces);
+      const size_t count = connection.outgoing(server_.pieces_);
       blocked_ = count > 0;
       if (count == 0) break;
-      std::array<iovec, kPiecesMax> parts;
-      for (size_t i = 0; i < count; ++i) parts[i] = {const_cast<uint8_t*>(pieces[i].data), pieces[i].bytes};
-      const ssize_t bytes = stream_->writev({parts.data(), count});
+      for (size_t i = 0; i < count; ++i) {
+        const nbd::OutgoingPiece& piece = server_.pieces_[i];
+        server_.parts_[i] = {const_cast<uint8_t*>(piece.data), piece.bytes};
+      }
+      const ssize_t bytes = stream_->writev({server_.parts_.data(), count});
       if (bytes == -EAGAIN) break;
       if (bytes < 0) {
         hang_up();
@@ -124,7 +117,8 @@ class NbdServer::Client final : public Watcher {
   bool blocked_ = false;
 };
 
-NbdServer::NbdServer(EventLoop& loop, Core& core) : loop_(loop), core_(core) {}
+NbdServer::NbdServer(EventLoop& loop, Core& core)
+    : loop_(loop), core_(core), pieces_(kPiecesMax), parts_(kPiecesMax) {}
 
 NbdServer::~NbdServer() = default;
 

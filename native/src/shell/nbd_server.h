@@ -5,6 +5,8 @@
 // flush(). So all that arrived on all sockets becomes one turn, and each connection's replies leave in one write.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -73,7 +75,9 @@ class NbdServer {
   std::unordered_map<uint64_t, std::unique_ptr<Client>> connections_;
   std::vector<uint64_t> touched_;      // something happened to these since the last flush()
   std::vector<uint64_t> handshaking_;  // in the order in which they came
-  std::vector<ClientOp> ops_;          // scratch
+  std::vector<ClientOp> ops_;          // scratch, as are these
+  std::vector<nbd::OutgoingPiece> pieces_;
+  std::vector<iovec> parts_;
 };
 
 }  // namespace cloudfs::shell
