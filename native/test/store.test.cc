@@ -88,6 +88,26 @@ TEST_CASE(
   CHECK(client.read(4, 3) == std::string("\0x\0", 3));
 }
 
+TEST_CASE(
+    "store: more requests at once than may be in flight are all answered, also if none reaches the core") {
+  TempDir dir;
+  RunningStore running(dir);
+  const std::string volume = running.create(kVolumeBytes, "disk");
+  running.listen_unix(dir.file("socket"), volume);
+  NbdSocket client(dir.file("socket"));
+  REQUIRE(client.open() == kVolumeBytes);
+  // Nothing but the server's own sending makes room for the next of these: no event comes from elsewhere.
+  constexpr uint64_t kRequests = 10 * nbd::kRequestsInFlightMax;
+  std::string requests;
+  for (uint64_t i = 0; i < kRequests; ++i) requests += nbd_test::request(99, i, 0, 0);
+  client.send(requests);
+  for (uint64_t i = 0; i < kRequests; ++i) {
+    const auto [error, cookie] = client.answer();
+    REQUIRE(error == nbd_test::kEinval);
+    REQUIRE(cookie == i);
+  }
+}
+
 TEST_CASE("store: clients that vanish with requests in flight leave the others served, and nothing behind") {
   TempDir dir;
   RunningStore running(dir);

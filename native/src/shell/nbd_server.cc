@@ -207,8 +207,13 @@ bool NbdServer::flush() {
     }
     if (client.connection.finished()) {
       connections_.erase(id);
-    } else {
-      client.watch();
+      continue;
+    }
+    client.watch();
+    if (client.connection.can_advance()) {
+      // No event need come for what has been received: the next round comes at once and starts with it.
+      touch(client);
+      more = true;
     }
   }
   return more;
