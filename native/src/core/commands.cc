@@ -198,6 +198,12 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       for (const auto& volume : store.volumes())
         if (!volume->deleted() && volume->established()) list.push_back(describe(store, *volume));
       answer(command.id, list.dump());
+    } else if (verb == "checkpoint") {
+      store.begin_checkpoint(begin(command.id));
+    } else if (verb == "clean") {
+      const uint64_t logical = number_of(arguments, "logical");
+      if (logical > UINT32_MAX) throw Refused{"ERR_MALFORMED_QUANTITY", "no segment has such an id"};
+      store.cleaner.clean(static_cast<uint32_t>(logical), begin(command.id));
     } else if (verb == "segments") {
       answer(command.id, describe_segments(store).dump());
     } else if (verb == "stats") {
@@ -229,9 +235,15 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
   }
 }
 
+uint64_t Commands::internal() {
+  internal_ = begin(0);
+  pending_[internal_].internal = true;
+  return internal_;
+}
+
 uint64_t Commands::begin(uint64_t id) {
   const uint64_t number = next_++;
-  pending_[number] = {id, "{}"};
+  pending_[number].id = id;
   return number;
 }
 
@@ -245,7 +257,14 @@ void Commands::on_control_made(uint64_t command, const Volume& volume, Lsn lsn, 
 void Commands::on_done(uint64_t command) {
   const auto at = pending_.find(command);
   if (at == pending_.end()) return;
-  answer(at->second.id, std::move(at->second.result));
+  if (!at->second.internal) answer(at->second.id, std::move(at->second.result));
+  pending_.erase(at);
+}
+
+void Commands::on_result(uint64_t command, std::string result) {
+  const auto at = pending_.find(command);
+  if (at == pending_.end()) return;
+  if (!at->second.internal) answer(at->second.id, std::move(result));
   pending_.erase(at);
 }
 

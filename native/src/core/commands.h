@@ -14,9 +14,14 @@ class Commands final : public CommandListener {
   void refuse(const Command& command, const char* code, std::string message);
   std::vector<CommandReply> take();
 
+  /// A command of the core's own: answered to internal_done() alone. One at a time.
+  uint64_t internal();
+  bool internal_done() const { return internal_ != 0 && !pending_.contains(internal_); }
+
   // CommandListener
   void on_control_made(uint64_t command, const Volume& volume, Lsn lsn, const VersionId& version) override;
   void on_done(uint64_t command) override;
+  void on_result(uint64_t command, std::string result) override;
   void on_failed(uint64_t command, const char* code, std::string message) override;
 
  private:
@@ -27,9 +32,11 @@ class Commands final : public CommandListener {
   struct Pending {
     uint64_t id = 0;
     std::string result = "{}";
+    bool internal = false;
   };
   std::unordered_map<uint64_t, Pending> pending_;
   uint64_t next_ = 1;
+  uint64_t internal_ = 0;
   std::vector<CommandReply> replies_;
 };
 

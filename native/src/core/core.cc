@@ -5,6 +5,7 @@
 #include "core/commands.h"
 #include "core/exports.h"
 #include "core/io_queue.h"
+#include "core/recovery.h"
 #include "core/store.h"
 #include "core/superblock_writer.h"
 
@@ -16,15 +17,22 @@ enum class Phase : uint8_t { idle, formatting, starting, running, stopping, stop
 
 }  // namespace
 
-struct Core::Impl final : SuperblockListener {
+struct Core::Impl final : SuperblockListener, RecoveryListener, IoOwner {
   explicit Impl(const CoreParams& given) : params(given), superblock(io) {}
 
-  // SuperblockListener
+  // SuperblockListener: of format
   void on_superblock(int error) override;
+  // IoOwner: the superblock being read
+  void on_io(uint64_t cookie, int error) override;
+  // RecoveryListener
+  void on_recovered(uint64_t start, uint64_t last_sequence) override;
+  void on_recovery_failed(const char* code, const std::string& message) override { fail(code, message); }
 
+  bool failed() const { return phase == Phase::failed || (store != nullptr && store->failed()); }
   void fail(const char* code, const std::string& message);
-  void begin_running(uint64_t start, uint64_t last_sequence);
+  void run_store(uint64_t start, uint64_t last_sequence);
   void take_inputs();
+  void mind_stop();
 
   CoreParams params;
   IoQueue io;
@@ -33,7 +41,14 @@ struct Core::Impl final : SuperblockListener {
   Commands commands;
   Exports exports;
   std::unique_ptr<Store> store;
+  std::unique_ptr<Recovery> recovery;
+  BufferRef region;  // the superblock's
   Phase phase = Phase::idle;
+  // What a stop waits for: one internal command at a time.
+  enum class Marker : uint8_t { none, checkpointing, writing };
+  Marker marker = Marker::none;
+  bool recovery_done = false;
+  bool stop_wanted = false;
 
   std::vector<IoResult> results;
   std::vector<ClientOp> ops;
@@ -60,29 +75,88 @@ void Core::format(const StoreIdentity& identity, uint64_t now_ns) {
   impl.superblock.format(superblock, impl);
 }
 
+void Core::Impl::on_superblock(int error) {
+  if (error != 0)
+    return fail("ERR_STORE_IO", "the superblock cannot be written: errno " + std::to_string(error));
+  store = std::make_unique<Store>(params, io, superblock, out, commands);
+  run_store(1, 0);
+  phase = Phase::running;
+  store->event("ready", "{\"clean\":true}");
+}
+
 void Core::start(uint64_t now_ns) {
   Impl& impl = *impl_;
   ensure(impl.phase == Phase::idle, "a core lives once");
   impl.now_ns = now_ns;
   impl.phase = Phase::starting;
+  impl.region = BufferRef(2 * kSuperblockBytes);
+  impl.io.read(impl, 0, kSuperblockRegion, 0, 2 * kSuperblockBytes, impl.region);
 }
 
-void Core::stop() {}
-
-void Core::Impl::on_superblock(int error) {
+void Core::Impl::on_io(uint64_t, int error) {
   if (error != 0)
-    return fail("ERR_STORE_IO", "the superblock cannot be written: errno " + std::to_string(error));
-  if (phase == Phase::formatting) {
-    store = std::make_unique<Store>(params, io, out, commands);
-    begin_running(1, 0);
+    return fail("ERR_STORE_IO", "the superblock cannot be read: errno " + std::to_string(error));
+  std::optional<Superblock> best;
+  uint32_t best_copy = 0;
+  for (uint32_t copy = 0; copy < 2; ++copy) {
+    const Result<Superblock> found =
+        decode_superblock({region.data() + copy * kSuperblockBytes, kSuperblockBytes});
+    // Though the other copy is of this version: what a later program wrote is not to be undone.
+    if (!found.ok() && found.error().code == ErrorCode::store_version)
+      return fail("ERR_STORE_VERSION", "the store is of a later format version");
+    if (!found.ok() || (best && best->sequence > found->sequence)) continue;
+    best = *found;
+    best_copy = copy;
   }
+  if (!best) return fail("ERR_STORE_CORRUPT", "neither copy of the superblock is valid");
+  superblock.adopt(*best, best_copy);
+  params.segment_log2 = best->segment_log2;
+  params.segment_limit = best->segment_limit;
+  store = std::make_unique<Store>(params, io, superblock, out, commands);
+  recovery = std::make_unique<Recovery>(*store, superblock, *this);
+  recovery->begin();
 }
 
-void Core::Impl::begin_running(uint64_t start, uint64_t last_sequence) {
-  const Superblock& block = superblock.current();
-  store->appender.begin({block.store, block.host, block.generation}, start, last_sequence);
+void Core::Impl::on_recovered(uint64_t start, uint64_t last_sequence) {
+  run_store(start, last_sequence);
+  // The mark of a clean stop names the start that stopped; by now this start is another, so it counts once.
+  const LocalValue* stopped = store->locals.find({}, LocalKind::stopped);
+  const bool clean = stopped != nullptr && stopped->bytes[0] == 1 && stopped->epoch.counter == start - 1;
+  recovery_done = true;
   phase = Phase::running;
-  store->event("ready", "{}");
+  store->event("ready", clean ? "{\"clean\":true}" : "{\"clean\":false}");
+}
+
+void Core::Impl::run_store(uint64_t start, uint64_t last_sequence) {
+  const Superblock& block = superblock.current();
+  store->begin({block.store, block.host, block.generation}, start, last_sequence);
+}
+
+void Core::stop() {
+  impl_->stop_wanted = true;
+}
+
+void Core::Impl::mind_stop() {
+  if (!stop_wanted || phase == Phase::stopped) return;
+  if (phase == Phase::idle || phase == Phase::failed) {
+    phase = phase == Phase::idle ? Phase::stopped : phase;
+    stop_wanted = false;
+    out.events.push_back({"stopped", "{}"});
+    return;
+  }
+  if (phase == Phase::running) phase = Phase::stopping;
+  if (phase != Phase::stopping) return;
+  if (marker == Marker::none) {
+    if (!store->quiet()) return;
+    marker = Marker::checkpointing;
+    store->begin_checkpoint(commands.internal());
+  } else if (marker == Marker::checkpointing && commands.internal_done()) {
+    marker = Marker::writing;
+    store->put_local({}, {superblock.current().starts, {}}, LocalKind::stopped, {1}, commands.internal());
+  } else if (marker == Marker::writing && commands.internal_done()) {
+    phase = Phase::stopped;
+    store->event("stopped", "{}");
+  }
 }
 
 void Core::Impl::fail(const char* code, const std::string& message) {
@@ -111,7 +185,7 @@ void Core::command(Command command) {
 
 void Core::Impl::take_inputs() {
   for (const IoResult& result : std::exchange(results, {})) io.complete(result);
-  if (store != nullptr && store->failed()) phase = Phase::failed;
+  if (failed()) phase = Phase::failed;
   for (const Command& command : std::exchange(waiting_commands, {})) {
     if (phase == Phase::running) {
       commands.run(*store, exports, command);
@@ -141,7 +215,15 @@ Effects Core::turn(uint64_t now_ns) {
   ensure(now_ns >= impl.now_ns, "time does not go back");
   impl.now_ns = now_ns;
   impl.take_inputs();
-  if (impl.store != nullptr) impl.store->turn(now_ns);
+  if (impl.recovery_done) impl.recovery.reset();
+  if (impl.recovery != nullptr && !impl.failed()) {
+    impl.store->recovery_turn(now_ns);
+    impl.recovery->step();
+  } else if (impl.store != nullptr && impl.phase != Phase::stopped) {
+    impl.store->turn(now_ns);
+  }
+  if (impl.failed()) impl.phase = Phase::failed;
+  impl.mind_stop();
   Effects out = std::exchange(impl.out, {});
   out.io = impl.io.take();
   return out;
@@ -153,7 +235,8 @@ std::vector<CommandReply> Core::take_command_replies() {
 
 std::optional<uint64_t> Core::next_deadline_ns() const {
   const Impl& impl = *impl_;
-  if (impl.io.pending() || !impl.out.empty()) return impl.now_ns;
+  if (impl.io.pending() || !impl.out.empty() || impl.commands.internal_done()) return impl.now_ns;
+  if (impl.recovery != nullptr && impl.recovery->eager() && !impl.failed()) return impl.now_ns;
   return impl.store == nullptr ? std::nullopt : impl.store->next_deadline_ns();
 }
 

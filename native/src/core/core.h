@@ -25,6 +25,7 @@ struct CoreParams {
   uint32_t prepared_segments = 2;  // written ahead of use
   uint32_t reserved_segments = 4;  // kept for cleaning and checkpoints; writes get ENOSPC before
   uint32_t reads_in_flight_max = 256;
+  uint64_t map_bytes_max = 512ull << 20;  // of map pages in memory; past this clean ones are dropped
 };
 
 /// Identity given at format.

@@ -48,6 +48,8 @@ struct Segment {
   std::vector<LsnRange> ranges;
 
   bool free() const { return logical == 0; }
+  /// There is a bit for this slot.
+  bool holds(uint32_t slot) const { return slot / 4 / 64 < bits.size(); }
   bool is_live(uint16_t slot) const {
     const uint32_t bit = slot / 4u;
     return (bits[bit / 64] >> (bit % 64) & 1) != 0;

@@ -11,6 +11,7 @@ namespace {
 // A turn looks at this many entries for deletions and trims that are still being accounted for.
 constexpr size_t kLineageStepEntries = 2048;
 constexpr size_t kReapPages = 256;
+constexpr size_t kEvictPages = 1024;
 // The head of a volume is told at most this often.
 constexpr uint64_t kHeadEventNs = 50'000'000;
 constexpr uint64_t kPrepareRetryNs = 1'000'000'000;
@@ -37,7 +38,8 @@ std::string json_text(std::string_view text) {
   return out;
 }
 
-Store::Store(const CoreParams& given, IoQueue& queue, Effects& out, CommandListener& commands)
+Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblock, Effects& out,
+             CommandListener& commands)
     : params(given),
       segments(params.segment_log2, params.segment_limit),
       lineage(pages, [this](const Entry& entry) { free_block(entry); }),
@@ -46,6 +48,8 @@ Store::Store(const CoreParams& given, IoQueue& queue, Effects& out, CommandListe
       read_gate(io, params.reads_in_flight_max),
       appender(params, io, segments, *this),
       locals(appender, *this),
+      checkpoint(*this, superblock),
+      cleaner(*this),
       out_(out),
       commands_(commands) {}
 
@@ -68,6 +72,12 @@ void Store::put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind
   puts_.push_back({volume, epoch, kind, std::move(bytes), command});
 }
 
+void Store::begin_checkpoint(uint64_t command) {
+  // One that runs was frozen before: the next one counts.
+  checkpoint_wanted_ = true;
+  if (command != 0) next_checkpoint_commands_.push_back(command);
+}
+
 Volume* Store::find(const VolumeId& id) const {
   const auto at = by_id_.find(id);
   return at == by_id_.end() ? nullptr : at->second;
@@ -75,7 +85,7 @@ Volume* Store::find(const VolumeId& id) const {
 
 Volume& Store::add_volume() {
   volumes_.push_back(std::make_unique<Volume>(
-      VolumeParts{appender, segments, forwards, lineage, page_reader, read_gate, *this}));
+      VolumeParts{appender, segments, forwards, lineage, page_reader, read_gate, *this, pending_blocks_}));
   return *volumes_.back();
 }
 
@@ -86,11 +96,17 @@ void Store::list_volume(Volume& volume) {
 
 // --- The turn -----------------------------------------------------------------------------------------------------
 
+void Store::begin(const StoreIdentity& identity, uint64_t start, uint64_t last_sequence) {
+  appender.begin(identity, start, last_sequence);
+  checkpoint.slots.begin(identity, start);
+}
+
 void Store::turn(uint64_t now_ns) {
   now_ns_ = now_ns;
   if (failed_) return;
   appender.set_now(now_ns);
   prepare_segments();
+  space_short_ = false;
   // Commits make room for control records, and records that are made may be refused: until nothing moves.
   do {
     advance_volumes();
@@ -98,17 +114,46 @@ void Store::turn(uint64_t now_ns) {
     make_creations();
     make_records();
   } while (!to_advance_.empty() && !failed_);
+  cleaner.step();
   appender.close_batches();
+  background();
+  prepare_segments();
+  appender.turn(now_ns);
+  advance_volumes();
+  tell_heads();
+}
+
+void Store::recovery_turn(uint64_t now_ns) {
+  now_ns_ = now_ns;
+  if (!failed_) advance_volumes();
+}
+
+void Store::background() {
+  if (failed_) return;
+  mind_space();
+  const bool due = appender.log_bytes() - checkpoint.frozen_log_bytes() >= params.checkpoint_bytes;
+  if (!checkpoint.running() && (checkpoint_wanted_ || due)) {
+    checkpoint_wanted_ = false;
+    checkpoint_commands_ = std::exchange(next_checkpoint_commands_, {});
+    checkpoint.begin();
+  }
+  if (checkpoint.running()) checkpoint.step();
+  if (failed_) return;
   if (lineage_waiter_.pages_missing == 0) {
     Lineage::Step step = lineage.step(kLineageStepEntries);
     lineage_idle_ = step.idle;
     if (!step.missing.empty()) page_reader.fetch(step.missing, lineage_waiter_);
   }
-  pages.reap(kReapPages);
-  prepare_segments();
-  appender.turn(now_ns);
-  advance_volumes();
-  tell_heads();
+  pages_idle_ = pages.reap(kReapPages);
+  if (!checkpoint.running() && pages.memory_bytes() > params.map_bytes_max) lineage.evict(kEvictPages);
+}
+
+uint64_t Store::first_unapplied_batch() const {
+  uint64_t first = appender.appended() + 1;
+  for (const auto& volume : volumes_)
+    if (!volume->pending().empty() && volume->pending().front().batch != 0)
+      first = std::min(first, volume->pending().front().batch);
+  return first;
 }
 
 void Store::advance_soon(Volume& volume) {
@@ -148,7 +193,7 @@ void Store::make_locals() {
   while (!puts_.empty()) {
     LocalPut& put = puts_.front();
     const Room room =
-        appender.reserve(SegmentKind::user, SpaceClass::shrink, LocalItems::run_bytes(put.bytes.size()), 0);
+        appender.reserve(SegmentKind::user, SpaceClass::internal, LocalItems::run_bytes(put.bytes.size()), 0);
     if (room == Room::wait) return;
     if (room == Room::ok) {
       locals.add(put.volume, put.epoch, put.kind, put.bytes, put.command);
@@ -259,7 +304,10 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   if (failed_) return std::nullopt;
   for (const Volume* volume : heads_moved_) at_latest(volume->head_event_ns + kHeadEventNs);
   if (prepare_failed_ns_ != 0) at_latest(prepare_failed_ns_ + kPrepareRetryNs);
-  if (!lineage_idle_ && lineage_waiter_.pages_missing == 0) at_latest(now_ns_);
+  const bool lineage_works = !lineage_idle_ && lineage_waiter_.pages_missing == 0;
+  if (lineage_works || !pages_idle_ || checkpoint.eager() || (checkpoint_wanted_ && !checkpoint.running()))
+    at_latest(now_ns_);
+  if (space_short_ && !checkpoint.running() && !cleaner.busy()) at_latest(space_progress_ns_ + kSpaceGraceNs);
   return deadline;
 }
 
@@ -278,6 +326,10 @@ void Store::fail(const char* code, const std::string& message) {
     commands_.on_failed(creation.command, "ERR_STORE_FAILED", "the store stopped");
   for (const LocalPut& put : std::exchange(puts_, {}))
     commands_.on_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
+  cleaner.fail();
+  for (std::vector<uint64_t>* commands : {&checkpoint_commands_, &next_checkpoint_commands_})
+    for (const uint64_t command : std::exchange(*commands, {}))
+      commands_.on_failed(command, "ERR_STORE_FAILED", "the store stopped");
 }
 
 void Store::event(std::string name, std::string detail) {
@@ -287,6 +339,41 @@ void Store::event(std::string name, std::string detail) {
 void Store::free_block(const Entry& entry) {
   const Entry place = forwards.resolve(entry);
   segments.clear_live(segments.at(place.segment), place.slot);
+}
+
+void Store::move_block(const VolumeId& volume, const MovedBlock& block, uint32_t to_segment,
+                       uint32_t to_slot) {
+  Segment* from = segments.find(block.from_segment);
+  if (from == nullptr || !from->holds(block.from_slot) || !from->is_live(block.from_slot)) return;
+  segments.set_live(segments.at(to_segment), to_slot, 1);
+  segments.clear_live(*from, block.from_slot);
+  const Entry old_entry{block.from_segment, block.from_slot, block.birth, block.sum.crc};
+  const Entry new_entry{to_segment, static_cast<uint16_t>(to_slot), block.birth, block.sum.crc};
+  const Volume* owner = find(volume);
+  if (owner != nullptr && owner->head() != 0 &&
+      lineage.mend(owner->head(), block.block, old_entry, new_entry))
+    return;
+  forwards.add(block.from_segment, {block.from_slot, new_entry.slot, to_segment});
+}
+
+void Store::on_checkpointed(uint64_t sequence) {
+  full_ = false;
+  space_low_told_ = false;
+  space_progress_ns_ = now_ns_;
+  event("checkpointed", "{\"sequence\":" + std::to_string(sequence) + "}");
+  for (const uint64_t command : std::exchange(checkpoint_commands_, {}))
+    commands_.on_result(command, "{\"sequence\":" + std::to_string(sequence) + "}");
+}
+
+void Store::command_done(uint64_t command, std::string result) {
+  full_ = false;
+  space_low_told_ = false;
+  space_progress_ns_ = now_ns_;
+  if (command != 0) commands_.on_result(command, std::move(result));
+}
+
+void Store::command_failed(uint64_t command, const char* code, std::string message) {
+  if (command != 0) commands_.on_failed(command, code, std::move(message));
 }
 
 void Store::on_control_made(const Volume& volume, uint64_t command, Lsn lsn, const VersionId& version) {
@@ -339,24 +426,6 @@ void Store::on_append_failed(const char* what, int error) {
 
 void Store::on_sealed(const Segment& segment) {
   event("segment-sealed", "{\"logical\":" + std::to_string(segment.logical) + "}");
-}
-
-// --- Space --------------------------------------------------------------------------------------------------------
-
-uint32_t Store::segments_kept(SpaceClass space) {
-  switch (space) {
-    case SpaceClass::data:
-      return params.reserved_segments;
-    case SpaceClass::shrink:
-      return params.reserved_segments / 2;
-    case SpaceClass::internal:
-      return 0;
-  }
-  return 0;
-}
-
-bool Store::may_wait_for_space(const Operation&) {
-  return false;
 }
 
 }  // namespace cloudfs

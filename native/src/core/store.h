@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/appender.h"
+#include "core/checkpoint.h"
+#include "core/cleaner.h"
 #include "core/core.h"
 #include "core/forwards.h"
 #include "core/lineage.h"
@@ -23,6 +25,7 @@ class CommandListener {
  public:
   virtual void on_control_made(uint64_t command, const Volume& volume, Lsn lsn, const VersionId& version) = 0;
   virtual void on_done(uint64_t command) = 0;
+  virtual void on_result(uint64_t command, std::string result) = 0;
   virtual void on_failed(uint64_t command, const char* code, std::string message) = 0;
 
  protected:
@@ -31,7 +34,8 @@ class CommandListener {
 
 class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalListener, IoOwner {
  public:
-  Store(const CoreParams& params, IoQueue& io, Effects& out, CommandListener& commands);
+  Store(const CoreParams& params, IoQueue& io, SuperblockWriter& superblock, Effects& out,
+        CommandListener& commands);
 
   // --- Inputs, between turns ---
   void submit(ClientOp op, Volume& volume, NodeId snapshot);
@@ -48,8 +52,14 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   void put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind, std::vector<uint8_t> bytes,
                  uint64_t command);
 
+  void begin_checkpoint(uint64_t command);
+
+  /// Names the store, and lets batches be made behind those that are there.
+  void begin(const StoreIdentity& identity, uint64_t start, uint64_t last_sequence);
   /// Carries out what waits.
   void turn(uint64_t now_ns);
+  /// While it is recovered: applies what was replayed, and makes nothing.
+  void recovery_turn(uint64_t now_ns);
   std::optional<uint64_t> next_deadline_ns() const;
   /// The store stops for good: everything is answered with EIO from now on.
   void fail(const char* code, const std::string& message);
@@ -64,6 +74,19 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   /// The volume has its id.
   void list_volume(Volume& volume);
 
+  // --- Recovery: nullptr, or why a run cannot be replayed ---
+  const char* replay_records(const RunView& run, const PlacedRun& placed);
+  const char* replay_moved(const RunView& run, const PlacedRun& placed);
+
+  // --- Checkpoint's and cleaner's ---
+  /// The oldest batch that is in flight or has a record that is not applied; the next one if there is none.
+  uint64_t first_unapplied_batch() const;
+  /// A block was moved: it counts at its new place, if it is live still.
+  void move_block(const VolumeId& volume, const MovedBlock& block, uint32_t to_segment, uint32_t to_slot);
+  void on_checkpointed(uint64_t sequence);
+  void command_done(uint64_t command, std::string result);
+  void command_failed(uint64_t command, const char* code, std::string message);
+
   void event(std::string name, std::string detail);
   uint64_t now_ns() const override { return now_ns_; }
 
@@ -77,6 +100,8 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   ReadGate read_gate;
   Appender appender;
   LocalItems locals;
+  CheckpointWriter checkpoint;
+  Cleaner cleaner;
 
  private:
   // VolumeHost
@@ -119,6 +144,12 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   void make_locals();
   void prepare_segments();
   void tell_heads();
+  NodeId branch_node(const BranchPoint& point);
+  void background();
+  // store_space.cc
+  uint64_t index_pages_needed() const;
+  void mind_space();
+  bool checkpoint_helps() const;
 
   struct StepWaiter final : PageWaiter {
     void on_pages(int) override {}  // a page that cannot be read is asked for again, and reported again
@@ -136,8 +167,18 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   std::deque<LocalPut> puts_;
   StepWaiter lineage_waiter_;
   bool lineage_idle_ = false;
+  bool pages_idle_ = true;
+  static constexpr uint64_t kSpaceGraceNs = 2'000'000'000;
   uint64_t prepare_failed_ns_ = 0;  // when a place last could not be prepared; 0 = all could
-  [[maybe_unused]] bool space_low_told_ = false;
+  uint64_t pending_blocks_ = 0;     // of all volumes
+  uint64_t map_pages_max_ = 0;      // pages that all heads' maps can have
+  bool space_low_told_ = false;
+  bool space_short_ = false;        // somebody waits for space, in this turn
+  bool full_ = false;               // ENOSPC was answered, and nothing became free since
+  uint64_t space_progress_ns_ = 0;  // when cleaning or a checkpoint last got on
+  bool checkpoint_wanted_ = false;
+  std::vector<uint64_t> checkpoint_commands_;
+  std::vector<uint64_t> next_checkpoint_commands_;
   bool failed_ = false;
   uint64_t now_ns_ = 0;
 };

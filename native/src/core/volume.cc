@@ -35,8 +35,9 @@ std::pair<uint64_t, uint64_t> touched_blocks(const RecordView& record) {
 
 // --- Life ---------------------------------------------------------------------------------------------------------
 
-void Volume::restore(const VolumeState& state, std::optional<Token> token, NodeId head,
+void Volume::restore(const VolumeId& id, const VolumeState& state, std::optional<Token> token, NodeId head,
                      std::vector<uint8_t> create_payload) {
+  id_ = id;
   const Result<CreatePayload> payload = decode_create(create_payload);
   ensure(payload.ok(), "a checkpoint's create payload was checked");
   create_ = *payload;
@@ -82,8 +83,9 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
   return nullptr;
 }
 
-void Volume::replayed() {
+void Volume::replayed(Lsn committed) {
   own_.appended = own_.synced = made_.lsn;
+  committed_ = std::max(committed_, std::min(committed, made_.lsn));
   parts_.host.advance_soon(*this);
 }
 
@@ -160,7 +162,7 @@ void Volume::place(PendingRecord& pending, const RecordView& record, const Place
   const uint32_t blocks = record.data_blocks();
   if (blocks == 0) return;
   parts_.segments.set_live(parts_.segments.at(placed.segment), pending.slot, blocks);
-  pending_blocks_ += blocks;
+  parts_.pending_blocks += blocks;
 }
 
 void Volume::on_placed(const PlacedRun& run, uint64_t) {
@@ -248,7 +250,7 @@ bool Volume::apply_front() {
       return false;
     }
     apply_write(pending);
-    pending_blocks_ -= pending.record.data_blocks();
+    parts_.pending_blocks -= pending.record.data_blocks();
   } else if (const MissingPages missing = prepare_control(pending.record); !missing.empty()) {
     applying_ = true;
     parts_.page_reader.fetch(missing, *this);

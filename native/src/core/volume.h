@@ -80,6 +80,7 @@ struct VolumeParts {
   PageReader& page_reader;
   ReadGate& read_gate;
   VolumeHost& host;
+  uint64_t& pending_blocks;  // of all volumes: blocks that pending records will write
 };
 
 class Volume final : public BatchMember, PageWaiter {
@@ -94,7 +95,7 @@ class Volume final : public BatchMember, PageWaiter {
   void create(const CreatePayload& payload, const Epoch& epoch, const Stamp& stamp, NodeId parent,
               uint64_t command);
   /// As a checkpoint has it.
-  void restore(const VolumeState& state, std::optional<Token> token, NodeId head,
+  void restore(const VolumeId& id, const VolumeState& state, std::optional<Token> token, NodeId head,
                std::vector<uint8_t> create_payload);
   /// A run found by roll-forward, behind what is pending. `stamp` is that of its epoch, where this store knows it.
   /// @returns why it cannot be (static text), or nullptr
@@ -102,8 +103,8 @@ class Volume final : public BatchMember, PageWaiter {
   /// The run that starts the volume; `parent` as in create().
   [[nodiscard]] const char* replay_create(const RunView& run, const PlacedRun& placed, const Stamp* stamp,
                                           NodeId parent);
-  /// Everything that was replayed is synced.
-  void replayed();
+  /// What was replayed so far is held by this store; updates up to `committed` are known to be committed.
+  void replayed(Lsn committed);
   /// The view's stamp, if this store made the view. @returns false if it is not the stamp of the newest epoch's view
   bool resume(const Epoch& epoch, const Stamp& stamp);
   /// The store stopped: everything in flight is answered with EIO.
@@ -142,8 +143,6 @@ class Volume final : public BatchMember, PageWaiter {
   /// Token after the newest applied record, where this store knows it.
   std::optional<Token> applied_token() const;
   const Ring<PendingRecord>& pending() const { return pending_; }
-  /// Blocks that pending records will write: pages that are going to be dirty.
-  uint64_t pending_blocks() const { return pending_blocks_; }
   size_t operations() const { return operations_; }
 
   // Operation's.
@@ -247,7 +246,6 @@ class Volume final : public BatchMember, PageWaiter {
   Ring<PendingRecord> pending_;  // consecutive lsns from applied + 1
   size_t placed_ = 0;            // how many of them are placed
   size_t acknowledged_ = 0;      // how many of them are acknowledged
-  uint64_t pending_blocks_ = 0;
   TouchFilter touched_;
   bool applying_ = false;  // the front record waits for map pages
 
