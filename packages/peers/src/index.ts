@@ -1,4 +1,20 @@
 /**
  * The encrypted peer channel between replicators.
  */
-export {}
+import './promise-with-resolvers.js'
+export type { HostInfo, SignedAnnouncement } from './announcement.js'
+export * from './errors.js'
+export type { Json, Message } from './frame.js'
+export { HOST_KEY_FILE, HostKey, hostIdOf } from './host-key.js'
+export type { HostBook, KnownHost } from './host-trust.js'
+export { PEER_LIMITS } from './limits.js'
+export type { PeerLimits } from './limits.js'
+export type { MemberState } from './member-table.js'
+export { PeerNode } from './peer-node.js'
+export type { PeerMember, PeerNodeEvents, PeerNodeOptions } from './peer-node.js'
+export { Bytes, defineRequest } from './request.js'
+export type { RequestKind } from './request.js'
+export type { RequestOptions } from './request-client.js'
+export type { Handler } from './request-server.js'
+export type { Clock } from './roster.js'
+export { PRIVATE_NETWORK_KEY_BYTES } from './swarm.js'

@@ -1,0 +1,163 @@
+/**
+ * Messages on a stream between replicators (docs/wire-protocol.md, "Requests"). A frame's length is checked before its
+ * bytes are waited for, and a stream buffers little more than one frame each way.
+ */
+import './promise-with-resolvers.js'
+import type { Stream } from '@libp2p/interface'
+import { byteStream } from '@libp2p/utils'
+import { z } from 'zod'
+import { MessageTooLongError, PeerProtocolError } from './errors.js'
+
+const FRAME_HEADER_BYTES = 12
+export const NAME_BYTES_MAX = 64
+
+/** A value that JSON carries. */
+export type Json =
+  null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined }
+
+/** What a request or an answer says: JSON, or bytes as they are. */
+export type Message = Json | Uint8Array
+
+/** What an answer says went wrong. */
+const FrameError = z.object({ code: z.string().regex(/^ERR_[A-Z0-9_]{1,60}$/), message: z.string() })
+type FrameError = z.infer<typeof FrameError>
+
+export interface Frame {
+  /** Ties an answer to its request: chosen by the asking side, different for all it has under way on the stream. */
+  readonly id: number
+  /** Of the request; empty in an answer. */
+  readonly name: string
+  readonly body: FrameBody
+}
+
+export type FrameBody =
+  | { readonly message: Message }
+  | { readonly error: FrameError }
+  /** The asking side no longer waits for the answer. */
+  | { readonly cancelled: true }
+
+const KINDS = { json: 1, bytes: 2, error: 3, cancel: 4 } as const
+const ERROR_TEXT_CHARACTERS_MAX = 4096
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** @throws {MessageTooLongError} the body is longer than `bodyBytesMax` */
+export function encodeFrame(frame: Frame, bodyBytesMax: number): Uint8Array {
+  const name = Buffer.from(frame.name, 'latin1')
+  const { kind, body } = encodeBody(frame.body)
+  if (body.length > bodyBytesMax) {
+    throw new MessageTooLongError(
+      `a message of ${String(body.length)} bytes; ${String(bodyBytesMax)} are the most`,
+    )
+  }
+  const header = Buffer.alloc(FRAME_HEADER_BYTES)
+  header.writeUInt32LE(body.length, 0)
+  header.writeUInt8(kind, 4)
+  header.writeUInt8(name.length, 5)
+  header.writeUInt32LE(frame.id, 8)
+  return Buffer.concat([header, name, body])
+}
+
+/** Frames of one stream. Bytes that are not frames are an error, after which the stream is of no use. */
+export class FrameStream {
+  readonly #stream: Stream
+  readonly #bytes: ReturnType<typeof byteStream>
+  readonly #bodyBytesMax: number
+  #written: Promise<void> = Promise.resolve()
+
+  constructor(stream: Stream, bodyBytesMax: number) {
+    this.#stream = stream
+    // Whoever owns this reads on without waiting for anything else, so what piles up is what one event brings.
+    this.#bytes = byteStream(stream, {
+      maxBufferSize: 2 * (FRAME_HEADER_BYTES + NAME_BYTES_MAX + bodyBytesMax),
+    })
+    this.#bodyBytesMax = bodyBytesMax
+  }
+
+  /**
+   * The next frame. One call at a time.
+   *
+   * @throws {PeerProtocolError} the bytes are not a frame
+   * @throws what the stream fails with; its end is a failure
+   */
+  async read(): Promise<Frame> {
+    const header = await this.#read(FRAME_HEADER_BYTES)
+    const bodyBytes = header.readUInt32LE(0)
+    const kind = header.readUInt8(4)
+    const nameBytes = header.readUInt8(5)
+    const id = header.readUInt32LE(8)
+    if (header.readUInt16LE(6) !== 0) throw new PeerProtocolError('reserved bytes of a frame are not zero')
+    if (bodyBytes > this.#bodyBytesMax) {
+      throw new PeerProtocolError(
+        `a frame of ${String(bodyBytes)} bytes; ${String(this.#bodyBytesMax)} are the most`,
+      )
+    }
+    if (nameBytes > NAME_BYTES_MAX) throw new PeerProtocolError(`a name of ${String(nameBytes)} bytes`)
+    const name = (await this.#read(nameBytes)).toString('latin1')
+    return { id, name, body: decodeBody(kind, await this.#read(bodyBytes)) }
+  }
+
+  /**
+   * Resolves once the stream has taken the frame, after those before it: a reader that does not read holds the writers up,
+   * not the memory. Given up before its turn a frame is left out; given up in its turn it ends the stream, for nobody
+   * could tell the frames behind it apart.
+   */
+  write(encoded: Uint8Array, signal: AbortSignal): Promise<void> {
+    const written = this.#written.then(async () => {
+      signal.throwIfAborted()
+      try {
+        await this.#bytes.write(encoded, { signal })
+      } catch (error) {
+        this.#stream.abort(error instanceof Error ? error : new Error('not written', { cause: error }))
+        throw error
+      }
+    })
+    this.#written = written.catch(() => undefined)
+    return written
+  }
+
+  async #read(count: number): Promise<Buffer> {
+    if (count === 0) return Buffer.alloc(0)
+    const bytes = (await this.#bytes.read({ bytes: count })).subarray()
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+}
+
+function encodeBody(body: FrameBody): { kind: number; body: Buffer } {
+  if ('error' in body) {
+    const message = body.error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX)
+    return { kind: KINDS.error, body: Buffer.from(JSON.stringify({ code: body.error.code, message })) }
+  }
+  if ('cancelled' in body) return { kind: KINDS.cancel, body: Buffer.alloc(0) }
+  if (body.message instanceof Uint8Array) return { kind: KINDS.bytes, body: Buffer.from(body.message) }
+  return { kind: KINDS.json, body: Buffer.from(JSON.stringify(body.message)) }
+}
+
+function decodeBody(kind: number, bytes: Buffer): FrameBody {
+  switch (kind) {
+    case KINDS.json:
+      return { message: parseJson(bytes) }
+    case KINDS.bytes:
+      return { message: new Uint8Array(bytes) }
+    case KINDS.error:
+      return { error: asError(parseJson(bytes)) }
+    case KINDS.cancel:
+      if (bytes.length > 0) throw new PeerProtocolError('a cancel frame with a body')
+      return { cancelled: true }
+    default:
+      throw new PeerProtocolError(`a frame of the unknown kind ${String(kind)}`)
+  }
+}
+
+function parseJson(bytes: Uint8Array): Json {
+  try {
+    return JSON.parse(utf8.decode(bytes)) as Json
+  } catch (cause) {
+    throw new PeerProtocolError('a frame holds no JSON', { cause })
+  }
+}
+
+function asError(value: Json): FrameError {
+  const error = FrameError.safeParse(value)
+  if (!error.success) throw new PeerProtocolError('an error without a code')
+  return error.data
+}
