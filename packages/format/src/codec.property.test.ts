@@ -129,15 +129,17 @@ describe.each(codecs)('$name', ({ name, values, encode, decode, codes }) => {
     )
   })
 
-  test.runIf(codes.includes('ERR_PAYLOAD_INVALID'))('up to three zeros behind it are padding', () => {
-    fc.assert(
-      fc.property(values, fc.nat({ max: 3 }), (value, zeros) => {
-        const bytes = encode(value)
-        expect(decode(Buffer.concat([bytes, new Uint8Array(zeros)]))).toEqual(value)
-        expect(() => decode(Buffer.concat([bytes, new Uint8Array(4)]))).toThrow(/end/)
-      }),
-    )
-  })
+  if (codes.includes('ERR_PAYLOAD_INVALID')) {
+    test('up to three zeros behind it are padding', () => {
+      fc.assert(
+        fc.property(values, fc.nat({ max: 3 }), (value, zeros) => {
+          const bytes = encode(value)
+          expect(decode(Buffer.concat([bytes, new Uint8Array(zeros)]))).toEqual(value)
+          expect(() => decode(Buffer.concat([bytes, new Uint8Array(4)]))).toThrow(/end/)
+        }),
+      )
+    })
+  }
 })
 
 test('a checksum over header and contents notices each flipped bit of a run', () => {
