@@ -16,3 +16,15 @@ export * from './record.js'
 export * from './run.js'
 export * from './segment-header.js'
 export * from './superblock.js'
+export type { StoreMedium } from './store/medium.js'
+export { findVersion, type OfflineStore, openStore } from './store/open-store.js'
+export { readVersion, type VersionPiece } from './store/read-version.js'
+export type { StoredVersion, StoreVolume } from './store/volume.js'
+export type { Finding } from './store/findings.js'
+export {
+  type VerifiedVolume,
+  type VerifyOptions,
+  type VerifyProgress,
+  type VerifyReport,
+  verifyStore,
+} from './store/verify-store.js'

@@ -1,0 +1,243 @@
+/** Applies the log behind the checkpoint to the volumes (docs/core.md, Recovery, step 5). */
+import {
+  ChainBrokenError,
+  type CloudfsError,
+  isCloudfsError,
+  type Lsn,
+  StoreCorruptError,
+  VersionId,
+  type VolumeId,
+} from '@cloudfs/interface'
+import { publicIds, startsVolume, verifyLinks } from '../chain.js'
+import type { CheckpointLocal } from '../checkpoint.js'
+import type { Entry } from '../entry.js'
+import { decodeCreate } from '../payload.js'
+import { dataBlocks, type LogRecord } from '../record.js'
+import { blocksBefore, type RecordsRun } from '../run.js'
+import { type FoundBatch, placedRuns, slotOf } from './log-scan.js'
+import { MapTree } from './map-tree.js'
+import type { SegmentTable } from './segment-table.js'
+import { StoreVolume } from './volume.js'
+
+/** A record to apply, and where its blocks are. */
+interface Pending {
+  readonly run: RecordsRun
+  readonly record: LogRecord
+  readonly lsn: Lsn
+  readonly publicId: VersionId
+  readonly stored: readonly Entry[]
+  /** Another record took its lsn: it was never committed. */
+  isReplaced: boolean
+}
+
+/** What the log says of one volume, in order of lsn. */
+interface History {
+  /** Applied already. */
+  readonly base: { readonly lsn: Lsn; readonly publicId: VersionId } | undefined
+  /** Without gaps. */
+  readonly pending: Pending[]
+  /** A run broke the chain; what follows it cannot be placed. */
+  isBroken: boolean
+}
+
+export class Replay {
+  readonly #table: SegmentTable
+  readonly #volumes: Map<VolumeId, StoreVolume>
+  readonly #locals: Map<string, CheckpointLocal>
+  readonly #histories = new Map<VolumeId, History>()
+  /** In the order of the log; some may have been replaced since. */
+  readonly #order: { volume: VolumeId; pending: Pending }[] = []
+  /** Versions that branches leave: they have to be kept when they pass. */
+  readonly #branchPoints = new Map<VolumeId, Set<Lsn>>()
+  /** Records that break the chain: with what follows them in their volume, they are not applied. */
+  readonly faults: CloudfsError[] = []
+
+  constructor(table: SegmentTable, volumes: Map<VolumeId, StoreVolume>, locals: readonly CheckpointLocal[]) {
+    this.#table = table
+    this.#volumes = volumes
+    this.#locals = new Map(locals.map((local) => [localKey(local), local]))
+  }
+
+  /** The newest item of each volume and kind. */
+  get locals(): CheckpointLocal[] {
+    return [...this.#locals.values()]
+  }
+
+  async run(batches: readonly FoundBatch[]): Promise<void> {
+    for (const found of batches) this.#read(found)
+    for (const [volume, history] of this.#histories) {
+      if (history.base !== undefined) this.#keepBranchPoint(this.#volumes.get(volume))
+    }
+    for (const { volume, pending } of this.#order) {
+      if (pending.isReplaced) continue
+      await this.#attempt(() => this.#apply(volume, pending))
+    }
+    for (const { volume, kind } of this.#locals.values()) if (kind === 'dropped') this.#volumes.delete(volume)
+  }
+
+  #read({ batch }: FoundBatch): void {
+    for (const { run, bodyOffset } of placedRuns(batch)) {
+      if (run.type === 'local') {
+        for (const item of run.items) {
+          const local = { volume: run.volume, epoch: run.epoch, ...item }
+          this.#locals.set(localKey(local), local)
+        }
+      } else if (run.type === 'moved') {
+        run.blocks.forEach(({ fromSegment, fromSlot }, index) => {
+          const to = { segment: batch.segment, slot: slotOf(batch, bodyOffset, index) }
+          this.#table.forward({ segment: fromSegment, slot: fromSlot }, to)
+        })
+      } else {
+        const history = this.#historyOf(run)
+        if (history.isBroken) continue
+        try {
+          this.#queue(run, history, (index) => slotOf(batch, bodyOffset, index), batch.segment)
+        } catch (error) {
+          history.isBroken = true
+          this.#note(error)
+        }
+      }
+    }
+  }
+
+  /** Adds a run's records behind what they follow; what stood there before was never committed. */
+  #queue(run: RecordsRun, history: History, slotAt: (index: number) => number, segment: number): void {
+    const publics = publicIds(run)
+    const before = blocksBefore(run)
+    this.#checkLinks(run, history, publics)
+    const baseLsn = history.base?.lsn ?? 0
+    run.records.forEach((record, index) => {
+      const lsn = (run.firstLsn + index) as Lsn
+      if (lsn <= baseLsn) return
+      const start = before[index] ?? 0
+      const sums = record.kind === 'write' ? record.sums : []
+      const stored = sums.map(({ crc }, i) => ({ segment, slot: slotAt(start + i), birth: lsn, crc }))
+      const pending = {
+        run,
+        record,
+        lsn,
+        publicId: publics[index] ?? run.lastPublic,
+        stored,
+        isReplaced: false,
+      }
+      const firstLsn = history.pending[0]?.lsn ?? lsn
+      for (const replaced of history.pending.splice(Math.max(0, lsn - firstLsn))) replaced.isReplaced = true
+      history.pending.push(pending)
+      this.#order.push({ volume: run.volume, pending })
+      if (record.kind === 'create') this.#noteBranchPoint(decodeCreate(record.payload).parent)
+    })
+  }
+
+  #historyOf(run: RecordsRun): History {
+    const known = this.#histories.get(run.volume)
+    if (known !== undefined) return known
+    const volume = this.#volumes.get(run.volume)
+    const base = volume && { lsn: volume.lsn, publicId: volume.publicId }
+    const history: History = { base, pending: [], isBroken: false }
+    this.#histories.set(run.volume, history)
+    return history
+  }
+
+  #checkLinks(run: RecordsRun, history: History, publics: readonly VersionId[]): void {
+    const { base, pending } = history
+    const appliedIndex = (base?.lsn ?? 0) - run.firstLsn
+    if (base !== undefined && appliedIndex >= 0 && appliedIndex < publics.length) {
+      if (publics[appliedIndex] === base.publicId) return
+      throw new ChainBrokenError(
+        `volume ${run.volume}: record ${String(base.lsn)} in the log is not the one the checkpoint was made of`,
+        { volume: run.volume, lsn: base.lsn },
+      )
+    }
+    if (appliedIndex >= publics.length) return
+    if (startsVolume(run)) {
+      verifyLinks(run, VersionId.zero)
+      return
+    }
+    const previousLsn = run.firstLsn - 1
+    const previous = base?.lsn === previousLsn ? base : pending[previousLsn - (pending[0]?.lsn ?? 0)]
+    if (previous === undefined) {
+      throw new StoreCorruptError(`volume ${run.volume}: nothing is known of record ${String(previousLsn)}`, {
+        volume: run.volume,
+        lsn: previousLsn,
+      })
+    }
+    verifyLinks(run, previous.publicId)
+  }
+
+  #noteBranchPoint(parent: { volume: VolumeId; lsn: Lsn } | undefined): void {
+    if (parent === undefined) return
+    const points = this.#branchPoints.get(parent.volume) ?? new Set()
+    this.#branchPoints.set(parent.volume, points.add(parent.lsn))
+    const volume = this.#volumes.get(parent.volume)
+    if (volume?.lsn === parent.lsn) this.#keepBranchPoint(volume)
+  }
+
+  #keepBranchPoint(volume: StoreVolume | undefined): void {
+    if (volume === undefined || this.#branchPoints.get(volume.id)?.has(volume.lsn) !== true) return
+    if (!volume.versions.has(volume.lsn)) volume.keepVersion()
+  }
+
+  async #apply(id: VolumeId, { run, record, lsn, publicId, stored }: Pending): Promise<void> {
+    let volume = this.#volumes.get(id)
+    if (record.kind === 'create') {
+      volume = StoreVolume.begin(id, record, run.epoch, publicId, this.#contentsBelow(record.payload))
+      this.#volumes.set(id, volume)
+    } else if (volume?.lsn === lsn - 1) {
+      await volume.apply(record, run.epoch, lsn, publicId, stored)
+    }
+    this.#keepBranchPoint(volume)
+  }
+
+  /** What a new volume starts with. */
+  #contentsBelow(createPayload: Uint8Array): MapTree {
+    const { parent } = decodeCreate(createPayload)
+    if (parent === undefined) return new MapTree((entry) => this.#table.readPage(entry))
+    const version = this.#volumes.get(parent.volume)?.versions.get(parent.lsn)
+    if (version !== undefined) return version.map.fork()
+    throw new StoreCorruptError(
+      `version ${String(parent.lsn)} of volume ${parent.volume} has a branch and is not here`,
+      {
+        volume: parent.volume,
+        lsn: parent.lsn,
+      },
+    )
+  }
+
+  async #attempt(step: () => Promise<void>): Promise<void> {
+    try {
+      await step()
+    } catch (error) {
+      this.#note(error)
+    }
+  }
+
+  #note(error: unknown): void {
+    if (!isCloudfsError(error)) throw error
+    this.faults.push(error)
+  }
+}
+
+/** Blocks of the records that were logged and not yet applied when the checkpoint was frozen. */
+export function* pendingBlocks(
+  batches: readonly FoundBatch[],
+  appliedLsn: ReadonlyMap<VolumeId, Lsn>,
+  nextSequence: bigint,
+): Generator<{ segment: number; slot: number }> {
+  for (const { batch } of batches) {
+    if (batch.sequence >= nextSequence) return
+    for (const { run, bodyOffset } of placedRuns(batch)) {
+      if (run.type !== 'records') continue
+      const before = blocksBefore(run)
+      for (const [index, record] of run.records.entries()) {
+        if (run.firstLsn + index <= (appliedLsn.get(run.volume) ?? 0)) continue
+        for (let i = 0; i < dataBlocks(record); i++) {
+          yield { segment: batch.segment, slot: slotOf(batch, bodyOffset, (before[index] ?? 0) + i) }
+        }
+      }
+    }
+  }
+}
+
+function localKey({ volume, kind }: CheckpointLocal): string {
+  return `${volume}.${kind}`
+}
