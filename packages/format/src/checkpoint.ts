@@ -19,7 +19,7 @@ import { SEGMENT_KINDS, type SegmentKind } from './segment-header.js'
 /** A version is a head or a snapshot, named or hidden; remains are what is left to free of a deleted one. */
 export type NodeKind = 'head' | 'named' | 'hidden' | 'remains'
 /** By the bit that says so on disk. */
-const NODE_KINDS = ['head', 'named', 'hidden', 'remains'] as const
+export const NODE_KINDS = ['head', 'named', 'hidden', 'remains'] as const
 
 export const VOLUME_DELETED = 1
 /** Levels 0 to 6: 256^7 blocks, more than the largest volume has. */
@@ -44,7 +44,7 @@ export interface CheckpointRange {
 }
 
 export type SegmentState = 'open' | 'sealed' | 'free'
-const SEGMENT_STATES = ['', 'open', 'sealed', 'free'] as const
+export const SEGMENT_STATES = ['', 'open', 'sealed', 'free'] as const
 
 export interface CheckpointSegment {
   readonly physical: number

@@ -93,7 +93,7 @@ const codecs = [
   ),
 ]
 
-describe.each(codecs)('$name', ({ name, values, encode, decode, codes }) => {
+describe.each(codecs)('$name', { timeout: 120_000 }, ({ name, values, encode, decode, codes }) => {
   test('what was encoded decodes to the same value', () => {
     fc.assert(
       fc.property(values, (value) => {

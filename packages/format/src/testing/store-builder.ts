@@ -26,44 +26,35 @@ import {
   type BlockSum,
   type Checkpoint,
   type CheckpointNode,
-  checkpointTreeHeight,
   crc32c,
-  encodeBatch,
   encodeCheckpoint,
   encodeCreate,
-  encodePage,
   encodeResize,
-  encodeSegmentHeader,
   encodeSnapshotName,
   encodeSuperblock,
   encodeView,
   type Entry,
   ENTRY_EMPTY,
   type Extent,
-  greatestBirth,
   type LocalItem,
   type LogRecord,
   type NodeKind,
   padPayload,
   publicOf,
   type Run,
-  SEGMENT_HEADER_BYTES,
   type SegmentKind,
-  type SegmentState,
   stampHashOf,
   tokenOf,
 } from '../index.js'
 import { MemoryMedium } from './memory-medium.js'
-
-interface Segment {
-  readonly physical: number
-  readonly logical: number
-  readonly kind: SegmentKind
-  readonly firstSequence: bigint
-  state: SegmentState
-  used: number
-  lastSequence: bigint
-}
+import {
+  keyOf,
+  type OnPlaced,
+  type Placed,
+  type Queued,
+  type Segment,
+  SegmentWriter,
+} from './segment-writer.js'
 
 interface Node {
   readonly id: bigint
@@ -91,22 +82,6 @@ export interface BuiltVolume {
   token: Token
 }
 
-interface Placed {
-  readonly segment: number
-  readonly slot: number
-}
-
-/** Where the runs of a batch put their blocks; told when the batch is written. */
-type OnPlaced = (places: readonly Placed[]) => void
-
-interface Queued {
-  readonly run: Run
-  readonly bodies: readonly Uint8Array[]
-  readonly onPlaced: OnPlaced
-}
-
-const ALIGN_LOG2 = 12
-
 export class StoreBuilder {
   readonly medium = new MemoryMedium()
   /** Changes what is written, for tests of what must not be: checksums hold, contents lie. */
@@ -118,17 +93,11 @@ export class StoreBuilder {
   readonly volumes = new Map<VolumeId, BuiltVolume>()
   readonly #seed: string
   readonly #nodes = new Map<bigint, Node>()
-  readonly #segments: Segment[] = []
-  readonly #live = new Set<string>()
-  readonly #forwards = new Map<string, Placed>()
   readonly #locals = new Map<string, { volume: VolumeId; epoch: Epoch; item: LocalItem }>()
   readonly #queued: Queued[] = []
+  readonly #log: SegmentWriter
   #drawn = 0
-  #nextLogical = 1
-  #nextSequence = 1n
-  #synced = 0n
   #nextNode = 1n
-  #starts = 1n
   #superblockSequence = 0n
   #checkpoint = { root: ENTRY_EMPTY, bytes: 0n, physical: 0, height: 0 }
 
@@ -138,6 +107,8 @@ export class StoreBuilder {
     this.store = StoreId.fromBytes(this.draw(20))
     this.host = HostId.fromBytes(this.draw(20))
     this.epoch = { counter: 1, host: this.host }
+    this.#log = new SegmentWriter(this.medium, this.store, this.segmentBytes)
+    this.#log.tamperRun = (run) => this.tamper.run?.(run) ?? run
     this.#writeSuperblock()
     this.#writeSuperblock()
   }
@@ -280,9 +251,9 @@ export class StoreBuilder {
     const from = blocks.map((block) => {
       const entry = head.map.get(block)
       assert(entry !== undefined && entry.segment !== 0, 'a block moved is stored')
-      return { block, entry, place: this.#resolve(entry) }
+      return { block, entry, place: this.#log.resolve(entry) }
     })
-    const bodies = from.map(({ place }) => this.#read(place))
+    const bodies = from.map(({ place }) => this.#log.read(place))
     const run: Run = {
       type: 'moved',
       ...this.#common(volume.id),
@@ -294,15 +265,15 @@ export class StoreBuilder {
         ...sumOf(bodies[index] as Uint8Array),
       })),
     }
-    this.#writeBatch('moved', [
+    this.#log.writeBatch('moved', [
       {
         run,
         bodies,
         onPlaced: (places) => {
           for (const [index, { place }] of from.entries()) {
             const to = places[index] as Placed
-            this.#live.delete(keyOf(place))
-            this.#forwards.set(keyOf(place), to)
+            this.#log.live.delete(keyOf(place))
+            this.#log.forwards.set(keyOf(place), to)
           }
         },
       },
@@ -311,35 +282,35 @@ export class StoreBuilder {
 
   /** Writes what waits as one batch. */
   append(): void {
-    if (this.#queued.length > 0) this.#writeBatch('user', this.#queued.splice(0))
+    if (this.#queued.length > 0) this.#log.writeBatch('user', this.#queued.splice(0))
   }
 
   /** Everything so far counts as synced from the next batch on. */
   sync(): void {
     this.append()
-    this.#synced = this.#nextSequence - 1n
+    this.#log.synced = this.#log.nextSequence - 1n
   }
 
   /** Goes on in fresh segments, as a start does. */
   restart(): void {
     this.append()
-    for (const segment of this.#segments) if (segment.state === 'open') segment.state = 'sealed'
-    this.#starts++
+    for (const segment of this.#log.segments) if (segment.state === 'open') segment.state = 'sealed'
+    this.#log.starts++
     this.#writeSuperblock()
   }
 
   checkpoint(): void {
     this.sync()
     const nodes = [...this.#nodes.values()].map((node) => this.#freezeNode(node))
-    const replaySequence = this.#nextSequence
+    const replaySequence = this.#log.nextSequence
     const freeze = (): Checkpoint => ({
       store: {
-        nextLogical: this.#nextLogical,
-        nextSequence: this.#nextSequence,
+        nextLogical: this.#log.nextLogical,
+        nextSequence: this.#log.nextSequence,
         replaySequence,
         nextNode: this.#nextNode,
       },
-      segments: this.#segments.map((segment) => ({
+      segments: this.#log.segments.map((segment) => ({
         physical: segment.physical,
         logical: segment.logical,
         kind: segment.kind,
@@ -347,7 +318,7 @@ export class StoreBuilder {
         usedBytes: segment.used,
         firstSequence: segment.firstSequence,
         lastSequence: segment.lastSequence,
-        live: this.#bitmapOf(segment),
+        live: this.#log.bitmapOf(segment),
         ranges: [],
       })),
       nodes,
@@ -366,17 +337,19 @@ export class StoreBuilder {
         create: volume.create,
         sessions: [],
       })),
-      forwards: this.#freezeForwards(),
+      forwards: this.#log.freezeForwards(),
       locals: [...this.#locals.values()].map(({ volume, epoch, item }) => ({ volume, epoch, ...item })),
     })
     const encode = (): Uint8Array => encodeCheckpoint(this.tamper.checkpoint?.(freeze()) ?? freeze())
     // The blob holds the segment table, and writing it takes segments: room is taken first, for both lengths are the same.
     for (;;) {
-      const before = this.#segments.length
-      this.#reserveIndex(Math.ceil(encode().length / PAGE_BYTES) + 8)
-      if (this.#segments.length === before) break
+      const before = this.#log.segments.length
+      this.#log.reserveIndex(Math.ceil(encode().length / PAGE_BYTES) + 8)
+      if (this.#log.segments.length === before) break
     }
-    this.#writeBlob(encode())
+    const blob = encode()
+    const { root, height } = this.#log.writeBlob(blob)
+    this.#checkpoint = { root, bytes: BigInt(blob.length), physical: root.birth, height }
     this.#writeSuperblock()
   }
 
@@ -393,20 +366,21 @@ export class StoreBuilder {
   contents(node: Node): Map<number, Uint8Array> {
     const contents = new Map<number, Uint8Array>()
     for (const [block, entry] of node.map) {
-      if (entry.segment !== 0 && block < node.size) contents.set(block, this.#read(this.#resolve(entry)))
+      if (entry.segment !== 0 && block < node.size)
+        contents.set(block, this.#log.read(this.#log.resolve(entry)))
     }
     return contents
   }
 
   /** Where a block of a volume's head lies. */
   placeOf(volume: BuiltVolume, block: number): { physical: number; offset: number } {
-    const place = this.#resolve(this.nodeOf(volume).map.get(block) ?? ENTRY_EMPTY)
-    return { physical: this.#at(place.segment).physical, offset: place.slot * SLOT_BYTES }
+    const place = this.#log.resolve(this.nodeOf(volume).map.get(block) ?? ENTRY_EMPTY)
+    return { physical: this.#log.at(place.segment).physical, offset: place.slot * SLOT_BYTES }
   }
 
   /** The segment written last of a kind. */
   lastSegment(kind: SegmentKind): Readonly<Segment> {
-    return this.#segments.findLast((segment) => segment.kind === kind) as Segment
+    return this.#log.segments.findLast((segment) => segment.kind === kind) as Segment
   }
 
   #common(volume: VolumeId): { volume: VolumeId; epoch: Epoch; commitLsn: Lsn; session: SessionId } {
@@ -448,7 +422,7 @@ export class StoreBuilder {
     const old = head.map.get(block)
     const limit = this.#nodes.get(head.parent)?.lsn ?? 0
     if (old !== undefined && old.segment !== 0 && old.birth > limit)
-      this.#live.delete(keyOf(this.#resolve(old)))
+      this.#log.live.delete(keyOf(this.#log.resolve(old)))
     head.map.set(block, entry)
   }
 
@@ -486,125 +460,6 @@ export class StoreBuilder {
     return node
   }
 
-  #writeBatch(kind: 'user' | 'moved', queued: readonly Queued[]): void {
-    const make = (segment: Segment): ReturnType<typeof encodeBatch> =>
-      encodeBatch({
-        segment: segment.logical,
-        offset: segment.used,
-        sequence: this.#nextSequence,
-        syncedSequence: this.#synced,
-        alignLog2: ALIGN_LOG2,
-        kind,
-        start: this.#starts,
-        runs: queued.map(({ run }) => this.tamper.run?.(run) ?? run),
-      })
-    let segment =
-      this.#segments.find((each) => each.kind === kind && each.state === 'open') ?? this.#open(kind)
-    if (segment.used + make(segment).layout.batchBytes > this.segmentBytes) {
-      segment.state = 'sealed'
-      segment = this.#open(kind)
-    }
-    const { header, layout } = make(segment)
-    const bodies = queued.flatMap((each) => each.bodies)
-    this.#write(segment, segment.used, Buffer.concat([header, ...bodies]))
-    for (const [index, { bodies: own, onPlaced }] of queued.entries()) {
-      const start = segment.used + (layout.placed[index]?.bodyOffset ?? 0)
-      const places = own.map((_, i) => ({
-        segment: segment.logical,
-        slot: (start + i * BLOCK_BYTES) / SLOT_BYTES,
-      }))
-      for (const place of places) this.#live.add(keyOf(place))
-      onPlaced(places)
-    }
-    segment.used += layout.batchBytes
-    segment.lastSequence = this.#nextSequence++
-  }
-
-  #open(kind: SegmentKind): Segment {
-    const segment: Segment = {
-      physical: this.#segments.length,
-      logical: this.#nextLogical++,
-      kind,
-      firstSequence: kind === 'index' ? 0n : this.#nextSequence,
-      state: 'open',
-      used: SEGMENT_HEADER_BYTES,
-      lastSequence: 0n,
-    }
-    this.#segments.push(segment)
-    const { logical, physical, firstSequence } = segment
-    const header = {
-      logical,
-      store: this.store,
-      physical,
-      generation: 1n,
-      firstSequence,
-      kind,
-      start: this.#starts,
-    }
-    this.#write(segment, 0, encodeSegmentHeader(header))
-    return segment
-  }
-
-  #write(segment: Segment, offset: number, bytes: Uint8Array): void {
-    this.medium.write(segment.physical, offset, bytes, this.segmentBytes)
-  }
-
-  #read(place: Placed): Uint8Array {
-    const offset = place.slot * SLOT_BYTES
-    const bytes = this.medium.segments.get(this.#at(place.segment).physical)
-    return bytes?.slice(offset, offset + BLOCK_BYTES) ?? new Uint8Array()
-  }
-
-  #at(logical: number): Segment {
-    const segment = this.#segments.find((each) => each.logical === logical)
-    assert(segment !== undefined, 'a segment named is there')
-    return segment
-  }
-
-  #resolve(entry: Placed): Placed {
-    let place: Placed = entry
-    for (
-      let next = this.#forwards.get(keyOf(place));
-      next !== undefined;
-      next = this.#forwards.get(keyOf(place))
-    ) {
-      place = next
-    }
-    return place
-  }
-
-  #bitmapOf(segment: Segment): Uint8Array {
-    const bitmap = new Uint8Array(this.segmentBytes / BLOCK_BYTES / 8)
-    let length = 0
-    if (segment.kind !== 'index') {
-      for (const key of this.#live) {
-        const [logical, slot] = key.split('.').map(Number)
-        if (logical !== segment.logical || slot === undefined) continue
-        const bit = slot >> 2
-        bitmap[bit >> 3] = (bitmap[bit >> 3] ?? 0) | (1 << (bit & 7))
-        length = Math.max(length, (bit >> 3) + 1)
-      }
-    }
-    return bitmap.slice(0, length)
-  }
-
-  #freezeForwards(): {
-    logical: number
-    entries: { fromSlot: number; toSlot: number; toSegment: number }[]
-  }[] {
-    const bySegment = new Map<number, { fromSlot: number; toSlot: number; toSegment: number }[]>()
-    for (const [key, to] of this.#forwards) {
-      const [logical = 0, fromSlot = 0] = key.split('.').map(Number)
-      const entries = bySegment.get(logical) ?? []
-      entries.push({ fromSlot, toSlot: to.slot, toSegment: to.segment })
-      bySegment.set(logical, entries)
-    }
-    return [...bySegment].map(([logical, entries]) => ({
-      logical,
-      entries: entries.toSorted((a, b) => a.fromSlot - b.fromSlot),
-    }))
-  }
-
   #freezeNode(node: Node): CheckpointNode {
     const height = Math.max(1, ...[...node.map.keys(), node.size - 1].map((block) => heightFor(block + 1)))
     const parent = this.#nodes.get(node.parent)
@@ -613,7 +468,7 @@ export class StoreBuilder {
     )
     const deadTrees: { entry: Entry; level: number }[] = []
     while (dead.length >= PAGE_ENTRIES) {
-      deadTrees.push({ entry: this.#writePage(dead.splice(0, PAGE_ENTRIES)), level: 0 })
+      deadTrees.push({ entry: this.#log.writePage(dead.splice(0, PAGE_ENTRIES)), level: 0 })
     }
     return {
       id: node.id,
@@ -621,7 +476,7 @@ export class StoreBuilder {
       lsn: node.lsn,
       kind: node.kind,
       height,
-      root: this.#writeTree(node.map, height - 1, 0),
+      root: this.#log.writeTree(node.map, height - 1, 0),
       volume: node.volume,
       publicId: node.publicId,
       sizeBytes: BigInt(node.size * BLOCK_BYTES),
@@ -629,65 +484,6 @@ export class StoreBuilder {
       deadTrees,
       deadTail: dead,
     }
-  }
-
-  #writeTree(map: ReadonlyMap<number, Entry>, level: number, base: number): Entry {
-    const span = PAGE_ENTRIES ** level
-    const isEmpty = [...map.keys()].every((block) => block < base || block >= base + span * PAGE_ENTRIES)
-    if (isEmpty) return ENTRY_EMPTY
-    const entries = Array.from({ length: PAGE_ENTRIES }, (_, index) => {
-      const from = base + index * span
-      return level === 0 ? (map.get(from) ?? ENTRY_EMPTY) : this.#writeTree(map, level - 1, from)
-    })
-    return this.#writePage(entries)
-  }
-
-  #writePage(entries: readonly Entry[], isBlob = false): Entry {
-    const bytes = encodePage(entries)
-    const place = this.#writeIndex(bytes)
-    const birth = isBlob ? (this.#at(place.segment).physical as Lsn) : greatestBirth(entries)
-    return { ...place, birth, crc: crc32c(bytes) }
-  }
-
-  #writeBlob(blob: Uint8Array): void {
-    const entryOf = (bytes: Uint8Array): Entry => {
-      const place = this.#writeIndex(bytes)
-      return { ...place, birth: this.#at(place.segment).physical as Lsn, crc: crc32c(bytes) }
-    }
-    let level: Entry[] = []
-    for (let offset = 0; offset < blob.length; offset += PAGE_BYTES) {
-      const page = new Uint8Array(PAGE_BYTES)
-      page.set(blob.subarray(offset, offset + PAGE_BYTES))
-      level.push(entryOf(page))
-    }
-    const height = checkpointTreeHeight(BigInt(blob.length))
-    for (let above = 0; above < height; above++) {
-      const pages: Entry[] = []
-      for (let index = 0; index < level.length; index += PAGE_ENTRIES) {
-        const entries = level.slice(index, index + PAGE_ENTRIES)
-        while (entries.length < PAGE_ENTRIES) entries.push(ENTRY_EMPTY)
-        pages.push(this.#writePage(entries, true))
-      }
-      level = pages
-    }
-    const root = level[0] as Entry
-    this.#checkpoint = { root, bytes: BigInt(blob.length), physical: root.birth, height }
-  }
-
-  #reserveIndex(pages: number): void {
-    const open = this.#segments.find((each) => each.kind === 'index' && each.state === 'open')
-    if (open !== undefined && open.used + pages * PAGE_BYTES <= this.segmentBytes) return
-    if (open !== undefined) open.state = 'sealed'
-    this.#open('index')
-  }
-
-  #writeIndex(page: Uint8Array): Placed {
-    this.#reserveIndex(1)
-    const segment = this.#segments.find((each) => each.kind === 'index' && each.state === 'open') as Segment
-    const slot = segment.used / SLOT_BYTES
-    this.#write(segment, segment.used, page)
-    segment.used += PAGE_BYTES
-    return { segment: segment.logical, slot }
   }
 
   #writeSuperblock(): void {
@@ -706,7 +502,7 @@ export class StoreBuilder {
         checkpointBytes: bytes,
         checkpointPhysical: physical,
         checkpointHeight: height,
-        starts: this.#starts,
+        starts: this.#log.starts,
       }),
     )
   }
@@ -714,10 +510,6 @@ export class StoreBuilder {
 
 function sumOf(block: Uint8Array): BlockSum {
   return { crc: crc32c(block), digest: blockDigest(block) }
-}
-
-function keyOf(place: Placed): string {
-  return `${String(place.segment)}.${String(place.slot)}`
 }
 
 function heightFor(blocks: number): number {
