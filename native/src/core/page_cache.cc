@@ -72,7 +72,7 @@ void PageCache::free_node(MapNode* node) {
   const size_t bytes = node_bytes(node->level_);
   if (node->level_ > 0) std::destroy_n(node->children(), fan());  // may doom children
   node->~MapNode();
-  ::operator delete(node, bytes);
+  ::operator delete(node);
   --node_count_;
   memory_bytes_ -= bytes;
 }
