@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "encode_again.h"
 #include "samples.h"
 
 using namespace cloudfs;
@@ -47,6 +48,8 @@ TEST_CASE("a batch is read back with its runs where the directory says, and veri
     }
     CHECK(batch->runs[1].body_offset == 0);
     CHECK(verify_batch_bodies(*batch, built.bytes).ok());
+    CHECK(encode_again::batch(*batch) ==
+          samples::to_vector(ByteSpan(built.bytes).first(batch->header.header_bytes)));
     CHECK(peek_batch(ByteSpan(built.bytes).first(kBatchHeaderBytes)).value() == built.layout.header);
   }
 }

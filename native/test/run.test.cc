@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "encode_again.h"
 #include "samples.h"
 
 using namespace cloudfs;
@@ -39,31 +40,6 @@ std::vector<uint8_t> run_of(std::span<const Extent> extents) {
   RunBuilder run(out, samples::run_header(RunType::records, 7));
   run.add_extents(id<Token>(1), 0, extents, std::vector<BlockSum>(data_blocks));
   return samples::to_vector(run.finish());
-}
-
-/// Copies what `run` holds into a new one, item by item.
-std::vector<uint8_t> rebuilt(const RunView& run) {
-  std::vector<uint8_t> out(run.bytes().size() + 64);
-  RunBuilder builder(out, run.header());
-  if (run.header().type == RunType::records) {
-    for (const RecordView record : run.records()) {
-      if (record.kind() != RecordKind::write) {
-        builder.add_control(record.kind(), record.flags(), record.parent(), record.request_sequence(),
-                            record.payload());
-        continue;
-      }
-      std::vector<Extent> extents;
-      std::vector<BlockSum> sums;
-      for (size_t index = 0; index < record.extent_count(); ++index) extents.push_back(record.extent(index));
-      for (size_t index = 0; index < record.data_blocks(); ++index) sums.push_back(record.block_sum(index));
-      builder.add_extents(record.parent(), record.request_sequence(), extents, sums);
-    }
-  } else if (run.header().type == RunType::moved) {
-    for (size_t index = 0; index < run.header().count; ++index) builder.add_moved(run.moved_block(index));
-  } else {
-    run.each_local_item([&](const LocalItem& item) { builder.add_local(item.kind, item.bytes); });
-  }
-  return samples::to_vector(builder.finish(run.header().last_public));
 }
 
 }  // namespace
@@ -107,7 +83,7 @@ TEST_CASE("runs of each type are what is built again from what they hold") {
     const Result<RunView> run = decode_run(built.bytes);
     REQUIRE(run.ok());
     CHECK(run->header() == built.header);
-    CHECK(rebuilt(*run) == built.bytes);
+    CHECK(encode_again::run(*run) == built.bytes);
   }
 }
 
