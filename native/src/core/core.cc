@@ -124,6 +124,7 @@ void Core::Impl::on_recovered(uint64_t start, uint64_t last_sequence) {
   const bool clean = stopped != nullptr && stopped->bytes[0] == 1 && stopped->epoch.counter == start - 1;
   recovery_done = true;
   phase = Phase::running;
+  store->begin_replication();
   store->event("ready", clean ? "{\"clean\":true}" : "{\"clean\":false}");
 }
 
@@ -242,6 +243,36 @@ std::optional<uint64_t> Core::next_deadline_ns() const {
 
 uint32_t Core::segment_log2() const {
   return impl_->params.segment_log2;
+}
+
+// --- Streams ------------------------------------------------------------------------------------------------------
+
+uint64_t Core::open_stream(StreamRole role, const VolumeId& volume, std::string& refusal) {
+  Impl& impl = *impl_;
+  if (impl.phase != Phase::running) {
+    refusal = "ERR_NOT_READY";
+    return 0;
+  }
+  return role == StreamRole::leader ? impl.store->open_to_follower(volume, refusal)
+                                    : impl.store->open_to_leader(volume, refusal);
+}
+
+ReceiveWindow Core::stream_receive_target(uint64_t stream) {
+  if (impl_->store == nullptr) return {};
+  const FrameChannel::Window window = impl_->store->streams.receive_target(stream);
+  return {window.data, window.bytes};
+}
+
+void Core::stream_received(uint64_t stream, size_t bytes) {
+  if (impl_->store != nullptr) impl_->store->streams.received(stream, bytes);
+}
+
+void Core::stream_sent(uint64_t stream, size_t bytes) {
+  if (impl_->store != nullptr) impl_->store->streams.sent(stream, bytes);
+}
+
+void Core::stream_closed(uint64_t stream) {
+  if (impl_->store != nullptr) impl_->store->streams.closed(stream);
 }
 
 // --- Exports ------------------------------------------------------------------------------------------------------

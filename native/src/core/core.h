@@ -51,6 +51,15 @@ struct CommandReply {
   Slice payload;
 };
 
+/// What this side of a stream is: the volume's primary, or one of its followers (docs/wire-protocol.md).
+enum class StreamRole : uint8_t { leader, follower };
+
+/// Where the next bytes of a stream's socket go; no bytes: do not read now.
+struct ReceiveWindow {
+  uint8_t* data = nullptr;
+  size_t bytes = 0;
+};
+
 class Core {
  public:
   explicit Core(const CoreParams& params);
@@ -79,6 +88,19 @@ class Core {
   /// The store's segment size: as formatted, or, once start() has read it, as the superblock says. It is known before
   /// the first effect that names a segment, so that the shell can tell where segments lie on a device.
   uint32_t segment_log2() const;
+
+  // Streams to other engines. The shell connects sockets; from open_stream() on their bytes are the core's. What is to be
+  // sent comes with turn(). A stream that the core closes is not reported back by stream_closed() before the shell is done
+  // with it; every stream ends with one stream_closed().
+  /// @returns 0 and a code from docs/errors.md in `refusal`
+  uint64_t open_stream(StreamRole role, const VolumeId& volume, std::string& refusal);
+  /// Valid until the next call for this stream.
+  ReceiveWindow stream_receive_target(uint64_t stream);
+  void stream_received(uint64_t stream, size_t bytes);
+  /// The socket took so many of the bytes given.
+  void stream_sent(uint64_t stream, size_t bytes);
+  /// The socket is gone.
+  void stream_closed(uint64_t stream);
 
   // Exports, answered at once from memory.
   std::optional<Export> open_export(

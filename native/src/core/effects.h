@@ -59,11 +59,21 @@ struct Event {
   std::string detail;  // JSON object
 };
 
+/// Bytes for a stream to another engine, behind those given before; the shell reports what its socket took.
+struct StreamSend {
+  uint64_t stream = 0;
+  std::vector<Slice> slices;
+};
+
 struct Effects {
   std::vector<IoEffect> io;
   std::vector<Reply> replies;
   std::vector<Event> events;
-  bool empty() const { return io.empty() && replies.empty() && events.empty(); }
+  std::vector<StreamSend> sends;
+  std::vector<uint64_t> closes;  // streams to end once what was given before is sent
+  bool empty() const {
+    return io.empty() && replies.empty() && events.empty() && sends.empty() && closes.empty();
+  }
 };
 
 /// One request of a client of a volume (NBD, bridge, HTTP /blocks).

@@ -11,11 +11,11 @@
 #include "core/effects.h"
 #include "core/error.h"
 #include "core/ids.h"
+#include "core/superblock.h"
 
 namespace cloudfs {
 
 constexpr uint16_t kStreamVersion = 1;
-constexpr uint16_t kFormatVersion = 1;
 constexpr size_t kFrameHeaderBytes = 40;
 /// Longest frame; a batch's worth of runs and more. A longer one ends the connection before anything is allocated.
 constexpr uint32_t kFrameBytesMax = (16u << 20) + (64u << 10);
@@ -53,7 +53,7 @@ struct Position {
 
 struct HelloFrame {
   uint16_t protocol_version = kStreamVersion;
-  uint16_t format_version = kFormatVersion;
+  uint16_t format_version = static_cast<uint16_t>(kFormatVersion);
   HostId host;
   StoreId store;
   VolumeId volume;

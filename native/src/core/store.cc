@@ -50,6 +50,8 @@ Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblo
       locals(appender, *this),
       checkpoint(*this, superblock),
       cleaner(*this),
+      streams(out),
+      identity{superblock.current().store, superblock.current().host, superblock.current().generation},
       out_(out),
       commands_(commands) {}
 
@@ -96,8 +98,8 @@ void Store::list_volume(Volume& volume) {
 
 // --- The turn -----------------------------------------------------------------------------------------------------
 
-void Store::begin(const StoreIdentity& identity, uint64_t start, uint64_t last_sequence) {
-  appender.begin(identity, start, last_sequence);
+void Store::begin(const StoreIdentity& self, uint64_t start, uint64_t last_sequence) {
+  appender.begin(self, start, last_sequence);
   checkpoint.slots.begin(identity, start);
 }
 
@@ -107,6 +109,7 @@ void Store::turn(uint64_t now_ns) {
   appender.set_now(now_ns);
   prepare_segments();
   space_short_ = false;
+  streams.turn();
   // Commits make room for control records, and records that are made may be refused: until nothing moves.
   do {
     advance_volumes();
@@ -120,6 +123,8 @@ void Store::turn(uint64_t now_ns) {
   prepare_segments();
   appender.turn(now_ns);
   advance_volumes();
+  for (const auto& [id, leader] : leaders_) leader->turn(now_ns);
+  for (const auto& [id, follower] : followers_) follower->turn();
   tell_heads();
 }
 
@@ -308,6 +313,11 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   if (lineage_works || !pages_idle_ || checkpoint.eager() || (checkpoint_wanted_ && !checkpoint.running()))
     at_latest(now_ns_);
   if (space_short_ && !checkpoint.running() && !cleaner.busy()) at_latest(space_progress_ns_ + kSpaceGraceNs);
+  if (streams.has_work() || !to_advance_.empty()) at_latest(now_ns_);
+  for (const auto& [id, leader] : leaders_)
+    if (const auto when = leader->next_deadline_ns()) at_latest(*when);
+  for (const auto& [id, follower] : followers_)
+    if (follower->has_work()) at_latest(now_ns_);
   return deadline;
 }
 

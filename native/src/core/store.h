@@ -10,12 +10,15 @@
 #include "core/checkpoint.h"
 #include "core/cleaner.h"
 #include "core/core.h"
+#include "core/follower.h"
 #include "core/forwards.h"
+#include "core/leader.h"
 #include "core/lineage.h"
 #include "core/local_items.h"
 #include "core/operation.h"
 #include "core/page_reader.h"
 #include "core/segments.h"
+#include "core/streams.h"
 #include "core/volume.h"
 
 namespace cloudfs {
@@ -32,7 +35,12 @@ class CommandListener {
   ~CommandListener() = default;
 };
 
-class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalListener, IoOwner {
+class Store final : public VolumeHost,
+                    private ReplicaMaker,
+                    AppenderHost,
+                    CorruptionListener,
+                    LocalListener,
+                    IoOwner {
  public:
   Store(const CoreParams& params, IoQueue& io, SuperblockWriter& superblock, Effects& out,
         CommandListener& commands);
@@ -55,7 +63,16 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   void begin_checkpoint(uint64_t command);
 
   /// Names the store, and lets batches be made behind those that are there.
-  void begin(const StoreIdentity& identity, uint64_t start, uint64_t last_sequence);
+  void begin(const StoreIdentity& self, uint64_t start, uint64_t last_sequence);
+  // --- Streams to other engines ---
+  /// A follower of `volume` has connected. @returns 0 and why not
+  StreamId open_to_follower(const VolumeId& volume, std::string& refusal);
+  /// A connection to the primary of `volume`, which may not be here yet. @returns 0 and why not
+  StreamId open_to_leader(const VolumeId& volume, std::string& refusal);
+  /// Volumes that were recovered find out who else has them.
+  void begin_replication();
+  const Leader* leader_of(const Volume& volume) const;
+
   /// Carries out what waits.
   void turn(uint64_t now_ns);
   /// While it is recovered: applies what was replayed, and makes nothing.
@@ -102,6 +119,8 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   LocalItems locals;
   CheckpointWriter checkpoint;
   Cleaner cleaner;
+  Streams streams;
+  const StoreIdentity identity;
 
  private:
   // VolumeHost
@@ -109,6 +128,7 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   void release(Operation& operation) override { operations_.give_back(operation); }
   void advance_soon(Volume& volume) override;
   void make_soon(Volume& volume) override;
+  void on_history_begun(Volume& volume) override;
   void on_control_made(const Volume& volume, uint64_t command, Lsn lsn, const VersionId& version) override;
   void on_control_durable(uint64_t command) override;
   void on_control_failed(uint64_t command, const char* code, const char* message) override;
@@ -126,6 +146,8 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   void on_corrupt_page(const Entry& entry, uint8_t level) override;
   // LocalListener
   void on_local_synced(uint64_t command) override;
+  // ReplicaMaker
+  Volume* make_replica(const RunView& run, const Slice& bytes, const char*& code) override;
   // IoOwner: segments being prepared
   void on_io(uint64_t cookie, int error) override;
 
@@ -163,6 +185,8 @@ class Store final : public VolumeHost, AppenderHost, CorruptionListener, LocalLi
   std::vector<Volume*> to_advance_;
   std::vector<Volume*> to_make_;
   std::vector<Volume*> heads_moved_;
+  std::unordered_map<VolumeId, std::unique_ptr<Leader>> leaders_;
+  std::unordered_map<VolumeId, std::unique_ptr<Follower>> followers_;
   std::deque<Creation> creations_;
   std::deque<LocalPut> puts_;
   StepWaiter lineage_waiter_;

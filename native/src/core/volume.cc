@@ -47,6 +47,7 @@ void Volume::restore(const VolumeId& id, const VolumeState& state, std::optional
   head_ = head;
   committed_ = own_.appended = own_.synced = state.lsn;
   count_members();
+  parts_.host.on_history_begun(*this);
 }
 
 const char* Volume::replay(const RunView& run, const PlacedRun& placed, const Stamp* stamp) {
@@ -62,6 +63,8 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
         return "a record differs from the checkpoint's";
       continue;
     }
+    // A follower dropped what its leader did not have, and went on from there.
+    if (record.lsn() <= made_.lsn) drop_pending(record.lsn() - 1, placed.sequence - 1);
     if (record.lsn() != made_.lsn + 1) return "a record does not follow the one before it";
     if (public_of(record.parent()) != made_.public_id) return "a record's parent is not the one before it";
     if (record.kind() == RecordKind::write) {
@@ -80,6 +83,8 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
     if (link.public_id != version) return "a record's token is not the one its contents make";
     made_token_ = link.token;
   }
+  // What its primary knew to be committed is; the rest it, or the others, will tell.
+  committed_ = std::max(committed_, std::min(header.commit_lsn, made_.lsn));
   return nullptr;
 }
 
@@ -112,6 +117,7 @@ void Volume::fail() {
     answer(*operation, EIO);
   }
   for (Operation* operation : std::exchange(blocked_, {})) answer(*operation, EIO);
+  for (Operation* operation : std::exchange(parked_, {})) answer(*operation, EIO);
   for (Operation* operation : std::exchange(settling_, {})) {
     unlock(*operation);
     answer(*operation, EIO);
@@ -179,16 +185,23 @@ void Volume::on_placed(const PlacedRun& run, uint64_t) {
     sync |= pending.operation != nullptr && pending.operation->request.fua;
   }
   parts_.segments.at(run.segment).note_range(id_, first, last);
+  if (replication_ != nullptr) {
+    sync |= std::exchange(accepted_sync_, false);
+    replication_->on_placed(run, run_bodies_.front(), sync);
+    run_bodies_.pop_front();
+  }
   if (sync) parts_.appender.want_sync(run.sequence);
 }
 
-void Volume::on_appended(uint64_t cookie, uint64_t) {
-  own_.appended = cookie;
+void Volume::on_appended(uint64_t told, uint64_t) {
+  if (told >> 48 != generation_) return;
+  own_.appended = told & kLsnMax;
   parts_.host.advance_soon(*this);
 }
 
-void Volume::on_synced(uint64_t cookie, uint64_t) {
-  own_.synced = cookie;
+void Volume::on_synced(uint64_t told, uint64_t) {
+  if (told >> 48 != generation_) return;
+  own_.synced = told & kLsnMax;
   parts_.host.advance_soon(*this);
 }
 
@@ -204,7 +217,9 @@ void Volume::count_members() {
 }
 
 CommitInputs Volume::commit_inputs() const {
-  return {applied_.mode, own_, {}, majority_};
+  const std::span<const MemberProgress> peers =
+      replication_ == nullptr ? std::span<const MemberProgress>{} : replication_->peers();
+  return {applied_.mode, own_, peers, majority_};
 }
 
 void Volume::advance() {
@@ -212,7 +227,9 @@ void Volume::advance() {
   bool moved = false;
   for (bool more = true; more;) {
     more = false;
-    committed_ = std::max(committed_, std::min(commit_point(commit_inputs()), made_.lsn));
+    const Lsn point =
+        follows() ? std::min(*replication_->leader_commit(), own_.appended) : commit_point(commit_inputs());
+    committed_ = std::max(committed_, std::min(point, made_.lsn));
     while (acknowledged_ < placed_ && pending_[acknowledged_].lsn <= committed_)
       acknowledge(pending_[acknowledged_++]);
     // Applying may change the mode, and with it what is committed.
@@ -223,6 +240,7 @@ void Volume::advance() {
     parts_.host.on_head_moved(*this);
   }
   answer_durable();
+  if (replication_ != nullptr) replication_->on_advanced();
 }
 
 void Volume::acknowledge(PendingRecord& pending) {
@@ -351,7 +369,8 @@ void Volume::answer_durable() {
 }
 
 bool Volume::established() const {
-  return commit_point(commit_inputs()) >= applied_.epochs.front().first_lsn;
+  if (applied_.lsn > first_lsn()) return true;
+  return (follows() ? *replication_->leader_commit() : commit_point(commit_inputs())) >= first_lsn();
 }
 
 std::optional<Token> Volume::applied_token() const {

@@ -13,7 +13,8 @@
 //   applied.
 // - Between reading a block that is modified in part and making its record no other record of that block is made (locks).
 //
-// volume.cc: life, commit, apply. volume_write.cc: writes to records. volume_read.cc: reads. volume_control.cc: the rest.
+// volume.cc: life, commit, apply. volume_write.cc: writes to records. volume_read.cc: reads. volume_control.cc: control
+// records. volume_replication.cc: records from other hosts.
 #pragma once
 
 #include <optional>
@@ -23,8 +24,10 @@
 #include "core/appender.h"
 #include "core/chain.h"
 #include "core/commit.h"
+#include "core/frame.h"
 #include "core/operation.h"
 #include "core/payload.h"
+#include "core/replication.h"
 #include "core/touch_filter.h"
 #include "core/volume_state.h"
 
@@ -55,6 +58,8 @@ class VolumeHost {
   virtual void advance_soon(Volume& volume) = 0;
   /// There is something to make records of.
   virtual void make_soon(Volume& volume) = 0;
+  /// A volume is in force, new or replayed; its creation is not in a batch yet if it is new.
+  virtual void on_history_begun(Volume& volume) = 0;
   virtual void on_control_made(const Volume& volume, uint64_t command, Lsn lsn, const VersionId& version) = 0;
   virtual void on_control_durable(uint64_t command) = 0;
   virtual void on_control_failed(uint64_t command, const char* code, const char* message) = 0;
@@ -94,6 +99,8 @@ class Volume final : public BatchMember, PageWaiter {
   /// Room for it was reserved.
   void create(const CreatePayload& payload, const Epoch& epoch, const Stamp& stamp, NodeId parent,
               uint64_t command);
+  /// A new replica, of the run that starts the volume. Room for it was reserved.
+  void create_replica(const RunView& run, NodeId parent);
   /// As a checkpoint has it.
   void restore(const VolumeId& id, const VolumeState& state, std::optional<Token> token, NodeId head,
                std::vector<uint8_t> create_payload);
@@ -118,6 +125,33 @@ class Volume final : public BatchMember, PageWaiter {
   void control(RecordKind kind, std::vector<uint8_t> payload, uint64_t command);
   /// No record is made while held: for a branch, which leaves from a head without pending records.
   void hold(bool held) { held ? ++holds_ : --holds_; }
+
+  // --- Replication ---
+  /// Of a volume with several data members; nullptr = alone. Not owned.
+  void set_replication(Replication* replication) { replication_ = replication; }
+  const Replication* replication() const { return replication_; }
+  /// Where this store stands, for a stream's hello; host and store are left to the caller.
+  HelloFrame hello() const;
+  struct Accepted {
+    bool wait = false;           // no room now: give it again
+    const char* code = nullptr;  // refused, with why
+    const char* message = nullptr;
+  };
+  /// Runs with their bodies from another host (`runs` lies in `frame`): checked against the head, appended as they are.
+  /// What is held already is passed over; what differs and is not known to be committed is dropped first.
+  [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, bool sync);
+  /// Clients are served from now on.
+  void serve();
+  /// Everything appended so far is to be synced soon.
+  void want_sync();
+  void ask_to_advance();
+  /// Somebody waits for records up to here to be durable; 0 = nobody.
+  Lsn durable_wanted() const;
+  const MemberProgress& own() const { return own_; }
+  Lsn placed_lsn() const { return applied_.lsn + placed_; }
+  Lsn first_lsn() const { return applied_.epochs.front().first_lsn; }
+  /// The record at `lsn` in batch `sequence` was dropped later.
+  bool superseded(uint64_t sequence, Lsn lsn) const;
 
   bool drained() const { return applied_.lsn == made_.lsn; }
   /// Commits, acknowledges, applies, answers, as far as it goes.
@@ -172,6 +206,11 @@ class Volume final : public BatchMember, PageWaiter {
     uint64_t command = 0;
   };
 
+  struct Superseded {
+    uint64_t sequence = 0;  // batches up to here
+    Lsn last = 0;           // lsns above
+  };
+
   // BatchMember
   void on_placed(const PlacedRun& run, uint64_t cookie) override;
   void on_appended(uint64_t cookie, uint64_t sequence) override;
@@ -223,6 +262,14 @@ class Volume final : public BatchMember, PageWaiter {
   void answer_read(Operation& operation);
   void answer_status(Operation& operation);
 
+  // volume_replication.cc
+  [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, bool sync);
+  VersionId version_at(Lsn lsn) const;
+  void truncate(Lsn last);
+  void drop_pending(Lsn last, uint64_t sequence);
+  uint64_t cookie(Lsn lsn) const { return generation_ << 48 | lsn; }
+  bool follows() const { return replication_ != nullptr && replication_->leader_commit().has_value(); }
+
   // volume_control.cc
   [[nodiscard]] MissingPages prepare_control(const RecordView& record);
   void apply_control(const PendingRecord& pending);
@@ -260,6 +307,14 @@ class Volume final : public BatchMember, PageWaiter {
   bool failed_ = false;
   size_t operations_ = 0;       // taken, not answered
   std::vector<Entry> entries_;  // scratch
+
+  Replication* replication_ = nullptr;
+  std::vector<Operation*> parked_;  // came before clients are served
+  Ring<std::vector<Slice>>
+      run_bodies_;              // of the runs added to a batch that is not placed yet; with replication
+  bool accepted_sync_ = false;  // a leader wants what is accepted this turn synced
+  std::vector<Superseded> superseded_;
+  uint64_t generation_ = 0;  // counts truncations: tells appends of dropped records from others
 };
 
 }  // namespace cloudfs

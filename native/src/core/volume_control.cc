@@ -29,10 +29,11 @@ void Volume::create(const CreatePayload& payload, const Epoch& epoch, const Stam
   const RecordView record = run.add_control(RecordKind::create, 0, {}, 0, create_bytes_);
   const ChainLink link = link_record(stamp, run.header(), record);
   run.finish(link.public_id);
+  stamp_ = stamp;
   begin_history(record, epoch, link.public_id, parent);
   made_token_ = link.token;
-  stamp_ = stamp;
-  parts_.appender.add_run(SegmentKind::user, run.header(), *this, made_.lsn);
+  if (replication_ != nullptr) run_bodies_.push_back({});
+  parts_.appender.add_run(SegmentKind::user, run.header(), *this, cookie(made_.lsn));
   parts_.host.on_control_made(*this, command, made_.lsn, made_.public_id);
   wait_durable(made_.lsn, nullptr, command);
 }
@@ -46,6 +47,7 @@ void Volume::begin_history(const RecordView& record, const Epoch& epoch, const V
   count_members();
   const uint64_t blocks = create_.size_bytes / kBlockBytes;
   head_ = parent == 0 ? parts_.lineage.create(id_, blocks, made_.lsn) : parts_.lineage.branch(parent, id_);
+  parts_.host.on_history_begun(*this);
 }
 
 const char* Volume::replay_create(const RunView& run, const PlacedRun& placed, const Stamp* stamp,
@@ -98,7 +100,8 @@ Room Volume::make_control() {
   note_made(record, run.header(), link.public_id);
   made_token_ = link.token;
   run.finish(link.public_id);
-  parts_.appender.add_run(SegmentKind::user, run.header(), *this, made_.lsn);
+  if (replication_ != nullptr) run_bodies_.push_back({});
+  parts_.appender.add_run(SegmentKind::user, run.header(), *this, cookie(made_.lsn));
   parts_.host.on_control_made(*this, control.command, made_.lsn, made_.public_id);
   wait_durable(made_.lsn, nullptr, control.command);
   controls_.pop_front();

@@ -17,6 +17,10 @@ void Volume::submit(Operation& operation) {
   ++operations_;
   operation.volume = this;
   if (failed_) return answer(operation, EIO);
+  if (replication_ != nullptr && !replication_->serving()) {
+    parked_.push_back(&operation);
+    return;
+  }
   if (made_.deleted && operation.snapshot == 0) return answer(operation, ESHUTDOWN);
   switch (operation.request.kind) {
     case ClientOp::Kind::read:

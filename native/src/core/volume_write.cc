@@ -172,7 +172,7 @@ void Volume::refuse_write(Operation& operation, int error) {
 // --- From whole blocks to records ---------------------------------------------------------------------------------
 
 Room Volume::make_records() {
-  if (failed_) return Room::ok;
+  if (failed_ || (replication_ != nullptr && !replication_->serving())) return Room::ok;
   for (;;) {
     if (holds_ > 0) return Room::wait;
     if (!controls_.empty() && pending_controls_ == 0) {
@@ -230,6 +230,7 @@ Room Volume::make_run() {
   header.commit_lsn = committed_;
   header.session = first.request.session;
   RunBuilder run(parts_.appender.run_room(kStream), header);
+  if (replication_ != nullptr) run_bodies_.push_back({});
   do {
     Operation& operation = *ready_.front();
     make_record(run, operation);
@@ -245,7 +246,7 @@ Room Volume::make_run() {
            parts_.appender.fits(kStream, run.header().run_bytes + record_bytes,
                                 run.header().body_bytes + body_bytes));
   run.finish(made_.public_id);
-  parts_.appender.add_run(kStream, run.header(), *this, made_.lsn);
+  parts_.appender.add_run(kStream, run.header(), *this, cookie(made_.lsn));
   return Room::ok;
 }
 
@@ -314,8 +315,10 @@ void Volume::add_body(const RecordView& record, const Operation& operation) {
     const uint64_t offset = write ? (extent.block - operation.first) * kBlockBytes
                             : extent.block == operation.first && operation.head_partial ? 0
                                                                                         : kBlockBytes;
-    parts_.appender.add_body(SegmentKind::user, {operation.data.owner, operation.data.data + offset,
-                                                 static_cast<size_t>(extent.count) * kBlockBytes});
+    Slice body{operation.data.owner, operation.data.data + offset,
+               static_cast<size_t>(extent.count) * kBlockBytes};
+    if (replication_ != nullptr) run_bodies_.back().push_back(body);
+    parts_.appender.add_body(SegmentKind::user, std::move(body));
   }
 }
 

@@ -1,0 +1,117 @@
+// Streams to other engines, and who replicates which volume.
+#include "core/hex.h"
+#include "core/store.h"
+
+namespace cloudfs {
+
+void Store::on_history_begun(Volume& volume) {
+  const Result<ViewPayload> view = decode_view(volume.made().view);
+  ensure(view.ok(), "a view's payload was checked");
+  size_t data_members = 0;
+  for (const ViewMember& member : view->members) data_members += member.role == MemberRole::data ? 1 : 0;
+  if (data_members <= 1 && view->primary == identity.host) return;
+  if (volume.writable()) {
+    auto leader = std::make_unique<Leader>(volume, streams, io, segments, appender, identity);
+    leader->begin_new();
+    volume.set_replication(leader.get());
+    leaders_[volume.id()] = std::move(leader);
+    return;
+  }
+  auto& follower = followers_[volume.id()];
+  if (follower == nullptr)
+    follower = std::make_unique<Follower>(volume.id(), streams, io, segments, appender, identity,
+                                          static_cast<ReplicaMaker&>(*this));
+  follower->adopt(volume);
+  volume.set_replication(follower.get());
+}
+
+void Store::begin_replication() {
+  for (const auto& volume : volumes_) {
+    if (!volume->writable() || volume->replication() == nullptr) continue;
+    // Until now it was a follower's: what it lacks of what its followers hold is asked for before clients are served.
+    followers_.erase(volume->id());
+    auto leader = std::make_unique<Leader>(*volume, streams, io, segments, appender, identity);
+    volume->set_replication(leader.get());
+    leaders_[volume->id()] = std::move(leader);
+  }
+}
+
+const Leader* Store::leader_of(const Volume& volume) const {
+  const auto at = leaders_.find(volume.id());
+  return at == leaders_.end() ? nullptr : at->second.get();
+}
+
+StreamId Store::open_to_follower(const VolumeId& id, std::string& refusal) {
+  const auto at = leaders_.find(id);
+  if (at == leaders_.end()) {
+    refusal = find(id) == nullptr ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_PRIMARY";
+    return 0;
+  }
+  const StreamId stream = streams.open();
+  if (stream == 0) {
+    refusal = "ERR_TOO_MANY_STREAMS";
+    return 0;
+  }
+  streams.attach(stream, *at->second);
+  at->second->begin(stream);
+  return stream;
+}
+
+StreamId Store::open_to_leader(const VolumeId& id, std::string& refusal) {
+  if (leaders_.contains(id)) {
+    refusal = "ERR_IS_PRIMARY";
+    return 0;
+  }
+  if (const Volume* volume = find(id); volume != nullptr && volume->replication() == nullptr) {
+    refusal = "ERR_NOT_MEMBER";
+    return 0;
+  }
+  const StreamId stream = streams.open();
+  if (stream == 0) {
+    refusal = "ERR_TOO_MANY_STREAMS";
+    return 0;
+  }
+  auto& follower = followers_[id];
+  if (follower == nullptr)
+    follower = std::make_unique<Follower>(id, streams, io, segments, appender, identity,
+                                          static_cast<ReplicaMaker&>(*this));
+  streams.attach(stream, *follower);
+  follower->begin(stream);
+  return stream;
+}
+
+Volume* Store::make_replica(const RunView& run, const Slice& bytes, const char*& code) {
+  const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
+  ensure(payload.ok(), "a run's payloads were checked");
+  bool member = false;
+  for (const ViewMember& one : payload->view.members)
+    member |= one.host == identity.host && one.store == identity.store;
+  if (!member) {
+    code = "ERR_NOT_MEMBER";
+    return nullptr;
+  }
+  NodeId parent = 0;
+  if (payload->parent) {
+    // A branch stands on its parent's blocks: here they must be at the very update it left from.
+    Volume* origin = find(payload->parent->volume);
+    if (origin == nullptr || origin->deleted() || origin->applied().lsn > payload->parent->lsn) {
+      code = "ERR_BRANCH_PARENT";
+      return nullptr;
+    }
+    if (origin->applied().lsn < payload->parent->lsn || !origin->drained()) return nullptr;
+    if (origin->applied().public_id != payload->parent->public_id) {
+      code = "ERR_BRANCH_PARENT";
+      return nullptr;
+    }
+    parent = origin->head();
+  }
+  if (appender.reserve(SegmentKind::user, SpaceClass::shrink, bytes.size, 0) != Room::ok) return nullptr;
+  if (parent != 0) parent = lineage.branch_point(parent, payload->parent->lsn, payload->parent->public_id);
+  Volume& volume = add_volume();
+  volume.create_replica(run, parent);
+  list_volume(volume);
+  event("volume-created", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
+  return &volume;
+}
+
+}  // namespace cloudfs
