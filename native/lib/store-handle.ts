@@ -52,10 +52,23 @@ export interface CommandAnswer<V extends CoreVerb> {
 export interface ShellStats {
   readonly connections: number
   readonly listeners: number
+  readonly streams: number
   readonly ioInFlight: number
   readonly turns: number
   readonly totalBytes: number
   readonly availableBytes: number
+}
+
+/** A connected socket that becomes a stream to another engine. */
+export interface AdoptedStream {
+  /** Its descriptor. */
+  readonly fd: number
+  /** What this side is: the volume's primary, or one of its followers. */
+  readonly role: 'leader' | 'follower'
+  /** Volume id in hex. */
+  readonly volume: string
+  /** Bytes of the stream that were received already. */
+  readonly early?: Uint8Array
 }
 
 /** What stopped a store: `code` is the core's (docs/errors.md). */
@@ -160,6 +173,16 @@ export class StoreHandle {
   /** As `unlistenUnix`; `address` as it was given to `listenTcp`. */
   unlistenTcp(address: TcpAddress): Promise<boolean> {
     return this.#raw.unlisten(tcpKey(address))
+  }
+
+  /**
+   * Takes over a connected socket as a stream to another engine (docs/wire-protocol.md). The descriptor is duplicated:
+   * the caller destroys its own once this resolves or rejects, and reads nothing from it after the call.
+   *
+   * @throws ERR_UNKNOWN_VOLUME, ERR_NOT_PRIMARY, ERR_IS_PRIMARY, ERR_NOT_MEMBER, ERR_TOO_MANY_STREAMS, ERR_NOT_READY
+   */
+  adoptStream(stream: AdoptedStream): Promise<void> {
+    return this.#raw.adoptStream(stream)
   }
 
   async stats(): Promise<ShellStats> {

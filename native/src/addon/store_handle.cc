@@ -1,6 +1,9 @@
 #include "addon/store_handle.h"
 
+#include <fcntl.h>
+
 #include "addon/values.h"
+#include "core/hex.h"
 
 namespace cloudfs::addon {
 
@@ -46,6 +49,7 @@ Napi::Function StoreHandle::define(Napi::Env env) {
       {InstanceMethod<&StoreHandle::format>("format"), InstanceMethod<&StoreHandle::start>("start"),
        InstanceMethod<&StoreHandle::stop>("stop"), InstanceMethod<&StoreHandle::command>("command"),
        InstanceMethod<&StoreHandle::listen>("listen"), InstanceMethod<&StoreHandle::unlisten>("unlisten"),
+       InstanceMethod<&StoreHandle::adopt_stream>("adoptStream"),
        InstanceMethod<&StoreHandle::stats>("stats"), InstanceMethod<&StoreHandle::close>("close")});
 }
 
@@ -167,6 +171,35 @@ Napi::Value StoreHandle::unlisten(const Napi::CallbackInfo& info) {
   return result;
 }
 
+/// The socket stays JavaScript's to close; what the store gets is a descriptor of its own.
+Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
+  shell::Store& target = store(info.Env());
+  const Napi::Object options = object_of(info[0], "options");
+  const auto descriptor = static_cast<int>(integer_or(options, "fd", 0, INT32_MAX));
+  const std::string role = text(options, "role");
+  const auto volume = parse_id<VolumeId>(text(options, "volume"));
+  if (!volume) throw coded_error(info.Env(), "ERR_MALFORMED_ID", "volume: not an id of 40 hex digits");
+  if (role != "leader" && role != "follower")
+    throw coded_error(info.Env(), "ERR_ARGUMENT", "role: not 'leader' or 'follower'");
+  std::vector<uint8_t> early = bytes_of(options.Get("early"), "early");
+  shell::Fd socket(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (socket.get() < 0) throw coded_error(info.Env(), "ERR_ARGUMENT", "fd: not an open descriptor");
+  const auto [id, result] = promise(info.Env());
+  target.adopt_stream(std::move(socket), role == "leader" ? StreamRole::leader : StreamRole::follower,
+                      *volume, std::move(early), [this, id = id](const std::string& refusal) {
+                        mailbox_->send([this, id, refusal](Napi::Env env) {
+                          settle(env, id, [&](Napi::Promise::Deferred& deferred) {
+                            if (refusal.empty()) {
+                              deferred.Resolve(env.Undefined());
+                            } else {
+                              deferred.Reject(coded_error(env, refusal, "the stream is refused").Value());
+                            }
+                          });
+                        });
+                      });
+  return result;
+}
+
 Napi::Value StoreHandle::stats(const Napi::CallbackInfo& info) {
   shell::Store& target = store(info.Env());
   const auto [id, result] = promise(info.Env());
@@ -179,6 +212,7 @@ Napi::Value StoreHandle::stats(const Napi::CallbackInfo& info) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("connections", number(stats.connections));
         object.Set("listeners", number(stats.listeners));
+        object.Set("streams", number(stats.streams));
         object.Set("ioInFlight", number(stats.io_in_flight));
         object.Set("turns", number(stats.turns));
         object.Set("totalBytes", number(stats.space.total_bytes));

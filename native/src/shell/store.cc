@@ -19,6 +19,7 @@ Store::Store(std::unique_ptr<Device> device, const CoreParams& params, StoreObse
       io_(*device_, loop_.wake_fd()),
       core_(params),
       nbd_(loop_, core_),
+      streams_(loop_, core_),
       thread_(start_thread("cfs-store", [this] { run(); })) {}
 
 Store::~Store() {
@@ -72,9 +73,21 @@ void Store::unlisten(std::string key, std::function<void(bool known)> done) {
   loop_.post([this, key = std::move(key), done = std::move(done)] { done(nbd_.unlisten(key)); });
 }
 
+void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> early,
+                         std::function<void(const std::string& refusal)> done) {
+  // std::function wants what it holds to be copied.
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post([this, held, role, volume, early = std::move(early), done = std::move(done)] {
+    std::string refusal;
+    streams_.adopt(make_socket_stream(std::move(*held)), role, volume, early, refusal);
+    done(refusal);
+  });
+}
+
 void Store::stats(std::function<void(const StoreStats&)> done) {
   loop_.post([this, done = std::move(done)] {
-    done({nbd_.connection_count(), nbd_.listener_count(), io_.in_flight(), turns_, device_->space()});
+    done({nbd_.connection_count(), nbd_.listener_count(), streams_.count(), io_.in_flight(), turns_,
+          device_->space()});
   });
 }
 
@@ -82,12 +95,15 @@ void Store::run() {
   while (!ending_) {
     std::optional<uint64_t> deadline = core_.next_deadline_ns();
     if (const auto nbd = nbd_.next_deadline_ns()) deadline = deadline ? std::min(*deadline, *nbd) : *nbd;
+    if (const auto streams = streams_.next_deadline_ns())
+      deadline = deadline ? std::min(*deadline, *streams) : *streams;
     if (again_) deadline = 0;
     again_ = false;
     loop_.wait(deadline);
     nbd_.submit();
     turn();
     again_ = nbd_.flush() || again_;
+    again_ = streams_.flush() || again_;
   }
 }
 
@@ -107,6 +123,7 @@ void Store::turn() {
     if (device_->segment_bytes() != segment_bytes) device_->set_segment_bytes(segment_bytes);
     for (IoEffect& effect : effects.io) io_.run(std::move(effect));
     for (Reply& reply : effects.replies) nbd_.deliver(std::move(reply));
+    streams_.take(std::move(effects.sends), effects.closes);
     for (Event& event : effects.events) observer_.event(std::move(event));
     for (CommandReply& reply : core_.take_command_replies()) {
       CommandAnswer answer{

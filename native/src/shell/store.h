@@ -15,6 +15,7 @@
 #include "shell/event_loop.h"
 #include "shell/io_runner.h"
 #include "shell/nbd_server.h"
+#include "shell/peer_streams.h"
 
 namespace cloudfs::shell {
 
@@ -38,6 +39,7 @@ class StoreObserver {
 struct StoreStats {
   size_t connections = 0;
   size_t listeners = 0;
+  size_t streams = 0;
   size_t io_in_flight = 0;
   uint64_t turns = 0;
   DeviceSpace space;
@@ -67,6 +69,10 @@ class Store {
   using Listened = std::function<void(uint16_t port, const Error* error)>;
   void listen(std::string key, ListenAddress address, std::string volume, Listened done);
   void unlisten(std::string key, std::function<void(bool known)> done);
+  /// Takes over a connected socket as a stream to another engine; `early` are bytes of it received already. `refusal` is
+  /// empty, or the code for which the core would not have it; the socket is closed then.
+  void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> early,
+                    std::function<void(const std::string& refusal)> done);
   void stats(std::function<void(const StoreStats&)> done);
 
  private:
@@ -79,6 +85,7 @@ class Store {
   IoRunner io_;
   Core core_;
   NbdServer nbd_;
+  PeerStreams streams_;
   bool ending_ = false;  // the thread's
   bool again_ = false;   // the thread's: the next round must not wait
   uint64_t turns_ = 0;

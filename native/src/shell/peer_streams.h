@@ -1,0 +1,52 @@
+// Streams to other engines over sockets: between an event loop and a core. The bytes are the core's; here they are moved.
+// Everything is called on the loop's thread.
+//
+// Once per round of the loop: EventLoop::wait (receives), the core's turns with take() for what each says, flush().
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/core.h"
+#include "shell/event_loop.h"
+#include "shell/stream.h"
+
+namespace cloudfs::shell {
+
+/// A stream that is closing may take this long to send what is left; then it is dropped.
+constexpr uint64_t kStreamLingerNsMax = 1'000'000'000;
+
+class PeerStreams {
+ public:
+  PeerStreams(EventLoop& loop, Core& core);
+  ~PeerStreams();
+  PeerStreams(const PeerStreams&) = delete;
+  PeerStreams& operator=(const PeerStreams&) = delete;
+
+  /// `early`: bytes that were received already. @returns the stream, or 0 and the core's refusal; the socket is closed then
+  uint64_t adopt(std::unique_ptr<Stream> socket, StreamRole role, const VolumeId& volume,
+                 const std::vector<uint8_t>& early, std::string& refusal);
+  /// What a turn of the core wants sent and ended.
+  void take(std::vector<StreamSend>&& sends, const std::vector<uint64_t>& closes);
+  /// Sends what the sockets take. @returns whether the core was told of anything: then the next round must not wait
+  bool flush();
+  /// When flush() wants to be called at the latest: streams that are closing are given up.
+  std::optional<uint64_t> next_deadline_ns() const;
+  size_t count() const { return ends_.size(); }
+
+ private:
+  class End;
+
+  EventLoop& loop_;
+  Core& core_;
+  std::unordered_map<uint64_t, std::unique_ptr<End>> ends_;
+  std::vector<uint64_t> touched_;
+  bool told_ = false;
+};
+
+}  // namespace cloudfs::shell
