@@ -200,6 +200,8 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       answer(command.id, list.dump());
     } else if (verb == "checkpoint") {
       store.begin_checkpoint(begin(command.id));
+    } else if (verb == "audit") {
+      store.audit(begin(command.id));
     } else if (verb == "clean") {
       const uint64_t logical = number_of(arguments, "logical");
       if (logical > UINT32_MAX) throw Refused{"ERR_MALFORMED_QUANTITY", "no segment has such an id"};

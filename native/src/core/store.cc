@@ -150,6 +150,7 @@ void Store::background() {
     if (!step.missing.empty()) page_reader.fetch(step.missing, lineage_waiter_);
   }
   pages_idle_ = pages.reap(kReapPages);
+  if (!audits_.empty() && lineage_idle_) run_audits();
   if (!checkpoint.running() && pages.memory_bytes() > params.map_bytes_max) lineage.evict(kEvictPages);
 }
 
@@ -337,7 +338,7 @@ void Store::fail(const char* code, const std::string& message) {
   for (const LocalPut& put : std::exchange(puts_, {}))
     commands_.on_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
   cleaner.fail();
-  for (std::vector<uint64_t>* commands : {&checkpoint_commands_, &next_checkpoint_commands_})
+  for (std::vector<uint64_t>* commands : {&checkpoint_commands_, &next_checkpoint_commands_, &audits_})
     for (const uint64_t command : std::exchange(*commands, {}))
       commands_.on_failed(command, "ERR_STORE_FAILED", "the store stopped");
 }

@@ -62,6 +62,9 @@ class Store final : public VolumeHost,
 
   void begin_checkpoint(uint64_t command);
 
+  /// Recounts live blocks over all versions (store_audit.cc); answered when the lineage has nothing left to free.
+  void audit(uint64_t command) { audits_.push_back(command); }
+
   /// Names the store, and lets batches be made behind those that are there.
   void begin(const StoreIdentity& self, uint64_t start, uint64_t last_sequence);
   // --- Streams to other engines ---
@@ -172,6 +175,10 @@ class Store final : public VolumeHost,
   uint64_t index_pages_needed() const;
   void mind_space();
   bool checkpoint_helps() const;
+  // store_audit.cc
+  void run_audits();
+  /// Empty if the count is right. `missing`: pages to be read first.
+  std::string recount(MissingPages& missing, uint64_t& live_blocks);
 
   struct StepWaiter final : PageWaiter {
     void on_pages(int) override {}  // a page that cannot be read is asked for again, and reported again
@@ -201,6 +208,8 @@ class Store final : public VolumeHost,
   bool full_ = false;               // ENOSPC was answered, and nothing became free since
   uint64_t space_progress_ns_ = 0;  // when cleaning or a checkpoint last got on
   bool checkpoint_wanted_ = false;
+  std::vector<uint64_t> audits_;
+  StepWaiter audit_waiter_;
   std::vector<uint64_t> checkpoint_commands_;
   std::vector<uint64_t> next_checkpoint_commands_;
   bool failed_ = false;

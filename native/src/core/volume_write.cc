@@ -59,6 +59,8 @@ bool Volume::conflicts(const Operation& operation) const {
   };
   for (const Lock& lock : locks_) {
     if (lock.block >= operation.first && lock.block < operation.end) return true;
+    // Likewise the whole blocks of a write whose edges are being read.
+    if (operation.partial() && operation.overlaps(*lock.holder)) return true;
     if (same_session(*lock.holder)) return true;
   }
   for (const Operation* other : blocked_) {
