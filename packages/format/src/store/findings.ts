@@ -9,7 +9,7 @@ export interface Finding {
 }
 
 /** Findings kept; past this they are counted only. */
-export const FINDINGS_MAX = 1000
+const FINDINGS_MAX = 1000
 
 export class Findings {
   readonly list: Finding[] = []

@@ -25,7 +25,7 @@ export interface StoreSegment {
 }
 
 /** Hops from forward to forward before it is called a loop. Checkpoints shorten chains. */
-export const FORWARD_HOPS_MAX = 64
+const FORWARD_HOPS_MAX = 64
 
 /** Pages kept decoded; past this the oldest are forgotten. */
 const PAGES_CACHED_MAX = 4096
