@@ -9,6 +9,7 @@ import {
   type StoreStatus,
   StoreNotReadyError,
   UnknownStoreError,
+  type VolumeId,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
@@ -28,6 +29,8 @@ export class Engine {
   readonly #stores: StoreService[] = []
   /** Stores that could not even be opened. */
   readonly #unopened: StoreStatus[] = []
+  /** Volumes by the sockets they are served at. */
+  readonly #served = new Map<string, VolumeId>()
   #control: ControlServer | undefined
 
   private constructor(options: EngineOptions) {
@@ -101,11 +104,14 @@ export class Engine {
       case 'serve': {
         const { volume, socket, mode } = request.args
         const { handle } = this.#storeOf(request)
+        if (this.#served.get(socket) === volume) return { result: {} }
         const address = { path: socket, ...(mode === undefined ? {} : { mode }) }
         await handle.listenUnix(address, volume)
+        this.#served.set(socket, volume)
         return { result: {} }
       }
       case 'unserve':
+        this.#served.delete(request.args.socket)
         return { result: { served: await this.#storeOf(request).handle.unlistenUnix(request.args.socket) } }
       case 'listen':
         return { result: { port: await this.#storeOf(request).handle.listenTcp(request.args) } }

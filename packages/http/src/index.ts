@@ -1,4 +1,6 @@
 /**
  * The HTTP interface: server and client.
  */
-export {}
+export * from './api.js'
+export * from './client.js'
+export { openApiDocument } from './openapi.js'

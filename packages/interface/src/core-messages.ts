@@ -136,7 +136,7 @@ export interface CoreCommands {
   }
   'get-local': {
     args: { readonly volume: string; readonly kind: number }
-    result: { readonly bytes: string }
+    result: { readonly bytes: string | null }
   }
 }
 export type CoreVerb = keyof CoreCommands

@@ -1,0 +1,294 @@
+/**
+ * The JSON API of a node, in one table: the server checks requests by it, the client takes its types from it, and the
+ * OpenAPI document is made of it. Ids are lower-case hex; sizes are bytes.
+ */
+import { HostId, NAME_BYTES_MAX, StoreId, VersionId, VolumeId } from '@cloudfs/interface'
+import { z } from 'zod'
+
+const idOf = (what: string) =>
+  z
+    .string()
+    .regex(/^[0-9a-f]{40}$/)
+    .describe(what)
+const host = idOf(HostId.name)
+const store = idOf(StoreId.name)
+const volume = idOf(VolumeId.name)
+const version = idOf(VersionId.name)
+const bytes = z.int().min(0)
+const lsn = z.int().min(0)
+const name = z
+  .string()
+  .max(NAME_BYTES_MAX)
+  .refine((text) => Buffer.byteLength(text) <= NAME_BYTES_MAX, 'at most 255 bytes')
+const someName = name.min(1)
+/** A volume's id, or a name that one volume alone has. */
+const reference = z
+  .string()
+  .min(1)
+  .max(NAME_BYTES_MAX)
+  .describe('a volume: its id, or its name where that is unique')
+const mode = z.enum(['durable', 'quorum', 'local'])
+
+/** What every error answer holds. */
+export const ErrorBody = z
+  .object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.unknown()).optional() })
+  .meta({ id: 'Error' })
+
+const StoreFigures = z.object({ store, capacityBytes: bytes, freeBytes: bytes }).meta({ id: 'StoreFigures' })
+
+/** A host, as the node that is asked sees it. */
+export const NodeDescription = z
+  .object({
+    host,
+    /** Of the node that is asked. */
+    isSelf: z.boolean(),
+    state: z.enum(['up', 'suspect', 'down']),
+    zone: z.string(),
+    draining: z.boolean(),
+    version: z.string(),
+    publicKey: z.string().regex(/^[0-9a-f]{64}$/),
+    /** Multiaddrs for other replicators. */
+    addresses: z.array(z.string()),
+    httpPort: z.int(),
+    enginePort: z.int(),
+    stores: z.array(StoreFigures),
+    seenAtMs: z.number().optional(),
+  })
+  .meta({ id: 'Node' })
+
+/** What `GET /id` answers to those who accept JSON. */
+export const NodeIdentity = NodeDescription.pick({
+  host: true,
+  publicKey: true,
+  addresses: true,
+  version: true,
+}).meta({
+  id: 'NodeIdentity',
+})
+
+const EngineDescription = z
+  .object({
+    isUp: z.boolean(),
+    /** `undefined`: the engine is away. */
+    storeState: z.enum(['starting', 'ready', 'failed', 'stopped']).optional(),
+    error: ErrorBody.pick({ code: true, message: true }).optional(),
+    starts: z.int(),
+  })
+  .meta({ id: 'Engine' })
+
+export const SelfDescription = NodeDescription.extend({
+  engine: EngineDescription,
+  runDirectory: z.string(),
+}).meta({ id: 'Self' })
+
+const Replica = z
+  .object({
+    host,
+    store,
+    role: z.enum(['data', 'witness', 'learner']),
+    isPrimary: z.boolean(),
+    state: z.enum(['in-step', 'behind', 'away', 'unknown']),
+    behindBytes: bytes.optional(),
+    lsn: lsn.optional(),
+  })
+  .meta({ id: 'Replica' })
+
+const Snapshot = z.object({ name: z.string(), lsn, version, sizeBytes: bytes }).meta({ id: 'Snapshot' })
+
+export const Attachment = z
+  .object({
+    volume,
+    host,
+    /** Path of the unix socket at that host. */
+    socket: z.string(),
+    uri: z.string(),
+    isShared: z.boolean(),
+  })
+  .meta({ id: 'Attachment' })
+
+export const Volume = z
+  .object({
+    volume,
+    name: z.string(),
+    sizeBytes: bytes,
+    mode,
+    lsn,
+    version,
+    committedLsn: lsn,
+    primary: host,
+    epoch: z.object({ counter: z.int(), host }),
+    replicas: z.array(Replica),
+    snapshots: z.array(Snapshot),
+    parent: z.object({ volume, lsn, version }).optional(),
+    attachment: Attachment.optional(),
+  })
+  .meta({ id: 'Volume' })
+
+/** A volume and what an operator should do about it. */
+export const VolumeHealth = z
+  .object({
+    volume,
+    name: z.string(),
+    state: z.enum(['ok', 'degraded', 'paused']),
+    text: z.string(),
+    replicas: z.array(Replica),
+  })
+  .meta({ id: 'VolumeHealth' })
+
+export const Status = z
+  .object({
+    isDegraded: z.boolean(),
+    nodes: z.array(NodeDescription),
+    volumes: z.array(VolumeHealth),
+  })
+  .meta({ id: 'Status' })
+
+export const NewVolume = z
+  .strictObject({
+    replicas: z.int().min(1).max(7).default(3),
+    sizeBytes: z
+      .int()
+      .positive()
+      .multipleOf(4096)
+      .default(8 * 1024 ** 3),
+    name: name.default(''),
+    mode: mode.default('quorum'),
+  })
+  .meta({ id: 'NewVolume' })
+
+const Created = z
+  .object({
+    volume,
+    version,
+    replicas: z.array(z.object({ host, store, zone: z.string() })),
+    /** What an operator should know about the choice. */
+    notes: z.array(z.string()),
+  })
+  .meta({ id: 'Created' })
+
+const volumeParameter = z.object({ volume: reference })
+
+/** A request of the API. */
+export interface Operation {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  /** With `{NAME}` for parameters. */
+  readonly path: string
+  readonly summary: string
+  readonly status: 200 | 201
+  readonly params?: z.ZodObject
+  readonly body?: z.ZodType
+  readonly answer: z.ZodType
+}
+
+export const operations = {
+  self: { method: 'GET', path: '/v1/node', summary: 'This node', status: 200, answer: SelfDescription },
+  nodes: {
+    method: 'GET',
+    path: '/v1/nodes',
+    summary: 'All nodes known here, this one first',
+    status: 200,
+    answer: z.array(NodeDescription),
+  },
+  status: {
+    method: 'GET',
+    path: '/v1/status',
+    summary: 'Nodes and volumes, and what to do about those that are not well',
+    status: 200,
+    answer: Status,
+  },
+  volumes: {
+    method: 'GET',
+    path: '/v1/volumes',
+    summary: 'The volumes of all nodes that answer',
+    status: 200,
+    answer: z.array(Volume),
+  },
+  newVolume: {
+    method: 'POST',
+    path: '/v1/volumes',
+    summary: 'Makes a volume on hosts that placement chooses, the primary at this one if it can',
+    status: 201,
+    body: NewVolume,
+    answer: Created,
+  },
+  volume: {
+    method: 'GET',
+    path: '/v1/volumes/{volume}',
+    summary: 'One volume',
+    status: 200,
+    params: volumeParameter,
+    answer: Volume,
+  },
+  deleteVolume: {
+    method: 'DELETE',
+    path: '/v1/volumes/{volume}',
+    summary: 'Deletes a volume that is not attached',
+    status: 200,
+    params: volumeParameter,
+    answer: z.object({ volume }),
+  },
+  snapshot: {
+    method: 'POST',
+    path: '/v1/volumes/{volume}/snapshots',
+    summary: 'Names the state of the volume as it is now',
+    status: 201,
+    params: volumeParameter,
+    body: z.strictObject({ name: someName }),
+    answer: z.object({ volume, name: z.string(), version, lsn }),
+  },
+  deleteSnapshot: {
+    method: 'DELETE',
+    path: '/v1/volumes/{volume}/snapshots/{name}',
+    summary: 'Deletes a snapshot',
+    status: 200,
+    params: z.object({ volume: reference, name: someName }),
+    answer: z.object({ volume, name: z.string() }),
+  },
+  branch: {
+    method: 'POST',
+    path: '/v1/branches',
+    summary: 'Makes a writable volume that begins as another, a snapshot, or a version shown lately',
+    status: 201,
+    body: z.strictObject({
+      from: z.string().min(1).max(600).describe('VOLUME, VOLUME@SNAPSHOT or a version id'),
+      name: name.default(''),
+    }),
+    answer: Created,
+  },
+  attachments: {
+    method: 'GET',
+    path: '/v1/attachments',
+    summary: 'What is attached at this host',
+    status: 200,
+    answer: z.array(Attachment),
+  },
+  attach: {
+    method: 'POST',
+    path: '/v1/attachments',
+    summary: 'Serves a volume at this host over NBD, now and after each restart',
+    status: 201,
+    body: z.strictObject({ volume: reference, isShared: z.boolean().default(false) }),
+    answer: Attachment,
+  },
+  detach: {
+    method: 'DELETE',
+    path: '/v1/attachments/{volume}',
+    summary: 'Ends an attachment; its clients are let go',
+    status: 200,
+    params: volumeParameter,
+    answer: z.object({ volume }),
+  },
+} as const satisfies Record<string, Operation>
+
+export type OperationName = keyof typeof operations
+type Of<Name extends OperationName> = (typeof operations)[Name]
+
+/** What the server works with: defaults are filled in. */
+export type Params<Name extends OperationName> =
+  Of<Name> extends { params: z.ZodType<infer P> } ? P : Readonly<Record<string, never>>
+export type Body<Name extends OperationName> =
+  Of<Name> extends { body: infer B extends z.ZodType } ? z.output<B> : undefined
+/** What a client sends: what has a default may be left out. */
+export type BodyInput<Name extends OperationName> =
+  Of<Name> extends { body: infer B extends z.ZodType } ? z.input<B> : undefined
+export type Answer<Name extends OperationName> = z.output<Of<Name>['answer']>
