@@ -1,0 +1,37 @@
+/** The volumes in this host's store, as its engine lists them. */
+import { decodeView, type ViewPayload } from '@cloudfs/format'
+import { hexToBytes, type VolumeStatus } from '@cloudfs/interface'
+import { z } from 'zod'
+import type { HeldVolume } from './peer-requests.js'
+
+/** What the core says beyond what every caller needs. */
+const described = z.object({
+  view: z.string(),
+  epoch: z.object({ counter: z.int(), host: z.string() }),
+  parent: z.object({ volume: z.string(), lsn: z.int(), version: z.string() }).optional(),
+  snapshots: z.array(z.object({ name: z.string(), lsn: z.int(), version: z.string(), sizeBytes: z.int() })),
+})
+
+/** The view of a volume. @throws the engine sent what is none */
+function viewOf(status: VolumeStatus): ViewPayload {
+  return decodeView(hexToBytes(described.parse(status).view))
+}
+
+export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachment'> {
+  const { epoch, parent, snapshots } = described.parse(status)
+  const view = viewOf(status)
+  return {
+    volume: status.volume,
+    name: status.name,
+    sizeBytes: status.sizeBytes,
+    mode: status.mode as HeldVolume['mode'],
+    lsn: status.lsn,
+    version: status.version,
+    committedLsn: status.committedLsn,
+    primary: view.primary,
+    epoch,
+    members: view.members.map(({ host, store, role }) => ({ host, store, role })),
+    snapshots,
+    ...(parent !== undefined && { parent }),
+  }
+}

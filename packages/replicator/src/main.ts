@@ -1,0 +1,48 @@
+/** Runs a node in this process, in the foreground. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { Config } from './config.js'
+import { ReplicatorNode } from './node.js'
+
+const loopbackAddresses = /^(127\.|::1$|localhost$)/
+
+/**
+ * Serves until SIGTERM or SIGINT. SIGTERM (an upgrade, a service manager) leaves the engine serving; SIGINT, which is
+ * Ctrl-C at a terminal, ends it too.
+ */
+export async function runNode(config: Config): Promise<void> {
+  const log = pino({ level: config.logLevel, base: null })
+  for (const key of ['httpHost', 'peerHost', 'nbdHost', 'engineHttpHost'] as const) {
+    if (!loopbackAddresses.test(config[key])) {
+      log.warn(
+        { [key]: config[key] },
+        'listens beyond this machine: whoever reaches the port is not checked yet',
+      )
+    }
+  }
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve).once('SIGINT', resolve)
+  })
+  const node = await ReplicatorNode.start(config, log)
+  log.info({ host: node.host, httpPort: node.httpPort, pid: process.pid }, 'serving')
+  const signal = await signalled
+  log.info({ signal }, 'stopping')
+  // A second signal ends at once, as a crash would.
+  process.once('SIGTERM', exitAtOnce).once('SIGINT', exitAtOnce)
+  await node.close()
+  if (signal === 'SIGINT') endEngine(config)
+  log.info('stopped')
+}
+
+function endEngine({ runDirectory }: Config): void {
+  try {
+    process.kill(Number(readFileSync(join(runDirectory, 'engine.pid'), 'utf8')), 'SIGTERM')
+  } catch {
+    // It has ended already.
+  }
+}
+
+function exitAtOnce(): void {
+  process.exit(1)
+}

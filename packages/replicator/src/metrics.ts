@@ -1,0 +1,50 @@
+/** `/metrics`, for Prometheus: this process, the members, and what the engine counts. */
+import type { PeerNode } from '@cloudfs/peers'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { EngineSupervisor } from './engine-supervisor.js'
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #engine: EngineSupervisor
+  readonly #peers: PeerNode
+  readonly #engineUp = this.#gauge('cloudfs_engine_up', 'Whether the engine is connected')
+  readonly #engineStarts = this.#gauge('cloudfs_engine_starts', 'Engines that this replicator has started')
+  readonly #members = this.#gauge('cloudfs_members', 'Other hosts, by state', ['state'])
+  readonly #figures = new Map<string, Gauge>()
+
+  constructor(engine: EngineSupervisor, peers: PeerNode) {
+    this.#engine = engine
+    this.#peers = peers
+    collectDefaultMetrics({ register: this.#registry, prefix: 'cloudfs_replicator_' })
+  }
+
+  async text(): Promise<string> {
+    this.#engineUp.set(this.#engine.isUp ? 1 : 0)
+    this.#engineStarts.set(this.#engine.starts)
+    const members = this.#peers.members()
+    for (const state of ['up', 'suspect', 'down']) {
+      this.#members.set({ state }, members.filter((each) => each.state === state).length)
+    }
+    if (this.#engine.isUp) {
+      const core = await this.#engine.result('stats', {})
+      const shell = await this.#engine.result('shell-stats', {})
+      for (const [name, value] of Object.entries({ ...core, ...shell })) this.#set(name, value)
+    }
+    return this.#registry.metrics()
+  }
+
+  /** The engine's figures come and go with its version: each becomes a gauge under its own name. */
+  #set(name: string, value: number): void {
+    const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    let gauge = this.#figures.get(name)
+    if (gauge === undefined) {
+      gauge = this.#gauge(`cloudfs_engine_${snake}`, `The engine's figure ${name}`)
+      this.#figures.set(name, gauge)
+    }
+    gauge.set(value)
+  }
+
+  #gauge(name: string, help: string, labelNames: string[] = []): Gauge {
+    return new Gauge({ name, help, labelNames, registers: [this.#registry] })
+  }
+}
