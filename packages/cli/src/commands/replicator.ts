@@ -1,0 +1,41 @@
+/** `cloudfs replicator [HOST-ID] [PEER…]`: runs a node in the foreground. */
+import { HostId, UsageError } from '@cloudfs/interface'
+import { CONFIG_KEYS, type ConfigKey, flagOf, loadConfig, runNode } from '@cloudfs/replicator'
+import { Command, Option } from 'commander'
+
+const keys = Object.keys(CONFIG_KEYS) as ConfigKey[]
+const switches: readonly ConfigKey[] = ['mdns', 'dht']
+
+export function replicatorCommand(): Command {
+  const command = new Command('replicator')
+    .description('run a node in the foreground; SIGTERM leaves its engine serving, Ctrl-C ends both')
+    .argument('[who...]', 'the id of this host (40 hex digits), then other nodes as HOST or HOST:PORT')
+    .option('--config <file>', 'a JSON file of the keys below')
+  for (const key of keys) {
+    const value = switches.includes(key) ? '[yes]' : '<value>'
+    command.addOption(new Option(`${flagOf(key)} ${value}`, CONFIG_KEYS[key]))
+  }
+  return command.action(async (who: string[], options: Record<string, string | true | undefined>) => {
+    const first = who[0]?.toLowerCase()
+    const host = first !== undefined && HostId.is(first) ? first : undefined
+    const peers = host === undefined ? who : who.slice(1)
+    if (host !== undefined && options['hostId'] !== undefined) {
+      throw new UsageError('the host id is given twice')
+    }
+    const flags: Partial<Record<ConfigKey, unknown>> = {}
+    for (const key of keys) {
+      const value = options[key]
+      if (value !== undefined) flags[key] = value
+    }
+    const file = options['config']
+    await runNode(
+      loadConfig({
+        ...(typeof file === 'string' && { file }),
+        environment: process.env,
+        flags: { ...flags, ...(host !== undefined && { hostId: host }), ...(peers.length > 0 && { peers }) },
+      }),
+    )
+    // What libp2p may still have open does not keep a node that has closed.
+    process.exit(0)
+  })
+}

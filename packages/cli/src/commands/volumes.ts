@@ -1,0 +1,167 @@
+/** Commands on volumes: make, list, show, branch, snapshot, delete. */
+import { formatBytes, parseBytes, UsageError } from '@cloudfs/interface'
+import { type Answer, type BodyInput, NodeError } from '@cloudfs/http'
+import { Command } from 'commander'
+import { action } from '../context.js'
+import { EXIT, paint, say, sayJson, table, talk } from '../output.js'
+
+type Volume = Answer<'volume'>
+const modes = ['durable', 'quorum', 'local'] as const
+
+export function newdiskCommand(): Command {
+  return new Command('newdisk')
+    .description('make a disk with N replicas (3); its id is on stdout')
+    .argument('[n]', 'replicas, 1 to 7', '3')
+    .option('--size <size>', 'as in 8G', '8G')
+    .option('--name <name>', 'for people; need not be unique')
+    .option('--mode <mode>', modes.join(', '), 'quorum')
+    .action(
+      action(
+        async ({ client, isJson }, count: string, options: { size: string; name?: string; mode: string }) => {
+          const mode = modes.find((each) => each === options.mode)
+          if (mode === undefined) throw new UsageError(`--mode is one of ${modes.join(', ')}`)
+          if (!/^\d{1,3}$/.test(count)) throw new UsageError(`not a number of replicas: ${count}`)
+          const body: BodyInput<'newVolume'> = {
+            replicas: Number(count),
+            sizeBytes: parseBytes(options.size),
+            mode,
+            ...(options.name !== undefined && { name: options.name }),
+          }
+          try {
+            tellMade(await client.call('newVolume', { body }), isJson)
+          } catch (error) {
+            if (error instanceof NodeError && error.code === 'ERR_TOO_FEW_HOSTS') {
+              talk('start more nodes (cloudfs replicator), or ask for fewer replicas: cloudfs newdisk 1')
+            }
+            throw error
+          }
+          return EXIT.ok
+        },
+      ),
+    )
+}
+
+export function lsCommand(): Command {
+  return new Command('ls').description('list all volumes').action(
+    action(async ({ client, isJson }) => {
+      const volumes = await client.call('volumes')
+      if (isJson) sayJson(volumes)
+      else if (volumes.length === 0) talk('no volumes; cloudfs newdisk makes one')
+      else
+        say(
+          table([
+            ['VOLUME', 'NAME', 'SIZE', 'MODE', 'REPLICAS', 'LSN', 'ATTACHED AT'],
+            ...volumes.map(rowOf),
+          ]),
+        )
+      return EXIT.ok
+    }),
+  )
+}
+
+export function infoCommand(): Command {
+  return new Command('info')
+    .description('show all about one volume')
+    .argument('<volume>', 'id, or name where that is unique')
+    .action(
+      action(async ({ client, isJson }, volume: string) => {
+        const found = await client.call('volume', { params: { volume } })
+        if (isJson) sayJson(found)
+        else say(describe(found))
+        return EXIT.ok
+      }),
+    )
+}
+
+export function branchCommand(): Command {
+  return new Command('branch')
+    .description('make a writable disk that begins as another; its id is on stdout')
+    .argument('<from>', 'VOLUME, VOLUME@SNAPSHOT, or a version id as in `cat ID.info`')
+    .option('--name <name>', 'of the new disk')
+    .action(
+      action(async ({ client, isJson }, from: string, { name }: { name?: string }) => {
+        tellMade(await client.call('branch', { body: { from, ...(name !== undefined && { name }) } }), isJson)
+        return EXIT.ok
+      }),
+    )
+}
+
+export function snapshotCommand(): Command {
+  return new Command('snapshot')
+    .description("name a volume's state as it is now; the version id is on stdout")
+    .argument('<volume>', 'id, or name where that is unique')
+    .argument('<name>', 'of the snapshot')
+    .option('--delete', 'delete the snapshot of this name instead')
+    .action(
+      action(async ({ client, isJson }, volume: string, name: string, options: { delete?: boolean }) => {
+        if (options.delete === true) {
+          const gone = await client.call('deleteSnapshot', { params: { volume, name } })
+          if (isJson) sayJson(gone)
+          else talk(`deleted snapshot ${name} of ${gone.volume}`)
+        } else {
+          const made = await client.call('snapshot', { params: { volume }, body: { name } })
+          if (isJson) sayJson(made)
+          else say(made.version)
+        }
+        return EXIT.ok
+      }),
+    )
+}
+
+export function deletediskCommand(): Command {
+  return new Command('deletedisk')
+    .description('delete a volume that is not attached, and its snapshots')
+    .argument('<volume>', 'id, or name where that is unique')
+    .action(
+      action(async ({ client, isJson }, volume: string) => {
+        const gone = await client.call('deleteVolume', { params: { volume } })
+        if (isJson) sayJson(gone)
+        else talk(`deleted ${gone.volume}`)
+        return EXIT.ok
+      }),
+    )
+}
+
+function tellMade(made: Answer<'newVolume'>, isJson: boolean): void {
+  for (const [index, { host, zone }] of made.replicas.entries()) {
+    talk(`${index === 0 ? 'primary' : 'replica'} ${host}${zone === '' ? '' : ` (${zone})`}`)
+  }
+  for (const note of made.notes) talk(paint('yellow', note, process.stderr))
+  if (isJson) sayJson(made)
+  else say(made.volume)
+}
+
+function rowOf({ volume, name, sizeBytes, mode, replicas, lsn, attachment }: Volume): string[] {
+  return [
+    volume,
+    name === '' ? '-' : name,
+    formatBytes(sizeBytes),
+    mode,
+    String(replicas.length),
+    String(lsn),
+    attachment?.host ?? '-',
+  ]
+}
+
+function describe(volume: Volume): string {
+  const { parent, attachment, epoch } = volume
+  return table([
+    ['volume', volume.volume],
+    ['name', volume.name === '' ? '-' : volume.name],
+    ['size', `${formatBytes(volume.sizeBytes)} (${String(volume.sizeBytes)} bytes)`],
+    ['mode', volume.mode],
+    ['version', volume.version],
+    ['lsn', `${String(volume.lsn)}, committed ${String(volume.committedLsn)}`],
+    ['epoch', `${String(epoch.counter)}.${epoch.host}`],
+    ...(parent === undefined ? [] : [['parent', `${parent.volume} at lsn ${String(parent.lsn)}`]]),
+    ...volume.replicas.map(({ host, isPrimary, role, state }) => [
+      isPrimary ? 'primary' : 'replica',
+      `${host} ${state}${role === 'data' ? '' : ` (${role})`}`,
+    ]),
+    ...volume.snapshots.map(({ name, version, lsn }) => [
+      'snapshot',
+      `${name} ${version} at lsn ${String(lsn)}`,
+    ]),
+    ['attached', attachment === undefined ? 'no' : `${attachment.uri} at ${attachment.host}`],
+  ])
+}
