@@ -154,6 +154,8 @@ void Core::Impl::mind_stop() {
   } else if (marker == Marker::checkpointing && commands.internal_done()) {
     marker = Marker::writing;
     store->put_local({}, {superblock.current().starts, {}}, LocalKind::stopped, {1}, commands.internal());
+    // Appended in this turn: nothing else asks for another one.
+    store->turn(now_ns);
   } else if (marker == Marker::writing && commands.internal_done()) {
     phase = Phase::stopped;
     store->event("stopped", "{}");
