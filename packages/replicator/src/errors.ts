@@ -51,6 +51,11 @@ export class BadRequestError extends CloudfsError {
   readonly code = 'ERR_BAD_REQUEST'
 }
 
+/** The engines of this build do not stream updates to each other yet: a volume has one replica. */
+export class ReplicationUnavailableError extends CloudfsError {
+  readonly code = 'ERR_REPLICATION_UNAVAILABLE'
+}
+
 /** What a host said it keeps room for is no longer kept. */
 export class ReservationError extends CloudfsError {
   readonly code = 'ERR_RESERVATION'

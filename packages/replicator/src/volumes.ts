@@ -18,7 +18,13 @@ import { type HostCandidate, placeReplicas, type Placement, type ReplicaPlace } 
 import type { Logger } from 'pino'
 import type { Attachments } from './attachments.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
-import { NotPrimaryError, PrimaryAwayError, UnknownVersionError, VolumeAttachedError } from './errors.js'
+import {
+  NotPrimaryError,
+  PrimaryAwayError,
+  ReplicationUnavailableError,
+  UnknownVersionError,
+  VolumeAttachedError,
+} from './errors.js'
 import { heldVolume } from './held-volumes.js'
 import {
   askCreate,
@@ -36,6 +42,11 @@ import { VolumeMaker } from './volume-maker.js'
 
 type Volume = Answer<'volume'>
 type Replica = Volume['replicas'][number]
+
+/**
+ * Until replicators have engines follow each other, a creation at several hosts would wait for a majority for ever.
+ */
+const REPLICAS_MAX = 1
 
 /** Room that a new replica needs at first: volumes are thin. */
 const FIRST_BYTES_MAX = 64 * 1024 ** 2
@@ -134,6 +145,9 @@ export class Volumes {
   /** Two steps: the chosen hosts keep room, then the primary makes the volume; what was cut off between expires. */
   async create(request: Body<'newVolume'>): Promise<Answer<'newVolume'>> {
     const { host } = this.#options
+    if (request.replicas > REPLICAS_MAX) {
+      throw new ReplicationUnavailableError('volumes of this build have one replica: cloudfs newdisk 1')
+    }
     const needBytes = Math.min(request.sizeBytes, FIRST_BYTES_MAX)
     const { placement, members, reservation } = await this.#reserve(request.replicas, needBytes)
     const { sizeBytes, name, mode } = request
