@@ -8,6 +8,9 @@
 import { setImmediate } from 'node:timers/promises'
 import { type NbdClient, NbdGoneError } from './nbd-client.js'
 
+/** What the oracle asks of a client. */
+export type OracleClient = Pick<NbdClient, 'read' | 'write' | 'writeZeroes' | 'flush'>
+
 export const SECTOR_BYTES = 512
 const SECTORS_PER_BLOCK = 8
 /** Value of a sector that was never written, or zeroed. */
@@ -46,7 +49,7 @@ export class DiskOracle {
    *
    * @returns whether the server is still there
    */
-  async write(client: NbdClient, { count, depth }: { count: number; depth: number }): Promise<boolean> {
+  async write(client: OracleClient, { count, depth }: { count: number; depth: number }): Promise<boolean> {
     const goal = this.acknowledged + count
     const lanes = Array.from({ length: depth }, async () => {
       while (this.acknowledged < goal) await this.#writeOnce(client)
@@ -59,7 +62,7 @@ export class DiskOracle {
   }
 
   /** Reads the whole disk. @throws an Error at the first sector that holds what it must not */
-  async check(client: NbdClient): Promise<void> {
+  async check(client: OracleClient): Promise<void> {
     const bytesMax = 1024 * 1024
     for (let offset = 0; offset < this.#sectors * SECTOR_BYTES; offset += bytesMax) {
       const bytes = Math.min(bytesMax, this.#sectors * SECTOR_BYTES - offset)
@@ -86,7 +89,7 @@ export class DiskOracle {
     this.#pending[sector] = -1
   }
 
-  async #writeOnce(client: NbdClient): Promise<void> {
+  async #writeOnce(client: OracleClient): Promise<void> {
     const [start, count] = this.#choose()
     if (count === 0) {
       await setImmediate()
