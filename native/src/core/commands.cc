@@ -10,6 +10,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Payload of one `records` answer, about; who wants more asks again.
+constexpr uint64_t kRecordsBytesMax = 16u << 20;
+
 /// Thrown by argument readers below, caught in Commands::run.
 struct Refused {
   const char* code;
@@ -200,6 +203,11 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       answer(command.id, list.dump());
     } else if (verb == "checkpoint") {
       store.begin_checkpoint(begin(command.id));
+    } else if (verb == "records") {
+      Volume& volume = volume_of(store, arguments);
+      const uint64_t bytes_max = std::min<uint64_t>(number_of(arguments, "bytesMax"), kRecordsBytesMax);
+      const Lsn lsn = number_of(arguments, "lsn");
+      store.records.read(volume, lsn, bytes_max, begin(command.id));
     } else if (verb == "audit") {
       store.audit(begin(command.id));
     } else if (verb == "clean") {
@@ -263,10 +271,10 @@ void Commands::on_done(uint64_t command) {
   pending_.erase(at);
 }
 
-void Commands::on_result(uint64_t command, std::string result) {
+void Commands::on_result(uint64_t command, std::string result, Slice payload) {
   const auto at = pending_.find(command);
   if (at == pending_.end()) return;
-  if (!at->second.internal) answer(at->second.id, std::move(result));
+  if (!at->second.internal) answer(at->second.id, std::move(result), std::move(payload));
   pending_.erase(at);
 }
 
@@ -280,10 +288,11 @@ void Commands::on_failed(uint64_t command, const char* code, std::string message
   pending_.erase(at);
 }
 
-void Commands::answer(uint64_t command, std::string result) {
+void Commands::answer(uint64_t command, std::string result, Slice payload) {
   CommandReply& reply = replies_.emplace_back();
   reply.id = command;
   reply.result = std::move(result);
+  reply.payload = std::move(payload);
 }
 
 void Commands::refuse(const Command& command, const char* code, std::string message) {

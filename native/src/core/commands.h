@@ -21,11 +21,11 @@ class Commands final : public CommandListener {
   // CommandListener
   void on_control_made(uint64_t command, const Volume& volume, Lsn lsn, const VersionId& version) override;
   void on_done(uint64_t command) override;
-  void on_result(uint64_t command, std::string result) override;
+  void on_result(uint64_t command, std::string result, Slice payload) override;
   void on_failed(uint64_t command, const char* code, std::string message) override;
 
  private:
-  void answer(uint64_t command, std::string result);
+  void answer(uint64_t command, std::string result, Slice payload = {});
   /// A number of our own for a command in flight: clients may use an id twice.
   uint64_t begin(uint64_t id);
 

@@ -238,7 +238,9 @@ std::vector<CommandReply> Core::take_command_replies() {
 
 std::optional<uint64_t> Core::next_deadline_ns() const {
   const Impl& impl = *impl_;
-  if (impl.io.pending() || !impl.out.empty() || impl.commands.internal_done()) return impl.now_ns;
+  if (impl.io.pending() || !impl.out.empty()) return impl.now_ns;
+  if (impl.phase == Phase::stopping && impl.commands.internal_done()) return impl.now_ns;
+  if (impl.phase == Phase::stopped) return std::nullopt;
   if (impl.recovery != nullptr && impl.recovery->eager() && !impl.failed()) return impl.now_ns;
   return impl.store == nullptr ? std::nullopt : impl.store->next_deadline_ns();
 }

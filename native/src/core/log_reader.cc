@@ -19,9 +19,10 @@ LogReader::~LogReader() {
   ensure(!in_flight_, "a log reader outlives its reads");
 }
 
-bool LogReader::read(Lsn lsn, LogReaderOwner& owner) {
+bool LogReader::read(Lsn lsn, LogReaderOwner& owner, bool inside) {
   ensure(owner_ == nullptr, "one request at a time");
   lsn_ = lsn;
+  inside_ = inside;
   owner_ = &owner;
   if (in_flight_) return true;  // of a cancelled request: this one starts when it is back
   if (!find()) {
@@ -98,7 +99,9 @@ void LogReader::parse() {
     for (const BatchRun& placed : batch->runs) {
       const RunView& run = placed.run;
       if (run.header().type != RunType::records || run.header().volume != volume_.id()) continue;
-      if (run.header().first_lsn != next || volume_.superseded(header->sequence, next)) continue;
+      const bool holds = run.header().first_lsn == next ||
+                         (inside_ && run.header().first_lsn < next && next <= run.last_lsn());
+      if (!holds || volume_.superseded(header->sequence, next)) continue;
       const ByteSpan body{piece_.data() + at + placed.body_offset, run.header().body_bytes};
       if (!verify_body_crcs(run, body) || !verify_body_digests(run, body)) return deliver(runs, EIO);
       runs.push_back(

@@ -36,8 +36,9 @@ class LogReader final : IoOwner {
   LogReader(const LogReader&) = delete;
   LogReader& operator=(const LogReader&) = delete;
 
-  /// Reads on from `lsn`. @returns false if no segment holds it any more
-  [[nodiscard]] bool read(Lsn lsn, LogReaderOwner& owner);
+  /// Reads on from `lsn`, with which a run begins; `inside`: or from the run that holds it. @returns false if no segment
+  /// holds it any more
+  [[nodiscard]] bool read(Lsn lsn, LogReaderOwner& owner, bool inside = false);
   bool busy() const { return owner_ != nullptr; }
   /// A read is under way: keep this object.
   bool in_flight() const { return in_flight_; }
@@ -57,6 +58,7 @@ class LogReader final : IoOwner {
   const Volume& volume_;
   LogReaderOwner* owner_ = nullptr;
   Lsn lsn_ = 0;
+  bool inside_ = false;
   // Where the next piece is read; kept between reads, for the next run is most often right there.
   uint32_t logical_ = 0;
   uint32_t offset_ = 0;

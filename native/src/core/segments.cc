@@ -81,21 +81,14 @@ void Segments::prepared(uint32_t physical, bool done) {
   Segment& segment = places_[physical];
   ensure(segment.state == PlaceState::preparing, "a place that was asked for is prepared");
   --preparing_;
+  prepare_failed_ = !done;
   if (done) {
     segment.state = PlaceState::ready;
     ready_.push_back(physical);
   } else {
-    segment.state = PlaceState::failed;
-    --free_count_;
-  }
-}
-
-void Segments::retry_failed() {
-  for (uint32_t physical = limit(); physical-- > 0;) {
-    if (places_[physical].state != PlaceState::failed) continue;
-    places_[physical].state = PlaceState::absent;
+    segment.state = PlaceState::absent;
     absent_.push_back(physical);
-    ++free_count_;
+    std::rotate(absent_.begin(), absent_.end() - 1, absent_.end());  // another one next time
   }
 }
 

@@ -21,7 +21,6 @@ namespace cloudfs {
 enum class PlaceState : uint8_t {
   absent,     // free; perhaps not at its full size yet
   preparing,  // free; on its way to full size
-  failed,     // could not be prepared; counts as used until it is tried again
   ready,      // free, at full size
   open,
   sealed,
@@ -74,8 +73,10 @@ class Segments {
   Segment& place(uint32_t physical) { return places_[physical]; }
   const std::vector<Segment>& places() const { return places_; }
 
-  /// Free places, ready or not.
-  uint32_t free_count() const { return free_count_; }
+  /// Free places that can be opened, now or once they are prepared.
+  uint32_t free_count() const {
+    return prepare_failed_ ? static_cast<uint32_t>(ready_.size()) : free_count_;
+  }
   uint32_t ready_count() const { return static_cast<uint32_t>(ready_.size()); }
 
   /// Gives a ready place the next id. nullptr: none is ready.
@@ -86,9 +87,9 @@ class Segments {
 
   /// A place to prepare, if fewer than `ahead` are ready or on their way.
   std::optional<uint32_t> next_to_prepare(uint32_t ahead);
+  /// If that failed, only ready places count as free until another one succeeds.
   void prepared(uint32_t physical, bool done);
-  /// Lets places that failed be tried again.
-  void retry_failed();
+  bool prepare_failed() const { return prepare_failed_; }
 
   void set_live(Segment& segment, uint32_t slot, uint32_t blocks);
   void clear_live(Segment& segment, uint32_t slot);
@@ -116,6 +117,7 @@ class Segments {
   std::vector<uint32_t> ready_;
   std::vector<uint32_t> absent_;  // last one first
   uint32_t preparing_ = 0;
+  bool prepare_failed_ = false;
 };
 
 }  // namespace cloudfs

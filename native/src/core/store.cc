@@ -50,6 +50,7 @@ Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblo
       locals(appender, *this),
       checkpoint(*this, superblock),
       cleaner(*this),
+      records(*this),
       streams(out),
       identity{superblock.current().store, superblock.current().host, superblock.current().generation},
       out_(out),
@@ -118,6 +119,7 @@ void Store::turn(uint64_t now_ns) {
     make_records();
   } while (!to_advance_.empty() && !failed_);
   cleaner.step();
+  records.step();
   appender.close_batches();
   background();
   prepare_segments();
@@ -274,11 +276,10 @@ bool Store::try_create(Creation& creation) {
 }
 
 void Store::prepare_segments() {
-  if (prepare_failed_ns_ != 0 && now_ns_ - prepare_failed_ns_ >= kPrepareRetryNs) {
-    prepare_failed_ns_ = 0;
-    segments.retry_failed();
-  }
-  while (const std::optional<uint32_t> physical = segments.next_to_prepare(params.prepared_segments))
+  // A file system that is full is asked again from time to time; what is ready can be used meanwhile.
+  if (segments.prepare_failed() && now_ns_ - prepare_failed_ns_ < kPrepareRetryNs) return;
+  const uint32_t ahead = segments.prepare_failed() ? segments.ready_count() + 1 : params.prepared_segments;
+  while (const std::optional<uint32_t> physical = segments.next_to_prepare(ahead))
     io.prepare(*this, *physical, *physical);
 }
 
@@ -309,7 +310,7 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   const auto at_latest = [&](uint64_t when) { deadline = deadline ? std::min(*deadline, when) : when; };
   if (failed_) return std::nullopt;
   for (const Volume* volume : heads_moved_) at_latest(volume->head_event_ns + kHeadEventNs);
-  if (prepare_failed_ns_ != 0) at_latest(prepare_failed_ns_ + kPrepareRetryNs);
+  if (segments.prepare_failed()) at_latest(prepare_failed_ns_ + kPrepareRetryNs);
   const bool lineage_works = !lineage_idle_ && lineage_waiter_.pages_missing == 0;
   if (lineage_works || !pages_idle_ || checkpoint.eager() || (checkpoint_wanted_ && !checkpoint.running()))
     at_latest(now_ns_);
@@ -338,6 +339,7 @@ void Store::fail(const char* code, const std::string& message) {
   for (const LocalPut& put : std::exchange(puts_, {}))
     commands_.on_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
   cleaner.fail();
+  records.fail();
   for (std::vector<uint64_t>* commands : {&checkpoint_commands_, &next_checkpoint_commands_, &audits_})
     for (const uint64_t command : std::exchange(*commands, {}))
       commands_.on_failed(command, "ERR_STORE_FAILED", "the store stopped");
@@ -381,6 +383,10 @@ void Store::command_done(uint64_t command, std::string result) {
   space_low_told_ = false;
   space_progress_ns_ = now_ns_;
   if (command != 0) commands_.on_result(command, std::move(result));
+}
+
+void Store::command_payload(uint64_t command, std::string result, Slice payload) {
+  commands_.on_result(command, std::move(result), std::move(payload));
 }
 
 void Store::command_failed(uint64_t command, const char* code, std::string message) {

@@ -17,6 +17,7 @@
 #include "core/local_items.h"
 #include "core/operation.h"
 #include "core/page_reader.h"
+#include "core/records_reader.h"
 #include "core/segments.h"
 #include "core/streams.h"
 #include "core/volume.h"
@@ -28,7 +29,7 @@ class CommandListener {
  public:
   virtual void on_control_made(uint64_t command, const Volume& volume, Lsn lsn, const VersionId& version) = 0;
   virtual void on_done(uint64_t command) = 0;
-  virtual void on_result(uint64_t command, std::string result) = 0;
+  virtual void on_result(uint64_t command, std::string result, Slice payload = {}) = 0;
   virtual void on_failed(uint64_t command, const char* code, std::string message) = 0;
 
  protected:
@@ -106,6 +107,7 @@ class Store final : public VolumeHost,
   void on_checkpointed(uint64_t sequence);
   void command_done(uint64_t command, std::string result);
   void command_failed(uint64_t command, const char* code, std::string message);
+  void command_payload(uint64_t command, std::string result, Slice payload);
 
   void event(std::string name, std::string detail);
   uint64_t now_ns() const override { return now_ns_; }
@@ -122,6 +124,7 @@ class Store final : public VolumeHost,
   LocalItems locals;
   CheckpointWriter checkpoint;
   Cleaner cleaner;
+  RecordsReader records;
   Streams streams;
   const StoreIdentity identity;
 
@@ -200,7 +203,7 @@ class Store final : public VolumeHost,
   bool lineage_idle_ = false;
   bool pages_idle_ = true;
   static constexpr uint64_t kSpaceGraceNs = 2'000'000'000;
-  uint64_t prepare_failed_ns_ = 0;  // when a place last could not be prepared; 0 = all could
+  uint64_t prepare_failed_ns_ = 0;  // when a place could last not be prepared
   uint64_t pending_blocks_ = 0;     // of all volumes
   uint64_t map_pages_max_ = 0;      // pages that all heads' maps can have
   bool space_low_told_ = false;
