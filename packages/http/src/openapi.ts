@@ -54,7 +54,7 @@ function jsonOf(type: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
 /** Schemas that have an id go among the document's components, where a reference finds them. */
 function schemaOf(type: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
   const { $schema: _, $defs = {}, ...schema } = z.toJSONSchema(type, { io, unrepresentable: 'any' })
-  for (const [id, definition] of Object.entries($defs)) schemas[id] = moved(definition as Json)
+  for (const [id, definition] of Object.entries($defs)) schemas[id] = moved(definition)
   return moved(schema)
 }
 
