@@ -5,6 +5,7 @@ import { attachCommand, detachCommand } from './commands/attach.js'
 import { devCommand } from './commands/dev.js'
 import { replicatorCommand } from './commands/replicator.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
+import { exportCommand, importCommand } from './commands/transfer.js'
 import {
   branchCommand,
   deletediskCommand,
@@ -36,6 +37,8 @@ export function buildProgram(): Command {
     branchCommand(),
     snapshotCommand(),
     deletediskCommand(),
+    importCommand(),
+    exportCommand(),
     devCommand(),
   ]
   for (const command of commands) program.addCommand(inherit(command, program))
