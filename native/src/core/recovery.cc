@@ -10,7 +10,7 @@ namespace {
 
 // Batches in memory that are not replayed; past this the scan waits for them.
 constexpr size_t kScannedMax = 1024;
-// Records that a volume has replayed and not applied, for lack of map pages; past this the replay waits.
+// Committed records that a volume has replayed and not applied, for lack of map pages; past this the replay waits.
 constexpr size_t kPendingMax = 4096;
 // Batches replayed in one turn.
 constexpr size_t kBatchesPerTurn = 256;
@@ -208,14 +208,17 @@ bool Recovery::replay_front() {
 bool Recovery::may_replay(const RunView& run) {
   const RunHeader& header = run.header();
   if (header.type != RunType::records) return true;
-  if (const Volume* volume = store_.find(header.volume)) return volume->pending().size() < kPendingMax;
+  if (const Volume* volume = store_.find(header.volume))
+    return volume->committed() - volume->applied().lsn < kPendingMax;
   if (!starts_volume(run)) return true;
-  // A branch stands on all of its parent's records before it, applied.
   const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
   ensure(payload.ok(), "a record's payload was checked");
   if (!payload->parent) return true;
-  const Volume* parent = store_.find(payload->parent->volume);
-  return parent == nullptr || parent->drained();
+  Volume* parent = store_.find(payload->parent->volume);
+  if (parent == nullptr) return true;
+  // A branch stands on all of its parent's records before it, applied; so they were known to be committed when it was made.
+  parent->replayed(payload->parent->lsn);
+  return parent->applied().lsn >= std::min(payload->parent->lsn, parent->made().lsn);
 }
 
 const char* Recovery::replay_run(const RunView& run, const PlacedRun& placed) {
