@@ -43,7 +43,7 @@ inline std::vector<uint8_t> batch(const BatchView& batch) {
     std::memcpy(builder.room().data(), bytes.data(), bytes.size());
     builder.add_run(placed.run.header());
   }
-  builder.finish({header.segment, header.offset, header.start}, header.sequence, header.synced_sequence);
+  builder.finish({header.segment, header.offset, header.seal}, header.sequence, header.synced_sequence);
   out.resize(header.header_bytes);
   return out;
 }

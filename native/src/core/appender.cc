@@ -115,6 +115,18 @@ void Appender::add_run(SegmentKind kind, const RunHeader& run, BatchMember& memb
   stream.members.push_back({&member, cookie});
 }
 
+SegmentHeader Appender::header_of(const Segment& segment) const {
+  SegmentHeader header;
+  header.logical = segment.logical;
+  header.store = identity_.store;
+  header.physical = segment.physical;
+  header.generation = identity_.generation;
+  header.start = start_;
+  header.first_sequence = segment.first_sequence;
+  header.kind = segment.kind;
+  return header;
+}
+
 void Appender::close_batches() {
   for (Stream& stream : streams_)
     if (stream.batch && stream.batch->run_count() > 0) close_batch(stream);
@@ -125,24 +137,19 @@ void Appender::close_batch(Stream& stream) {
   const uint64_t sequence = ++made_;
   const uint32_t offset = segment.used_bytes;
   const bool first = offset == kSegmentHeaderBytes;
-  const BatchLayout layout = stream.batch->finish({segment.logical, offset, start_}, sequence, synced_);
+  if (first) {
+    segment.first_sequence = sequence;
+    stream.seal = batch_seal(header_of(segment));
+  }
+  const BatchLayout layout = stream.batch->finish({segment.logical, offset, stream.seal}, sequence, synced_);
   const uint32_t bytes = layout.header.batch_bytes;
   ensure(bytes <= segments_.segment_bytes() - offset, "a batch lies in its segment");
 
   std::vector<Slice> slices;
   slices.reserve(stream.bodies.size() + 2);
   if (first) {
-    segment.first_sequence = sequence;
     BufferRef page(kSegmentHeaderBytes);
-    SegmentHeader header;
-    header.logical = segment.logical;
-    header.store = identity_.store;
-    header.physical = segment.physical;
-    header.generation = identity_.generation;
-    header.start = start_;
-    header.first_sequence = sequence;
-    header.kind = stream.kind;
-    encode_segment_header(header, {page.data(), kSegmentHeaderBytes});
+    encode_segment_header(header_of(segment), {page.data(), kSegmentHeaderBytes});
     slices.push_back({page, page.data(), kSegmentHeaderBytes});
   }
   slices.push_back({stream.header, stream.header.data(), layout.bodies_offset});

@@ -121,6 +121,7 @@ class Appender final : IoOwner {
     uint64_t cookie = 0;
   };
   struct Stream {
+    uint64_t seal = 0;  // of the open segment's batches
     SegmentKind kind = SegmentKind::user;
     Segment* segment = nullptr;
     // The batch being made, if there is one.
@@ -152,6 +153,7 @@ class Appender final : IoOwner {
   bool fits_batch(const Stream& stream, size_t run_bytes, uint64_t body_bytes) const;
   Room open_segment_for(Stream& stream, SpaceClass space);
   void begin_batch(Stream& stream);
+  SegmentHeader header_of(const Segment& segment) const;
   void close_batch(Stream& stream);
   void issue_sync();
   void on_io(uint64_t cookie, int error) override;

@@ -24,7 +24,7 @@ BatchHeader load_header(const uint8_t* at) {
   header.run_count = load<uint16_t>(at + 36);
   header.align_log2 = at[38];
   header.kind = static_cast<SegmentKind>(at[39]);
-  header.start = load<uint64_t>(at + 40);
+  header.seal = load<uint64_t>(at + 40);
   return header;
 }
 
@@ -39,7 +39,7 @@ void store_header(uint8_t* at, const BatchHeader& header) {
   store(at + 36, header.run_count);
   at[38] = header.align_log2;
   at[39] = static_cast<uint8_t>(header.kind);
-  store(at + 40, header.start);
+  store(at + 40, header.seal);
   std::memset(at + 48, 0, kBatchHeaderBytes - 48);
 }
 
@@ -63,7 +63,7 @@ Result<BatchHeader> peek_batch(ByteSpan bytes) {
     return corrupt("the alignment is out of range", 38);
   if (header.kind != SegmentKind::user && header.kind != SegmentKind::moved)
     return corrupt("the batch's kind is unknown", 39);
-  if (header.start == 0) return corrupt("starts count from 1", 40);
+  if (header.seal == 0) return corrupt("a seal is never 0", 40);
   if (!all_zero(bytes.subspan(48, kCrcOffset - 48))) return corrupt("reserved bytes are not zero", 48);
   if (header.run_count == 0) return corrupt("the batch is empty", 36);
   if (header.header_bytes < runs_offset(header.run_count) + kRunHeaderBytes * header.run_count ||
@@ -148,7 +148,7 @@ uint64_t BatchBuilder::batch_bytes_with(size_t run_bytes, uint64_t body_bytes) c
 
 BatchLayout BatchBuilder::finish(const BatchPlace& place, uint64_t sequence, uint64_t synced_sequence) {
   ensure(!runs_.empty(), "a batch has something in it");
-  ensure(place.segment != 0 && place.start != 0 && place.offset >= kSegmentHeaderBytes &&
+  ensure(place.segment != 0 && place.seal != 0 && place.offset >= kSegmentHeaderBytes &&
              place.offset % kSlotBytes == 0,
          "a batch lies behind a segment's header, on a slot");
   ensure(sequence > synced_sequence, "a batch is not synced before it is written");
@@ -172,7 +172,7 @@ BatchLayout BatchBuilder::finish(const BatchPlace& place, uint64_t sequence, uin
   header.run_count = static_cast<uint16_t>(runs_.size());
   header.align_log2 = align_log2_;
   header.kind = kind_;
-  header.start = place.start;
+  header.seal = place.seal;
   layout.bodies_offset = header.padded_header_bytes();
   ensure(layout.bodies_offset <= out_.size(), "there is room for the padding");
   ensure(layout.bodies_offset + body_bytes_ <= kBatchBytesMax, "a batch fits a segment");

@@ -25,7 +25,7 @@ struct BatchHeader {
   uint32_t offset = 0;
   uint64_t sequence = 0;
   uint64_t synced_sequence = 0;
-  uint64_t start = 1;
+  uint64_t seal = 1;
   uint32_t batch_bytes = 0;
   uint16_t run_count = 0;
   uint8_t align_log2 = kAlignLog2Max;
@@ -55,7 +55,7 @@ struct BatchView {
 Result<BatchHeader> peek_batch(ByteSpan bytes);
 
 /// Checks and views the batch whose header area `bytes` starts with (padding and bodies may follow).
-/// Fails with ERR_BATCH_CORRUPT, or the error of the run that is refused. That segment, offset, start and kind are those of the
+/// Fails with ERR_BATCH_CORRUPT, or the error of the run that is refused. That segment, offset, seal and kind are those of the
 /// place it was found in is for the caller to see: stale bytes of an earlier life differ there.
 Result<BatchView> decode_batch(ByteSpan bytes);
 
@@ -66,7 +66,7 @@ Result<void> verify_batch_bodies(const BatchView& batch, ByteSpan bytes);
 struct BatchPlace {
   uint32_t segment = 0;
   uint32_t offset = 0;
-  uint64_t start = 1;  // the segment's
+  uint64_t seal = 1;  // the segment's: batch_seal()
 };
 
 /// What finish() made.

@@ -143,7 +143,7 @@ void put(JsonWriter& json, const BatchView& batch) {
   json.decimal("syncedSequence", batch.header.synced_sequence);
   json.number("alignLog2", batch.header.align_log2);
   json.number("kind", number_of(batch.header.kind));
-  json.decimal("start", batch.header.start);
+  json.decimal("seal", batch.header.seal);
   json.array("runs");
   for (const BatchRun& placed : batch.runs) {
     json.object();

@@ -20,7 +20,11 @@ LogScan::LogScan(IoQueue& io, uint32_t segment_bytes, std::vector<LogSource> sou
            std::tie(b.header.start, b.header.first_sequence, b.header.logical);
   });
   cursors_.reserve(sources.size());
-  for (const LogSource& source : sources) cursors_.emplace_back().source = source;
+  for (const LogSource& source : sources) {
+    Cursor& cursor = cursors_.emplace_back();
+    cursor.source = source;
+    cursor.seal = batch_seal(source.header);
+  }
 }
 
 std::optional<size_t> LogScan::candidate(SegmentKind kind, uint64_t sequence) const {
@@ -88,7 +92,7 @@ LogScan::State LogScan::seek(Cursor& cursor, uint64_t sequence, ScannedBatch& ou
 
 bool LogScan::lies_at(const BatchHeader& batch, const Cursor& cursor) const {
   const SegmentHeader& segment = cursor.source.header;
-  return batch.segment == segment.logical && batch.offset == cursor.offset && batch.start == segment.start &&
+  return batch.segment == segment.logical && batch.offset == cursor.offset && batch.seal == cursor.seal &&
          batch.kind == segment.kind && batch.batch_bytes <= segment_bytes_ - cursor.offset;
 }
 

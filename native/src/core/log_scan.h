@@ -51,6 +51,7 @@ class LogScan final : IoOwner {
  private:
   struct Cursor {
     LogSource source;
+    uint64_t seal = 0;
     uint32_t offset = kSegmentHeaderBytes;  // of the batch at hand
     // Bytes of the segment from `chunk_offset` on.
     BufferRef chunk;

@@ -17,6 +17,18 @@ DecodeError corrupt(const char* message, uint64_t offset) {
 
 }  // namespace
 
+uint64_t batch_seal(const SegmentHeader& header) {
+  uint8_t hash[8];
+  Sha256()
+      .add(header.store.bytes)
+      .add_integer(header.generation)
+      .add_integer(header.start)
+      .add_integer(header.logical)
+      .finish(hash);
+  const auto seal = load<uint64_t>(hash);
+  return seal == 0 ? 1 : seal;
+}
+
 void encode_segment_header(const SegmentHeader& header, std::span<uint8_t> out) {
   ensure(out.size() == kSegmentHeaderBytes, "a segment header has 4096 bytes");
   uint8_t* at = out.data();

@@ -22,6 +22,10 @@ struct SegmentHeader {
   bool operator==(const SegmentHeader&) const = default;
 };
 
+/// What the segment's batches carry to tell them from stale bytes of its place, and from blocks that a client of a volume
+/// made look like batches: nobody can compute it who does not know the store's id. Never 0.
+uint64_t batch_seal(const SegmentHeader& header);
+
 /// Fills exactly kSegmentHeaderBytes.
 void encode_segment_header(const SegmentHeader& header, std::span<uint8_t> out);
 

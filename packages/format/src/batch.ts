@@ -31,8 +31,8 @@ export interface Batch {
   readonly syncedSequence: bigint
   readonly alignLog2: number
   readonly kind: BatchKind
-  /** As in the segment's header. */
-  readonly start: bigint
+  /** The segment's: `batchSeal`. */
+  readonly seal: bigint
   readonly runs: readonly Run[]
 }
 
@@ -63,7 +63,7 @@ export function encodeBatch(batch: Batch): { header: Uint8Array; layout: BatchLa
   const writer = new ByteWriter()
   writer.text(MAGIC).u32(headerBytes).u32(batch.segment).u32(batch.offset)
   writer.u64(batch.sequence).u64(batch.syncedSequence).u32(bodyOffset).u16(runs.length).u8(batch.alignLog2)
-  writer.oneOf(BATCH_KINDS, batch.kind).u64(batch.start).zeros(12).u32(0)
+  writer.oneOf(BATCH_KINDS, batch.kind).u64(batch.seal).zeros(12).u32(0)
   for (const place of placed) writer.u32(place.runOffset).u32(place.bodyOffset)
   for (const run of runs) writer.bytes(run)
   writer.patchU32(CRC_OFFSET, crc32cWithout(writer.finish(), CRC_OFFSET)).padTo(alignment)
@@ -96,7 +96,7 @@ export function peekBatch(bytes: Uint8Array): BatchLengths {
 /**
  * Decodes the batch whose header area `bytes` starts with; padding and bodies may follow.
  *
- * That segment, offset, kind and start are those of the place it was found in is for the caller to see.
+ * That segment, offset, kind and seal are those of the place it was found in is for the caller to see.
  *
  * @throws {BatchCorruptError} header, directory or layout
  * @throws {RecordCorruptError | RecordVersionError} the run that is refused
@@ -118,10 +118,10 @@ export function decodeBatch(bytes: Uint8Array): Batch & BatchLayout {
   const runCount = reader.u16('runCount')
   const alignLog2 = reader.u8('alignLog2', ALIGN_LOG2_MAX)
   const kind = reader.oneOf('kind', BATCH_KINDS)
-  const start = reader.u64('start')
+  const seal = reader.u64('seal')
   reader.zeros('reserved', 12)
   reader.u32('crc')
-  if (segment === 0 || sequence === 0n || start === 0n || runCount === 0) reader.refuse('header', 'has a 0')
+  if (segment === 0 || sequence === 0n || seal === 0n || runCount === 0) reader.refuse('header', 'has a 0')
   if (alignLog2 < ALIGN_LOG2_MIN) reader.refuse('alignLog2', `is ${String(alignLog2)}`)
   if (syncedSequence >= sequence) reader.refuse('syncedSequence', `is ${String(syncedSequence)}`)
   if (offset < SEGMENT_HEADER_BYTES || offset % 1024 !== 0) reader.refuse('offset', `is ${String(offset)}`)
@@ -157,7 +157,7 @@ export function decodeBatch(bytes: Uint8Array): Batch & BatchLayout {
     syncedSequence,
     alignLog2,
     kind,
-    start,
+    seal,
     runs,
     headerBytes,
     batchBytes,

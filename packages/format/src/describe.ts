@@ -75,7 +75,7 @@ const describers = {
       syncedSequence: String(batch.syncedSequence),
       alignLog2: batch.alignLog2,
       kind: numberOf(BATCH_KINDS, batch.kind),
-      start: String(batch.start),
+      seal: String(batch.seal),
       runs: batch.runs.map((run, index) => ({ ...batch.placed[index], run: runOf(run) })),
     }
   },

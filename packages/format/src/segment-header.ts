@@ -3,6 +3,7 @@ import { PAGE_BYTES, SegmentCorruptError, StoreId, StoreVersionError } from '@cl
 import { ByteReader } from './byte-reader.js'
 import { ByteWriter } from './byte-writer.js'
 import { crc32c } from './crc32c.js'
+import { hash160 } from './hash.js'
 import { checkPage, FORMAT_VERSION } from './superblock.js'
 
 /** Batches and pages start behind it. */
@@ -24,6 +25,17 @@ export interface SegmentHeader {
   readonly kind: SegmentKind
   /** The superblock's `starts` when the segment was opened. */
   readonly start: bigint
+}
+
+/**
+ * What a segment's batches carry to tell them from stale bytes of its place, and from blocks that a client of a volume
+ * made look like batches: nobody can compute it who does not know the store's id.
+ */
+export function batchSeal(header: SegmentHeader): bigint {
+  const writer = new ByteWriter()
+  writer.id(StoreId, header.store).u64(header.generation).u64(header.start).u32(header.logical)
+  const hash = hash160(writer.finish())
+  return new DataView(hash.buffer, hash.byteOffset).getBigUint64(0, true) || 1n
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {

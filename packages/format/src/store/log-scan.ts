@@ -10,7 +10,7 @@ import {
 import { type Batch, type BatchLayout, decodeBatch } from '../batch.js'
 import { crc32c } from '../crc32c.js'
 import { type Run, sumsOf } from '../run.js'
-import { SEGMENT_HEADER_BYTES } from '../segment-header.js'
+import { batchSeal, SEGMENT_HEADER_BYTES } from '../segment-header.js'
 import type { SegmentTable, StoreSegment } from './segment-table.js'
 
 /** A batch and where it was found. */
@@ -85,7 +85,7 @@ function strangerFault(
   if (batch.segment !== segment.logical) return `it is of segment ${String(batch.segment)}`
   if (batch.offset !== offset) return `it belongs at byte ${String(batch.offset)}`
   if (batch.kind !== segment.kind) return `it is of the ${batch.kind} stream`
-  if (segment.header !== undefined && batch.start !== segment.header.start) return 'it is of another start'
+  if (segment.header !== undefined && batch.seal !== batchSeal(segment.header)) return `its seal is not that of segment ${String(batch.segment)}`
   if (before !== undefined && batch.sequence <= before)
     return `its sequence ${String(batch.sequence)} does not go up`
   return undefined
@@ -109,8 +109,9 @@ export async function rollForward(
   replaySequence: bigint,
 ): Promise<RolledForward> {
   const starts = firstSequenceByStart(scanned)
-  const isVoid = ({ batch }: FoundBatch): boolean =>
-    starts.some((later) => later.start > batch.start && later.firstSequence <= batch.sequence)
+  const isVoid = ({ batch, segment: { header } }: FoundBatch): boolean =>
+    header !== undefined &&
+    starts.some((later) => later.start > header.start && later.firstSequence <= batch.sequence)
   const valid = new Map<bigint, FoundBatch>()
   let syncedSequence = 0n
   for (const { batches, strays } of scanned) {

@@ -312,7 +312,7 @@ export const batches: Arbitrary<Batch> = fc
     sequence: positive64,
     syncedSequence: u64,
     alignLog2: fc.integer({ min: 10, max: 12 }),
-    start: positive64,
+    seal: positive64,
     kind: named(BATCH_KINDS),
     userRuns: fc.array(fc.oneof(recordsRuns, localRuns), { minLength: 1, maxLength: 3 }),
     movedRuns: fc.array(movedRuns, { minLength: 1, maxLength: 3 }),

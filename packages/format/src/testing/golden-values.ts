@@ -167,7 +167,7 @@ const place = {
   offset: 4096 + 1024,
   sequence: 2n ** 40n + 5n,
   syncedSequence: 2n ** 40n,
-  start: 6n,
+  seal: 6n,
 }
 const checkpoint = encodeCheckpoint({
   store: { nextLogical: 18, nextSequence: 900n, replaySequence: 890n, nextNode: 6n },

@@ -2,6 +2,7 @@
 import assert from 'node:assert'
 import { BLOCK_BYTES, type Lsn, PAGE_BYTES, PAGE_ENTRIES, SLOT_BYTES, type StoreId } from '@cloudfs/interface'
 import {
+  batchSeal,
   checkpointTreeHeight,
   type CheckpointForwards,
   crc32c,
@@ -13,6 +14,7 @@ import {
   greatestBirth,
   type Run,
   SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
   type SegmentKind,
   type SegmentState,
 } from '../index.js'
@@ -78,7 +80,7 @@ export class SegmentWriter {
         syncedSequence: this.synced,
         alignLog2: ALIGN_LOG2,
         kind,
-        start: this.starts,
+        seal: batchSeal(this.#headerOf(segment)),
         runs: queued.map(({ run }) => this.tamperRun?.(run) ?? run),
       })
     let segment = this.segments.find((each) => each.kind === kind && each.state === 'open') ?? this.open(kind)
@@ -113,18 +115,12 @@ export class SegmentWriter {
       lastSequence: 0n,
     }
     this.segments.push(segment)
-    const { logical, physical, firstSequence } = segment
-    const header = {
-      logical,
-      store: this.#store,
-      physical,
-      generation: 1n,
-      firstSequence,
-      kind,
-      start: this.starts,
-    }
-    this.#write(segment, 0, encodeSegmentHeader(header))
+    this.#write(segment, 0, encodeSegmentHeader(this.#headerOf(segment)))
     return segment
+  }
+
+  #headerOf({ logical, physical, firstSequence, kind }: Segment): SegmentHeader {
+    return { logical, store: this.#store, physical, generation: 1n, firstSequence, kind, start: this.starts }
   }
 
   #write(segment: Segment, offset: number, bytes: Uint8Array): void {
