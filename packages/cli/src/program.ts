@@ -6,6 +6,7 @@ import { devCommand } from './commands/dev.js'
 import { replicatorCommand } from './commands/replicator.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
 import { exportCommand, importCommand } from './commands/transfer.js'
+import { verifyCommand } from './commands/verify.js'
 import {
   branchCommand,
   deletediskCommand,
@@ -39,6 +40,7 @@ export function buildProgram(): Command {
     deletediskCommand(),
     importCommand(),
     exportCommand(),
+    verifyCommand(),
     devCommand(),
   ]
   for (const command of commands) program.addCommand(inherit(command, program))
