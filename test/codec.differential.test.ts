@@ -2,7 +2,7 @@
  * Goal: the engine's codec and the tools' read every byte alike: the same value, or the same reason to refuse it.
  * Method: random values as this codec writes them, whole, damaged, and damaged with the checksums mended; and noise.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import * as format from '@cloudfs/format'
 import * as testing from '@cloudfs/format/testing'
 import { crc32c as nativeCrc32c, describe as nativeDescribe } from '@cloudfs/native'
@@ -77,7 +77,24 @@ test('both codecs compute the same checksum', () => {
   )
 })
 
-test.each(testing.goldenValues)('both codecs read the golden file $name alike', ({ name, kind }) => {
-  const bytes = readFileSync(new URL(`../packages/format/golden/v1/${name}.bin`, import.meta.url))
-  expect(expectSame(kind, bytes)).toMatch(/^\{/)
+const enginesGolden = new URL('golden/format-1/', import.meta.url)
+const toolsGolden = new URL('../packages/format/golden/v1/', import.meta.url)
+
+test.each(testing.goldenValues)(
+  'both codecs read the golden file $name of the tools alike',
+  ({ name, kind }) => {
+    expect(expectSame(kind, readFileSync(new URL(`${name}.bin`, toolsGolden)))).toMatch(/^\{/)
+  },
+)
+
+const enginesNames = readdirSync(enginesGolden).flatMap((name) => /^(.*)\.bin$/.exec(name)?.[1] ?? [])
+
+test.each(enginesNames)('both codecs read the golden file %s of the engine as its text says', (name) => {
+  // `run-moved` is a run, `segment-header` a segment header: the longest kind that the name begins with.
+  const kind = format.FORMAT_KINDS.filter((each) => name.startsWith(each)).toSorted(
+    (a, b) => b.length - a.length,
+  )[0]
+  expect(kind).toBeDefined()
+  const text = expectSame(kind as format.FormatKind, readFileSync(new URL(`${name}.bin`, enginesGolden)))
+  expect(text).toBe(readFileSync(new URL(`${name}.txt`, enginesGolden), 'utf8').trimEnd())
 })
