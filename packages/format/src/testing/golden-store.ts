@@ -1,4 +1,4 @@
-/** A whole store, fixed for ever, as it lies on a device: superblocks at 0, segments from 1 MiB on (docs/disk-format.md). */
+/** A whole store, fixed for ever, as it lies on a device: both superblock copies at 0, segments from 1 MiB on (docs/disk-format.md). */
 import { BLOCK_BYTES, MIB } from '@cloudfs/interface'
 import { MemoryMedium } from './memory-medium.js'
 import { StoreBuilder } from './store-builder.js'
