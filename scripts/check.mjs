@@ -4,7 +4,7 @@
  *   npm run check                 all of them
  *   npm run check -- lint spell   some of them
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const CONCURRENCY = 2
@@ -31,6 +31,12 @@ const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(chec
 const unknown = names.filter((name) => !(name in checks))
 if (unknown.length > 0) {
   console.error(`check: no such check: ${unknown.join(', ')}; there are ${Object.keys(checks).join(', ')}`)
+  process.exit(2)
+}
+
+// Else every import of what is missing fails in its own way.
+if (spawnSync(process.execPath, [`${root}scripts/modules-are-current.mjs`]).status !== 0) {
+  console.error('check: node_modules is not what package-lock.json names: run "npm ci"')
   process.exit(2)
 }
 

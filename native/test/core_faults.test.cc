@@ -43,7 +43,8 @@ TEST_CASE("a failed append or sync stops the store for good, and nothing is call
     CHECK(driver.call(Driver::range_op(Kind::flush, target, 0, 0)).error == EIO);
     CHECK(driver.call(Driver::range_op(Kind::read, target, 0, 4096)).error == EIO);
     CHECK(driver.write(target, 0, safe) == EIO);
-    CHECK(driver.command("snapshot", "{\"volume\":\"disk\",\"name\":\"s\"}").error_code == "ERR_STORE_FAILED");
+    CHECK(driver.command("snapshot", "{\"volume\":\"disk\",\"name\":\"s\"}").error_code ==
+          "ERR_STORE_FAILED");
     Random random(3);
     driver.core.reset();
     driver.disk.power_cut(random);
@@ -166,7 +167,8 @@ TEST_CASE("a clean stop is known to the next start, once, and leaves little to r
   CHECK(event_detail(driver, "ready") == "{\"clean\":true}");
 }
 
-TEST_CASE("a store that is full says ENOSPC, reads on, and takes writes again once space is freed and cleaned") {
+TEST_CASE(
+    "a store that is full says ENOSPC, reads on, and takes writes again once space is freed and cleaned") {
   Driver driver;
   driver.format();
   driver.create(8 << 20, "disk");
@@ -190,7 +192,8 @@ TEST_CASE("a store that is full says ENOSPC, reads on, and takes writes again on
   CHECK(driver.saw_event("space-low"));
   written -= 65536;
   REQUIRE(written > (1 << 20));
-  for (uint64_t at = 0; at < written; at += 65536) CHECK(driver.read(target, at, 65536) == pattern(65536, at));
+  for (uint64_t at = 0; at < written; at += 65536)
+    CHECK(driver.read(target, at, 65536) == pattern(65536, at));
   // A full store starts.
   Random random(1);
   driver.restart_after_kill(random);

@@ -54,7 +54,8 @@ void RecordsReader::answer() {
     std::memcpy(payload.data() + at, part.data, part.size);
     at += part.size;
   }
-  store_.command_payload(job.command, "{\"nextLsn\":" + std::to_string(job.next) + "}", {payload, payload.data(), at});
+  store_.command_payload(job.command, "{\"nextLsn\":" + std::to_string(job.next) + "}",
+                         {payload, payload.data(), at});
   jobs_.pop_front();
 }
 

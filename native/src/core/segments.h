@@ -74,9 +74,7 @@ class Segments {
   const std::vector<Segment>& places() const { return places_; }
 
   /// Free places that can be opened, now or once they are prepared.
-  uint32_t free_count() const {
-    return prepare_failed_ ? static_cast<uint32_t>(ready_.size()) : free_count_;
-  }
+  uint32_t free_count() const { return prepare_failed_ ? static_cast<uint32_t>(ready_.size()) : free_count_; }
   uint32_t ready_count() const { return static_cast<uint32_t>(ready_.size()); }
 
   /// Gives a ready place the next id. nullptr: none is ready.

@@ -15,7 +15,7 @@ const FLAG_FUA = 1
 export class NbdGoneError extends Error {}
 
 /** The server answered with this errno. */
-export class NbdError extends Error {
+class NbdError extends Error {
   readonly errno: number
 
   constructor(errno: number) {

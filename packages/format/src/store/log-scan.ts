@@ -85,7 +85,8 @@ function strangerFault(
   if (batch.segment !== segment.logical) return `it is of segment ${String(batch.segment)}`
   if (batch.offset !== offset) return `it belongs at byte ${String(batch.offset)}`
   if (batch.kind !== segment.kind) return `it is of the ${batch.kind} stream`
-  if (segment.header !== undefined && batch.seal !== batchSeal(segment.header)) return `its seal is not that of segment ${String(batch.segment)}`
+  if (segment.header !== undefined && batch.seal !== batchSeal(segment.header))
+    return `its seal is not that of segment ${String(batch.segment)}`
   if (before !== undefined && batch.sequence <= before)
     return `its sequence ${String(batch.sequence)} does not go up`
   return undefined
