@@ -37,7 +37,7 @@ TEST_CASE("a batch is read back with its runs where the directory says, and veri
     CHECK(batch->header.batch_bytes == built.bytes.size());
     CHECK(batch->header.segment == 9);
     CHECK(batch->header.offset == 8192);
-    CHECK(batch->header.start == 3);
+    CHECK(batch->header.seal == 3);
     REQUIRE(batch->runs.size() == 3);
     for (size_t index = 0; index < runs.size(); ++index) {
       const BatchRun& placed = batch->runs[index];

@@ -86,10 +86,9 @@ test(
       await host.serve(volume)
       await runTool('qemu-io', '-f', 'raw', '-c', 'read -P 1 0 8M', uri)
       expect((await host.client.call('stores', {})).result).toMatchObject([{ state: 'ready' }])
-      await host.end()
     } finally {
-      await host.dispose()
-      await runTool('umount', mount).catch(() => undefined)
+      await host.end('SIGKILL')
+      await runTool('umount', mount)
     }
   },
 )
