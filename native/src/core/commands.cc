@@ -99,6 +99,51 @@ void create(Store& store, const Json& arguments, uint64_t command, bool branch) 
   store.create(std::move(creation));
 }
 
+bool flag_of(const Json& arguments, const char* name) {
+  const auto at = arguments.find(name);
+  if (at == arguments.end()) return false;
+  if (!at->is_boolean()) throw Refused{"ERR_ARGUMENT", std::string("not true or false: ") + name};
+  return at->get<bool>();
+}
+
+/// A volume of this id, in whatever state it is.
+Volume& volume_by_id(const Store& store, const Json& arguments) {
+  Volume* volume = store.find(id_of<VolumeId>(arguments, "volume"));
+  if (volume == nullptr) throw Refused{"ERR_UNKNOWN_VOLUME", "no volume of this id is here"};
+  return *volume;
+}
+
+/// Bytes of the log that hold the volume's records behind `lsn`, about: a segment's bytes are taken to be spread evenly
+/// over its records. 0 = it lacks nothing.
+uint64_t log_bytes_behind(const Store& store, const Volume& volume, Lsn lsn) {
+  double bytes = 0;
+  for (const Segment& segment : store.segments.places()) {
+    if (segment.free()) continue;
+    for (const LsnRange& range : segment.ranges) {
+      if (range.volume != volume.id() || range.last <= lsn) continue;
+      const Lsn first = std::max(range.first, lsn + 1);
+      const auto lacking = static_cast<double>(range.last - first + 1);
+      bytes += segment.used_bytes * (lacking / static_cast<double>(range.last - range.first + 1));
+    }
+  }
+  return static_cast<uint64_t>(bytes);
+}
+
+Json describe_members(const Store& store, const Volume& volume, const Leader& leader) {
+  Json list = Json::array();
+  for (const MemberStatus& member : leader.members()) {
+    Json& out = list.emplace_back();
+    out = {{"host", to_hex(member.host)},
+           {"store", to_hex(member.store)},
+           {"state", member.state},
+           {"appendedLsn", member.appended},
+           {"syncedLsn", member.synced}};
+    // Of one that has not been heard since the start nothing is known.
+    if (member.appended > 0) out["behindBytes"] = log_bytes_behind(store, volume, member.appended);
+  }
+  return list;
+}
+
 Json describe(const Store& store, const Volume& volume) {
   Json out;
   const VolumeState& state = volume.applied();
@@ -111,6 +156,9 @@ Json describe(const Store& store, const Volume& volume) {
   out["committedLsn"] = volume.committed();
   out["syncedLsn"] = volume.synced();
   out["writable"] = volume.writable();
+  out["established"] = volume.established();
+  out["deleted"] = volume.deleted();
+  out["serving"] = volume.replication() == nullptr || volume.replication()->serving();
   out["epoch"] = {{"counter", state.epoch().counter}, {"host", to_hex(state.epoch().host)}};
   out["view"] = to_hex(ByteSpan(state.view));
   if (const auto& parent = volume.create_payload().parent) {
@@ -126,6 +174,8 @@ Json describe(const Store& store, const Volume& volume) {
                          {"sizeBytes", node.map.blocks() * kBlockBytes}});
   }
   out["snapshots"] = std::move(snapshots);
+  if (const Leader* leader = store.leader_of(volume))
+    out["members"] = describe_members(store, volume, *leader);
   return out;
 }
 
@@ -180,9 +230,18 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
         throw;
       }
     } else if (verb == "delete") {
-      Volume& volume = volume_of(store, arguments);
+      // By id also before its creation is committed: that is how one that never will be is given up.
+      const bool by_id = parse_id<VolumeId>(text_of(arguments, "volume")).has_value();
+      Volume& volume = by_id ? volume_by_id(store, arguments) : volume_of(store, arguments);
       if (exports.is_open(volume)) throw Refused{"ERR_VOLUME_BUSY", "a client has the volume open"};
       volume.control(RecordKind::remove, {}, begin(command.id));
+    } else if (verb == "drop") {
+      Volume& volume = volume_by_id(store, arguments);
+      if (exports.is_open(volume) && !volume.writable())
+        throw Refused{"ERR_VOLUME_BUSY", "a client has the volume open"};
+      if (const char* code = store.try_drop(volume))
+        throw Refused{code, "the replica cannot be dropped while its records are under way"};
+      store.put_local(volume.id(), volume.made().epoch(), LocalKind::dropped, {}, begin(command.id));
     } else if (verb == "snapshot" || verb == "delete-snapshot") {
       Volume& volume = volume_of(store, arguments);
       const std::string name = text_of(arguments, "name");
@@ -197,9 +256,10 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
         throw Refused{"ERR_MALFORMED_QUANTITY", "a size is a multiple of 4096, up to 2^62"};
       volume.control(RecordKind::resize, encode_resize(size_bytes), begin(command.id));
     } else if (verb == "volumes") {
+      const bool all = flag_of(arguments, "all");
       Json list = Json::array();
       for (const auto& volume : store.volumes())
-        if (!volume->deleted() && volume->established()) list.push_back(describe(store, *volume));
+        if (all || (!volume->deleted() && volume->established())) list.push_back(describe(store, *volume));
       answer(command.id, list.dump());
     } else if (verb == "checkpoint") {
       store.begin_checkpoint(begin(command.id));

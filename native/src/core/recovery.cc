@@ -254,6 +254,9 @@ void Recovery::on_superblock(int error) {
     return fail("ERR_STORE_IO", "the superblock cannot be written: errno " + std::to_string(error));
   phase_ = Phase::done;
   for (const auto& volume : store_.volumes()) {
+    const bool dropped = store_.locals.find(volume->id(), LocalKind::dropped) != nullptr;
+    if (dropped && !volume->applied().deleted)
+      ensure(volume->try_drop(), "nothing is under way after recovery");
     if (volume->deleted()) continue;
     const Epoch epoch = volume->made().epoch();
     if (const std::optional<Stamp> stamp = store_.locals.stamp(volume->id(), epoch))

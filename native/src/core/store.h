@@ -61,6 +61,10 @@ class Store final : public VolumeHost,
   void put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind, std::vector<uint8_t> bytes,
                  uint64_t command);
 
+  /// This store keeps a replica no longer: the volume was deleted while this host was away. The caller makes it last, by a
+  /// local item. @returns why not, or nullptr
+  const char* try_drop(Volume& volume);
+
   void begin_checkpoint(uint64_t command);
 
   /// Recounts live blocks over all versions (store_audit.cc); answered when the lineage has nothing left to free.

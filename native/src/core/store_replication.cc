@@ -41,6 +41,14 @@ const Leader* Store::leader_of(const Volume& volume) const {
   return at == leaders_.end() ? nullptr : at->second.get();
 }
 
+const char* Store::try_drop(Volume& volume) {
+  if (volume.writable()) return "ERR_IS_PRIMARY";
+  if (volume.applied().deleted) return nullptr;
+  const auto follower = followers_.find(volume.id());
+  if (follower != followers_.end() && follower->second->connected()) return "ERR_VOLUME_BUSY";
+  return volume.try_drop() ? nullptr : "ERR_VOLUME_BUSY";
+}
+
 StreamId Store::open_to_follower(const VolumeId& id, std::string& refusal) {
   const auto at = leaders_.find(id);
   if (at == leaders_.end()) {
@@ -62,9 +70,11 @@ StreamId Store::open_to_leader(const VolumeId& id, std::string& refusal) {
     refusal = "ERR_IS_PRIMARY";
     return 0;
   }
-  if (const Volume* volume = find(id); volume != nullptr && volume->replication() == nullptr) {
-    refusal = "ERR_NOT_MEMBER";
-    return 0;
+  if (const Volume* volume = find(id); volume != nullptr) {
+    if (volume->replication() == nullptr || volume->applied().deleted) {
+      refusal = volume->applied().deleted ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_MEMBER";
+      return 0;
+    }
   }
   const StreamId stream = streams.open();
   if (stream == 0) {

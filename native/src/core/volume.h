@@ -142,6 +142,8 @@ class Volume final : public BatchMember, PageWaiter {
   [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, bool sync);
   /// Clients are served from now on.
   void serve();
+  /// Of a replica: all of it goes, as if its deletion had come. @returns false: records are under way
+  [[nodiscard]] bool try_drop();
   /// Everything appended so far is to be synced soon.
   void want_sync();
   void ask_to_advance();

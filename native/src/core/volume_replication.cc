@@ -139,6 +139,18 @@ void Volume::truncate(Lsn last) {
   ++generation_;  // what is still to be told of the dropped records means nothing any more
 }
 
+bool Volume::try_drop() {
+  ensure(!stamp_, "a primary deletes by a record");
+  if (own_.appended != made_.lsn || placed_ != pending_.size() || applying_ || operations_ > 0) return false;
+  if (made_.lsn > committed_) truncate(committed_);
+  if (!drained()) return false;
+  made_.deleted = applied_.deleted = true;
+  parts_.lineage.delete_volume(id_);
+  head_ = 0;
+  parts_.host.on_deleted(*this);
+  return true;
+}
+
 void Volume::drop_pending(Lsn last, uint64_t sequence) {
   superseded_.push_back({sequence, last});
   while (!pending_.empty() && pending_.back().lsn > last) {

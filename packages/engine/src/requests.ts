@@ -42,7 +42,8 @@ const verbs = {
   snapshot: z.strictObject({ volume, name: snapshotName }),
   'delete-snapshot': z.strictObject({ volume, name: snapshotName }),
   resize: z.strictObject({ volume, sizeBytes: z.int().positive() }),
-  volumes: nothing,
+  drop: z.strictObject({ volume }),
+  volumes: z.strictObject({ all: z.boolean().optional() }),
   records: z.strictObject({
     volume,
     lsn: z.int().nonnegative(),

@@ -70,6 +70,17 @@ export interface CreateResult {
   readonly lsn: Lsn
 }
 
+/** How a member is that is not the primary, as the primary's engine sees it. */
+export interface MemberProgress {
+  readonly host: HostId
+  readonly store: StoreId
+  readonly state: 'away' | 'behind' | 'in-step'
+  readonly appendedLsn: Lsn
+  readonly syncedLsn: Lsn
+  /** About; left out while the member has not been heard since the primary's engine started. */
+  readonly behindBytes?: number
+}
+
 /** A volume, as the `volumes` command lists it. */
 export interface VolumeStatus {
   readonly volume: VolumeId
@@ -80,7 +91,14 @@ export interface VolumeStatus {
   readonly version: VersionId
   readonly committedLsn: Lsn
   readonly syncedLsn: Lsn
-  readonly usedBytes: number
+  readonly writable: boolean
+  /** Clients are served: of a primary that started again, once it knows what its followers have. */
+  readonly serving: boolean
+  /** Its creation is committed. Others are listed where all are asked for, as are deleted ones. */
+  readonly established: boolean
+  readonly deleted: boolean
+  /** At the primary: how the other members are. */
+  readonly members?: readonly MemberProgress[]
   readonly snapshots: readonly unknown[]
   readonly view: unknown
 }
@@ -121,7 +139,9 @@ export interface CoreCommands {
   }
   'delete-snapshot': { args: { readonly volume: string; readonly name: string }; result: unknown }
   resize: { args: { readonly volume: string; readonly sizeBytes: number }; result: unknown }
-  volumes: { args: object; result: readonly VolumeStatus[] }
+  /** Drops this store's replica of a volume that was deleted while its host was away. */
+  drop: { args: { readonly volume: string }; result: unknown }
+  volumes: { args: { readonly all?: boolean }; result: readonly VolumeStatus[] }
   records: {
     args: { readonly volume: string; readonly lsn: number; readonly bytesMax: number }
     result: { readonly nextLsn: Lsn }
