@@ -151,6 +151,7 @@ describe.each([
         '--fsync=64',
         '--verify=crc32c',
         '--verify_fatal=1',
+        '--verify_state_save=0',
         '--group_reporting',
       )
     },

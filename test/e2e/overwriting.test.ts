@@ -27,6 +27,7 @@ test('five times the size of the store is written under fio --verify', { timeout
     '--iodepth=16',
     '--verify=crc32c',
     '--verify_fatal=1',
+    '--verify_state_save=0',
   ]
   await runTool('fio', '--name=over', ...fio, '--rw=randwrite', `--size=${VOLUME_MIB}M`, `--loops=${loops}`)
   const { result } = await host.client.call('segments', {})
