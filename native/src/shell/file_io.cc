@@ -6,9 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <vector>
+#include <string>
 
 #include "shell/fd.h"
 
@@ -19,6 +20,7 @@ namespace {
 // Writing ahead syncs this often, so that a commit's sync never waits behind a whole segment of zeros.
 constexpr uint64_t kWriteAheadSyncBytes = 4ull << 20;
 constexpr size_t kZerosBytes = 1u << 20;
+constexpr size_t kDirectAlignment = 4096;
 
 /// Drops `bytes` from the front of `parts`.
 std::span<iovec> drop_front(std::span<iovec> parts, size_t bytes) {
@@ -37,6 +39,11 @@ bool has_hole(int fd, uint64_t offset, uint64_t bytes) {
   const off_t hole = ::lseek(fd, static_cast<off_t>(offset), SEEK_HOLE);
   if (hole < 0) return true;  // ENXIO: at or behind the end of the file
   return static_cast<uint64_t>(hole) < offset + bytes;
+}
+
+/// The file of `fd` opened past the page cache; none where its file system cannot.
+Fd open_direct(int fd) {
+  return Fd(::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
 }
 
 }  // namespace
@@ -82,7 +89,7 @@ size_t read_cached(int fd, uint8_t* target, size_t bytes, uint64_t offset) {
 }
 
 int write_zeros(int fd, uint64_t offset, uint64_t bytes) {
-  static const std::vector<uint8_t> zeros(kZerosBytes);
+  alignas(kDirectAlignment) static const std::array<uint8_t, kZerosBytes> zeros{};
   uint64_t unsynced = 0;
   while (bytes > 0) {
     const size_t step = static_cast<size_t>(std::min<uint64_t>(bytes, zeros.size()));
@@ -106,7 +113,9 @@ int write_ahead(int fd, uint64_t offset, uint64_t bytes) {
         errno != EOPNOTSUPP) {
       return errno;
     }
-    if (const int error = write_zeros(fd, offset, bytes)) return error;
+    // Zeros that nobody reads would fill the page cache, and take a core for as long as a fresh store is written to.
+    const Fd direct = open_direct(fd);
+    if (const int error = write_zeros(direct ? direct.get() : fd, offset, bytes)) return error;
   }
   return ::fsync(fd) == 0 ? 0 : errno;
 }
