@@ -70,6 +70,7 @@ int IoRunner::write(const IoEffect& effect) {
   ensure(effect.offset + bytes <= place_bytes(effect.physical), "a write stays in its segment");
   place.file->last_write = ++writes_;
   unsynced_.try_emplace(place.file.get(), place.file);
+  drop_behind_.wrote(place.file, place.base + effect.offset, bytes);
   return write_fully(place.file->fd.get(), parts, place.base + effect.offset);
 }
 
@@ -87,10 +88,11 @@ void IoRunner::sync(const IoEffect& effect) {
   }
   const auto files = syncing.files;
   syncing_.emplace(effect.id, std::move(syncing));
-  syncer_.run(effect.id, [files] {
+  syncer_.run(effect.id, [files, behind = drop_behind_.take()] {
     for (const auto& file : files) {
       if (::fdatasync(file->fd.get()) != 0) return errno;
     }
+    DropBehind::drop(behind);
     return 0;
   });
 }

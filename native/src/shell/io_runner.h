@@ -8,6 +8,7 @@
 
 #include "core/effects.h"
 #include "shell/device.h"
+#include "shell/drop_behind.h"
 #include "shell/worker_pool.h"
 
 namespace cloudfs::shell {
@@ -51,6 +52,7 @@ class IoRunner {
   std::vector<IoResult> finished_;  // on this thread
   size_t in_flight_ = 0;
   uint64_t writes_ = 0;
+  DropBehind drop_behind_;
   std::unordered_map<uint64_t, BufferRef> reading_;  // by effect: threads write into these
   std::unordered_map<uint64_t, Syncing> syncing_;    // by effect
   // Files with writes that no sync covers yet. Held open, because a file opened anew might not be told of a write-back
