@@ -1,6 +1,6 @@
 /** What every command works with. */
 import { NodeClient } from '@cloudfs/http'
-import { HTTP_PORT_DEFAULT } from '@cloudfs/replicator'
+import { HTTP_PORT_DEFAULT } from '@cloudfs/replicator/config'
 import type { Command } from 'commander'
 
 /** Options of the whole command line. */

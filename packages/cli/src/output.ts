@@ -2,7 +2,7 @@
 import { isCloudfsError, UsageError } from '@cloudfs/interface'
 
 /** Exit codes; docs/operations.md lists them. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const
+export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const
 
 const escapes = { red: 31, green: 32, yellow: 33, bold: 1, dim: 2 } as const
 
@@ -57,5 +57,6 @@ export function report(error: unknown, isJson: boolean): number {
   if (isJson) sayJson({ error: { code, message, details } })
   talk(`cloudfs: ${paint('red', code, process.stderr)}: ${message}`)
   if (error instanceof UsageError) return EXIT.usage
+  if (code === 'ERR_INTERRUPTED') return EXIT.interrupted
   return code === 'ERR_NODE_UNREACHABLE' ? EXIT.unreachable : EXIT.failed
 }

@@ -2,9 +2,12 @@
 import { UsageError } from '@cloudfs/interface'
 import { Command, CommanderError } from 'commander'
 import { attachCommand, detachCommand } from './commands/attach.js'
+import { completionCommand } from './commands/completion.js'
 import { devCommand } from './commands/dev.js'
+import { formatCommand } from './commands/format.js'
 import { replicatorCommand } from './commands/replicator.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
+import { topCommand } from './commands/top.js'
 import { exportCommand, importCommand } from './commands/transfer.js'
 import { verifyCommand } from './commands/verify.js'
 import {
@@ -32,16 +35,19 @@ export function buildProgram(): Command {
     lsCommand(),
     infoCommand(),
     statusCommand(),
+    topCommand(),
     nodesCommand(),
     attachCommand(),
     detachCommand(),
-    branchCommand(),
     snapshotCommand(),
+    branchCommand(),
     deletediskCommand(),
     importCommand(),
     exportCommand(),
+    formatCommand(),
     verifyCommand(),
     devCommand(),
+    completionCommand(() => program),
   ]
   for (const command of commands) program.addCommand(inherit(command, program))
   return program

@@ -5,14 +5,11 @@
 import { execFile, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { HostId } from '@cloudfs/interface'
 import type { Config } from './config.js'
+import { engineProgram as program } from './engine-program.js'
 import { EngineStartError } from './errors.js'
-
-/** Beside this package, in the repository and where npm installs both. */
-const program = fileURLToPath(new URL('../../engine/bin/cloudfs-engine.js', import.meta.url))
 
 /** What of an engine's log belongs in an error. */
 const LOG_LINES_MAX = 3

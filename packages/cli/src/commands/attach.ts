@@ -4,44 +4,55 @@ import type { Answer } from '@cloudfs/http'
 import { Command } from 'commander'
 import { libvirtXml, qemuOptions, vmdkDescriptor } from '../attach-help.js'
 import { action } from '../context.js'
+import { examples } from '../examples.js'
 import { EXIT, paint, say, sayJson, talk } from '../output.js'
 
 export function attachCommand(): Command {
-  return new Command('attach')
-    .description('serve a volume at its primary over NBD; the URI is on stdout')
-    .argument('<volume>', 'id, or name where that is unique')
-    .option('--shared', 'for cluster file systems: several hosts at once')
-    .option('--vmdk <file>', 'write a VMDK descriptor too')
-    .action(
-      action(async ({ client, isJson }, volume: string, options: { shared?: boolean; vmdk?: string }) => {
-        const attachment = await client.call('attach', {
-          body: { volume, isShared: options.shared === true },
-        })
-        const qemu = qemuOptions(attachment)
-        const libvirt = libvirtXml(attachment)
-        if (options.vmdk !== undefined) {
-          const { sizeBytes } = await client.call('volume', { params: { volume: attachment.volume } })
-          writeFileSync(options.vmdk, vmdkDescriptor(sizeBytes, attachment.socket, attachment.volume))
-        }
-        if (isJson) sayJson({ ...attachment, qemu, libvirt })
-        else tell(attachment, qemu, libvirt)
-        return EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('attach')
+      .description('serve a volume at its primary over NBD; the URI is on stdout')
+      .argument('<volume>', 'id, or name where that is unique')
+      .option('--shared', 'for cluster file systems: several hosts at once')
+      .option('--vmdk <file>', 'write a VMDK descriptor too')
+      .action(
+        action(async ({ client, isJson }, volume: string, options: { shared?: boolean; vmdk?: string }) => {
+          const attachment = await client.call('attach', {
+            body: { volume, isShared: options.shared === true },
+          })
+          const qemu = qemuOptions(attachment)
+          const libvirt = libvirtXml(attachment)
+          if (options.vmdk !== undefined) {
+            const { sizeBytes } = await client.call('volume', { params: { volume: attachment.volume } })
+            writeFileSync(options.vmdk, vmdkDescriptor(sizeBytes, attachment.socket, attachment.volume))
+          }
+          if (isJson) sayJson({ ...attachment, qemu, libvirt })
+          else tell(attachment, qemu, libvirt)
+          return EXIT.ok
+        }),
+      ),
+    [
+      ['cloudfs attach web', 'the URI, and how QEMU and libvirt take it'],
+      ['qemu-img info "$(cloudfs attach web 2>/dev/null)"', ''],
+      ['cloudfs attach web --vmdk web.vmdk', 'a descriptor for ESX'],
+    ],
+  )
 }
 
 export function detachCommand(): Command {
-  return new Command('detach')
-    .description('stop serving a volume at this host')
-    .argument('<volume>', 'id, or name where that is unique')
-    .action(
-      action(async ({ client, isJson }, volume: string) => {
-        const gone = await client.call('detach', { params: { volume } })
-        if (isJson) sayJson(gone)
-        else talk(`detached ${gone.volume}`)
-        return EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('detach')
+      .description('stop serving a volume at this host')
+      .argument('<volume>', 'id, or name where that is unique')
+      .action(
+        action(async ({ client, isJson }, volume: string) => {
+          const gone = await client.call('detach', { params: { volume } })
+          if (isJson) sayJson(gone)
+          else talk(`detached ${gone.volume}`)
+          return EXIT.ok
+        }),
+      ),
+    [['cloudfs detach web', '']],
+  )
 }
 
 function tell({ uri }: Answer<'attach'>, qemu: readonly string[], libvirt: string): void {

@@ -5,6 +5,7 @@ import { UsageError } from '@cloudfs/interface'
 import { Command } from 'commander'
 import { DevCluster, type Half, type NodeState, STORE_SIZE_DEFAULT } from '../dev/cluster.js'
 import { runDemo } from '../dev/demo.js'
+import { examples } from '../examples.js'
 import { say, sayJson, table, talk } from '../output.js'
 
 const DIRECTORY_DEFAULT = '.cloudfs-dev'
@@ -16,15 +17,18 @@ interface DevOptions {
 
 export function devCommand(): Command {
   const dev = new Command('dev').description('a local cluster of real processes')
-  const add = (name: string, description: string): Command =>
-    dev.command(name).description(description).option('--dir <dir>', 'where it lies', DIRECTORY_DEFAULT)
+  const add = (name: string, description: string, example: string, remark = ''): Command =>
+    examples(
+      dev.command(name).description(description).option('--dir <dir>', 'where it lies', DIRECTORY_DEFAULT),
+      [[`cloudfs dev ${example} --dir cluster`, remark]],
+    )
   const withCluster =
     (act: (cluster: DevCluster, command: Command) => Promise<void>) =>
     async (...args: unknown[]): Promise<void> => {
       const command = args.at(-1) as Command
       await act(new DevCluster(command.opts<DevOptions>().dir), command)
     }
-  add('up', 'start N nodes; those of an earlier time keep their disks')
+  add('up', 'start N nodes; those of an earlier time keep their disks', 'up --nodes 2')
     .option('--nodes <n>', 'how many', '3')
     .option('--store-size <size>', 'of each new node', STORE_SIZE_DEFAULT)
     .action(
@@ -33,19 +37,24 @@ export function devCommand(): Command {
         tell(await cluster.up(Number(nodes), storeSize), command)
       }),
     )
-  add('ls', 'list the nodes and their processes').action(
+  add('ls', 'list the nodes and their processes', 'ls').action(
     withCluster((cluster, command) => {
       tell(cluster.list(), command)
       return Promise.resolve()
     }),
   )
-  add('start', 'start a node')
+  add('start', 'start a node', 'start 2')
     .argument('<n>')
     .action(withCluster(async (cluster, command) => tell([await cluster.start(indexOf(command))], command)))
-  add('stop', 'end both halves of a node cleanly')
+  add('stop', 'end both halves of a node cleanly', 'stop 2')
     .argument('<n>')
     .action(withCluster((cluster, command) => cluster.stop(indexOf(command))))
-  add('kill', 'kill -9 a node, or one half of it')
+  add(
+    'kill',
+    'kill -9 a node, or one half of it',
+    'kill 1 --replicator',
+    'as a crash; its engine goes on serving',
+  )
     .argument('<n>')
     .option('--engine', 'its engine alone; the replicator starts another')
     .option('--replicator', 'its replicator alone; the engine goes on serving')
@@ -59,7 +68,7 @@ export function devCommand(): Command {
         return cluster.kill(indexOf(command), half)
       }),
     )
-  add('down', 'stop all nodes; their disks stay')
+  add('down', 'stop all nodes; their disks stay', 'down --delete')
     .option('--delete', 'delete their disks too')
     .action(
       withCluster(async (cluster, command) => {
@@ -70,7 +79,7 @@ export function devCommand(): Command {
         rmSync(join(cluster.directory, 'cluster.json'), { force: true })
       }),
     )
-  add('run', 'start nodes and a disk, show how they are until Ctrl-C; the disk stays')
+  add('run', 'start nodes and a disk, show how they are until Ctrl-C; the disk stays', 'run --nodes 1')
     .option('--nodes <n>', 'how many', '3')
     .action(
       withCluster((cluster, command) => runDemo(cluster, Number(command.opts<{ nodes: string }>().nodes))),

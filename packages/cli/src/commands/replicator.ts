@@ -1,7 +1,8 @@
 /** `cloudfs replicator [HOST-ID] [PEER…]`: runs a node in the foreground. */
 import { HostId, UsageError } from '@cloudfs/interface'
-import { CONFIG_KEYS, type ConfigKey, flagOf, loadConfig, runNode } from '@cloudfs/replicator'
+import { CONFIG_KEYS, type ConfigKey, flagOf, loadConfig } from '@cloudfs/replicator/config'
 import { Command, Option } from 'commander'
+import { examples } from '../examples.js'
 
 const keys = Object.keys(CONFIG_KEYS) as ConfigKey[]
 const switches: readonly ConfigKey[] = ['mdns', 'dht']
@@ -15,6 +16,12 @@ export function replicatorCommand(): Command {
     const value = switches.includes(key) ? '[yes]' : '<value>'
     command.addOption(new Option(`${flagOf(key)} ${value}`, CONFIG_KEYS[key]))
   }
+  examples(command, [
+    [
+      'cloudfs replicator --directory=node --store-size=512M --segment-size=8M --http-port=0 --engine-http-port=0 --peer-port=0 --nbd-port=0',
+      'a node with ports of its own, alone',
+    ],
+  ])
   return command.action(async (who: string[], options: Record<string, string | true | undefined>) => {
     const first = who[0]?.toLowerCase()
     const host = first !== undefined && HostId.is(first) ? first : undefined
@@ -28,6 +35,8 @@ export function replicatorCommand(): Command {
       if (value !== undefined) flags[key] = value
     }
     const file = options['config']
+    // Loaded where it is needed: the peer channel takes longer to load than most commands to run.
+    const { runNode } = await import('@cloudfs/replicator')
     await runNode(
       loadConfig({
         ...(typeof file === 'string' && { file }),

@@ -3,6 +3,7 @@ import { formatBytes } from '@cloudfs/interface'
 import type { Answer } from '@cloudfs/http'
 import { Command } from 'commander'
 import { action } from '../context.js'
+import { examples } from '../examples.js'
 import { EXIT, paint, say, sayJson, table } from '../output.js'
 
 const colours = {
@@ -15,26 +16,34 @@ const colours = {
 } as const
 
 export function statusCommand(): Command {
-  return new Command('status')
-    .description('nodes and volumes, and what to do about those that are not well; exit code 1 if any is not')
-    .action(
-      action(async ({ client, isJson }) => {
-        const status = await client.call('status')
-        if (isJson) sayJson(status)
-        else say(statusText(status))
-        return status.isDegraded ? EXIT.failed : EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('status')
+      .description(
+        'nodes and volumes, and what to do about those that are not well; exit code 1 if any is not',
+      )
+      .action(
+        action(async ({ client, isJson }) => {
+          const status = await client.call('status')
+          if (isJson) sayJson(status)
+          else say(statusText(status))
+          return status.isDegraded ? EXIT.failed : EXIT.ok
+        }),
+      ),
+    [["cloudfs status || echo 'something is not well'", '']],
+  )
 }
 
 export function nodesCommand(): Command {
-  return new Command('nodes').description('list the nodes that this one knows').action(
-    action(async ({ client, isJson }) => {
-      const nodes = await client.call('nodes')
-      if (isJson) sayJson(nodes)
-      else say(nodesText(nodes))
-      return EXIT.ok
-    }),
+  return examples(
+    new Command('nodes').description('list the nodes that this one knows').action(
+      action(async ({ client, isJson }) => {
+        const nodes = await client.call('nodes')
+        if (isJson) sayJson(nodes)
+        else say(nodesText(nodes))
+        return EXIT.ok
+      }),
+    ),
+    [['cloudfs nodes', '']],
   )
 }
 

@@ -1,113 +1,119 @@
-/** `cloudfs import` and `export`: disk images in and out, by qemu-img over NBD, which keeps holes. */
-import { spawn } from 'node:child_process'
-import { existsSync, renameSync, rmSync } from 'node:fs'
-import { BLOCK_BYTES, UsageError } from '@cloudfs/interface'
-import type { Answer, NodeClient } from '@cloudfs/http'
+/** `cloudfs import` and `export`: disk images in and out. */
+import { statSync } from 'node:fs'
+import { parseBytes, UsageError } from '@cloudfs/interface'
 import { Command } from 'commander'
-import { z } from 'zod'
 import { action } from '../context.js'
-import { FileExistsError, ImageToolError } from '../errors.js'
-import { EXIT, say, sayJson } from '../output.js'
+import { FileExistsError } from '../errors.js'
+import { examples } from '../examples.js'
+import { EXIT, say, sayJson, talk } from '../output.js'
+import { WINDOW_SIZE_DEFAULT } from '../transfer/copy-windows.js'
+import { exportFromStore } from '../transfer/export-store.js'
+import { type ExportOptions, exportVolume } from '../transfer/export-volume.js'
+import { importImage } from '../transfer/import-image.js'
+import { runTransfer } from '../transfer/transfer.js'
+import { modeOf, modes, REPLICAS_DEFAULT, replicasOf } from '../volume-options.js'
 
 const formats = ['raw', 'qcow2'] as const
-const ImageInfo = z.object({ 'virtual-size': z.int().min(0), format: z.string() })
+/** Windows are whole sectors of any image. */
+const WINDOW_STEP_BYTES = 64 * 1024
+
+interface ImportFlags {
+  readonly replicas: string
+  readonly name?: string
+  readonly mode: string
+  readonly restart?: boolean
+  readonly window: string
+}
 
 export function importCommand(): Command {
-  return new Command('import')
-    .description('make a disk with the content of an image file; its id is on stdout')
-    .argument('<file>', 'raw, qcow2, or what else qemu-img reads')
-    .option('--replicas <n>', '1 to 7', '1')
-    .option('--name <name>', 'of the disk')
-    .action(
-      action(async ({ client, isJson }, file: string, options: { replicas: string; name?: string }) => {
-        const { 'virtual-size': imageBytes, format } = await imageInfo(file)
-        const sizeBytes = Math.max(1, Math.ceil(imageBytes / BLOCK_BYTES)) * BLOCK_BYTES
-        const body = {
-          replicas: Number(options.replicas),
-          sizeBytes,
-          ...(options.name && { name: options.name }),
-        }
-        const made = await client.call('newVolume', { body })
-        try {
-          await whileAttached(client, made.volume, ({ uri }) =>
-            qemuImg(['convert', '-p', '-n', '-f', format, '-O', 'raw', file, uri]),
+  return examples(
+    new Command('import')
+      .description('make a disk with the content of an image file; its id is on stdout')
+      .argument('<file>', 'raw, qcow2, or what else qemu-img reads')
+      .option('--replicas <n>', '1 to 7', REPLICAS_DEFAULT)
+      .option('--name <name>', 'of the disk')
+      .option('--mode <mode>', modes.join(', '), 'quorum')
+      .option('--restart', 'begin anew instead of going on where an interrupted import stopped')
+      .option('--window <size>', 'what an interruption repeats at most', WINDOW_SIZE_DEFAULT)
+      .action(
+        action(async ({ client, isJson }, file: string, flags: ImportFlags) => {
+          const volume = await runTransfer('imported', windowOf(flags.window), (transfer) =>
+            importImage(
+              client,
+              {
+                file,
+                replicas: replicasOf(flags.replicas),
+                name: flags.name ?? '',
+                mode: modeOf(flags.mode),
+                isRestart: flags.restart === true,
+              },
+              transfer,
+            ),
           )
-        } catch (error) {
-          // A disk with half an image on it is of no use to anybody.
-          await client.call('deleteVolume', { params: { volume: made.volume } })
-          throw error
-        }
-        if (isJson) sayJson(made)
-        else say(made.volume)
-        return EXIT.ok
-      }),
-    )
+          if (isJson) sayJson({ volume })
+          else say(volume)
+          return EXIT.ok
+        }),
+      ),
+    [['cloudfs import disk.qcow2 --name imported', 'run again, it goes on where it was interrupted']],
+  )
+}
+
+interface ExportFlags {
+  readonly format: string
+  readonly force?: boolean
+  readonly store?: string
+  readonly window: string
 }
 
 export function exportCommand(): Command {
-  return new Command('export')
-    .description('write the content of a disk to an image file')
-    .argument('<volume>', 'id, or name where that is unique')
-    .argument('<file>', 'must not exist, unless --force')
-    .option('--format <format>', formats.join(', '), 'raw')
-    .option('--force', 'overwrite the file')
-    .action(
-      action(
-        async ({ client }, volume: string, file: string, options: { format: string; force?: boolean }) => {
-          const format = formats.find((each) => each === options.format)
-          if (format === undefined) throw new UsageError(`--format is one of ${formats.join(', ')}`)
-          if (existsSync(file) && options.force !== true) {
-            throw new FileExistsError(`${file} exists; --force overwrites it`)
-          }
-          const part = `${file}.part`
-          try {
-            await whileAttached(client, volume, ({ uri }) =>
-              qemuImg(['convert', '-p', '-f', 'raw', '-O', format, uri, part]),
-            )
-            renameSync(part, file)
-          } finally {
-            rmSync(part, { force: true })
-          }
+  return examples(
+    new Command('export')
+      .description('write a disk, as it is when the export begins, to an image file')
+      .argument('<from>', 'VOLUME or VOLUME@SNAPSHOT')
+      .argument('<file>', 'must not exist, unless --force')
+      .option('--format <format>', formats.join(', '), 'raw')
+      .option('--force', 'overwrite the file')
+      .option('--store <path>', "read a stopped node's store instead of asking a node")
+      .option('--window <size>', 'what an interruption repeats at most', WINDOW_SIZE_DEFAULT)
+      .action(
+        action(async ({ client, isJson }, from: string, file: string, flags: ExportFlags) => {
+          const options = { from, file, format: formatOf(flags.format), isForced: flags.force === true }
+          refuseToOverwrite(options)
+          const { store } = flags
+          await runTransfer('exported', windowOf(flags.window), (transfer) =>
+            store === undefined
+              ? exportVolume(client, options, transfer)
+              : exportFromStore(store, options, transfer),
+          )
+          if (isJson) sayJson({ file })
+          else talk(`wrote ${file}`)
           return EXIT.ok
-        },
+        }),
       ),
-    )
+    [
+      ['cloudfs export web web.img', 'holes stay holes'],
+      ['cloudfs export web@before web.qcow2 --format qcow2', 'a snapshot, for QEMU'],
+    ],
+  )
 }
 
-/** A volume that was attached before stays so. */
-async function whileAttached(
-  client: NodeClient,
-  volume: string,
-  act: (attachment: Answer<'attach'>) => Promise<unknown>,
-): Promise<void> {
-  const before = await client.call('attachments')
-  const attachment = await client.call('attach', { body: { volume } })
-  try {
-    await act(attachment)
-  } finally {
-    if (!before.some((each) => each.volume === attachment.volume)) {
-      await client.call('detach', { params: { volume: attachment.volume } })
-    }
-  }
+/** A device or directory is never replaced, whatever is forced. */
+function refuseToOverwrite({ file, isForced }: ExportOptions): void {
+  const stat = statSync(file, { throwIfNoEntry: false })
+  if (stat === undefined) return
+  if (!stat.isFile()) throw new FileExistsError(`${file} is not a regular file: name a new one`)
+  if (!isForced) throw new FileExistsError(`${file} exists; --force overwrites it`)
 }
 
-async function imageInfo(file: string): Promise<z.output<typeof ImageInfo>> {
-  const text = await qemuImg(['info', '--output=json', file], true)
-  return ImageInfo.parse(JSON.parse(text))
+function formatOf(text: string): (typeof formats)[number] {
+  const format = formats.find((each) => each === text)
+  if (format === undefined) throw new UsageError(`--format is one of ${formats.join(', ')}`)
+  return format
 }
 
-/** Its progress goes to stderr; what it prints is returned if asked for. */
-function qemuImg(args: readonly string[], isCaptured = false): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn('qemu-img', args, { stdio: ['ignore', isCaptured ? 'pipe' : 2, 2] })
-    let text = ''
-    child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-    child.once('error', (cause) => {
-      reject(new ImageToolError('qemu-img cannot be run: apt-get install qemu-utils', { cause }))
-    })
-    child.once('close', (code) => {
-      if (code === 0) resolve(text)
-      else reject(new ImageToolError(`qemu-img ${args[0] ?? ''} failed with ${String(code)}`))
-    })
-  })
+function windowOf(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes > 0 && bytes % WINDOW_STEP_BYTES === 0) return bytes
+  throw new UsageError('--window is a multiple of 64K')
 }

@@ -3,6 +3,7 @@ import { type VerifyProgress, type VerifyReport, verifyStore } from '@cloudfs/fo
 import { formatBytes, isCloudfsError } from '@cloudfs/interface'
 import { Command } from 'commander'
 import { action } from '../context.js'
+import { examples } from '../examples.js'
 import { EXIT, paint, report as reportError, say } from '../output.js'
 import { ProgressLine } from '../progress-line.js'
 import { openStoreFiles } from '../store-files.js'
@@ -11,26 +12,29 @@ import { openStoreFiles } from '../store-files.js'
 const EXIT_CANNOT_OPEN = EXIT.usage
 
 export function verifyCommand(): Command {
-  return new Command('verify')
-    .description('check a stopped node’s store: log, chain, maps, space accounts and every block in use')
-    .requiredOption('--store <path>', 'the store: a directory, a block device or one big file')
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 = sound, 1 = something was found, 2 = wrong usage, or the store cannot be opened',
-    )
-    .action(
-      action(async ({ isJson }, { store }: { readonly store: string }) => {
-        try {
-          const report = await verifyPath(store)
-          say(isJson ? toJson(report) : toText(report))
-          return report.findingCount === 0 ? EXIT.ok : EXIT.failed
-        } catch (error) {
-          if (!isCloudfsError(error)) throw error
-          reportError(error, isJson)
-          return EXIT_CANNOT_OPEN
-        }
-      }),
-    )
+  return examples(
+    new Command('verify')
+      .description('check a stopped node’s store: log, chain, maps, space accounts and every block in use')
+      .requiredOption('--store <path>', 'the store: a directory, a block device or one big file')
+      .addHelpText(
+        'after',
+        '\nExit codes: 0 = sound, 1 = something was found, 2 = wrong usage, or the store cannot be opened',
+      )
+      .action(
+        action(async ({ isJson }, { store }: { readonly store: string }) => {
+          try {
+            const report = await verifyPath(store)
+            say(isJson ? toJson(report) : toText(report))
+            return report.findingCount === 0 ? EXIT.ok : EXIT.failed
+          } catch (error) {
+            if (!isCloudfsError(error)) throw error
+            reportError(error, isJson)
+            return EXIT_CANNOT_OPEN
+          }
+        }),
+      ),
+    [['cloudfs verify --store spare', 'of a node that is stopped']],
+  )
 }
 
 async function verifyPath(path: string): Promise<VerifyReport> {

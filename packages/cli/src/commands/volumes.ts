@@ -1,125 +1,163 @@
 /** Commands on volumes: make, list, show, branch, snapshot, delete. */
-import { formatBytes, parseBytes, UsageError } from '@cloudfs/interface'
+import { formatBytes, parseBytes } from '@cloudfs/interface'
 import { type Answer, type BodyInput, NodeError } from '@cloudfs/http'
 import { Command } from 'commander'
 import { action } from '../context.js'
+import { examples } from '../examples.js'
 import { EXIT, paint, say, sayJson, table, talk } from '../output.js'
+import { modeOf, modes, replicasOf } from '../volume-options.js'
 
 type Volume = Answer<'volume'>
-const modes = ['durable', 'quorum', 'local'] as const
 
 export function newdiskCommand(): Command {
-  return new Command('newdisk')
-    .description('make a disk with N replicas (3); its id is on stdout')
-    .argument('[n]', 'replicas, 1 to 7', '3')
-    .option('--size <size>', 'as in 8G', '8G')
-    .option('--name <name>', 'for people; need not be unique')
-    .option('--mode <mode>', modes.join(', '), 'quorum')
-    .action(
-      action(
-        async ({ client, isJson }, count: string, options: { size: string; name?: string; mode: string }) => {
-          const mode = modes.find((each) => each === options.mode)
-          if (mode === undefined) throw new UsageError(`--mode is one of ${modes.join(', ')}`)
-          if (!/^\d{1,3}$/.test(count)) throw new UsageError(`not a number of replicas: ${count}`)
-          const body: BodyInput<'newVolume'> = {
-            replicas: Number(count),
-            sizeBytes: parseBytes(options.size),
-            mode,
-            ...(options.name !== undefined && { name: options.name }),
-          }
-          try {
-            tellMade(await client.call('newVolume', { body }), isJson)
-          } catch (error) {
-            if (error instanceof NodeError && error.code === 'ERR_TOO_FEW_HOSTS') {
-              talk('start more nodes (cloudfs replicator), or ask for fewer replicas: cloudfs newdisk 1')
+  return examples(
+    new Command('newdisk')
+      .description('make a disk with N replicas (3); its id is on stdout')
+      .argument('[n]', 'replicas, 1 to 7', '3')
+      .option('--size <size>', 'as in 8G', '8G')
+      .option('--name <name>', 'for people; need not be unique')
+      .option('--mode <mode>', modes.join(', '), 'quorum')
+      .action(
+        action(
+          async (
+            { client, isJson },
+            count: string,
+            options: { size: string; name?: string; mode: string },
+          ) => {
+            const body: BodyInput<'newVolume'> = {
+              replicas: replicasOf(count),
+              sizeBytes: parseBytes(options.size),
+              mode: modeOf(options.mode),
+              ...(options.name !== undefined && { name: options.name }),
             }
-            throw error
-          }
-          return EXIT.ok
-        },
+            try {
+              tellMade(await client.call('newVolume', { body }), isJson)
+            } catch (error) {
+              if (error instanceof NodeError && error.code === 'ERR_TOO_FEW_HOSTS') {
+                talk('start more nodes (cloudfs replicator), or ask for fewer replicas: cloudfs newdisk 1')
+              }
+              throw error
+            }
+            return EXIT.ok
+          },
+        ),
       ),
-    )
+    [
+      ['cloudfs newdisk 1 --size 1G --name web', ''],
+      [
+        'disk=$(cloudfs newdisk 1 --mode durable 2>/dev/null)',
+        'each write is on disk at a majority before it is acknowledged',
+      ],
+    ],
+  )
 }
 
 export function lsCommand(): Command {
-  return new Command('ls').description('list all volumes').action(
-    action(async ({ client, isJson }) => {
-      const volumes = await client.call('volumes')
-      if (isJson) sayJson(volumes)
-      else if (volumes.length === 0) talk('no volumes; cloudfs newdisk makes one')
-      else
-        say(
-          table([
-            ['VOLUME', 'NAME', 'SIZE', 'MODE', 'REPLICAS', 'LSN', 'ATTACHED AT'],
-            ...volumes.map(rowOf),
-          ]),
-        )
-      return EXIT.ok
-    }),
+  return examples(
+    new Command('ls').description('list all volumes').action(
+      action(async ({ client, isJson }) => {
+        const volumes = await client.call('volumes')
+        if (isJson) sayJson(volumes)
+        else if (volumes.length === 0) talk('no volumes; cloudfs newdisk makes one')
+        else
+          say(
+            table([
+              ['VOLUME', 'NAME', 'SIZE', 'MODE', 'REPLICAS', 'LSN', 'ATTACHED AT'],
+              ...volumes.map(rowOf),
+            ]),
+          )
+        return EXIT.ok
+      }),
+    ),
+    [
+      ['cloudfs ls', ''],
+      ['cloudfs ls --json', 'for programs'],
+    ],
   )
 }
 
 export function infoCommand(): Command {
-  return new Command('info')
-    .description('show all about one volume')
-    .argument('<volume>', 'id, or name where that is unique')
-    .action(
-      action(async ({ client, isJson }, volume: string) => {
-        const found = await client.call('volume', { params: { volume } })
-        if (isJson) sayJson(found)
-        else say(describe(found))
-        return EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('info')
+      .description('show all about one volume')
+      .argument('<volume>', 'id, or name where that is unique')
+      .action(
+        action(async ({ client, isJson }, volume: string) => {
+          const found = await client.call('volume', { params: { volume } })
+          if (isJson) sayJson(found)
+          else say(describe(found))
+          return EXIT.ok
+        }),
+      ),
+    [['cloudfs info web', '']],
+  )
 }
 
 export function branchCommand(): Command {
-  return new Command('branch')
-    .description('make a writable disk that begins as another; its id is on stdout')
-    .argument('<from>', 'VOLUME, VOLUME@SNAPSHOT, or a version id as in `cat ID.info`')
-    .option('--name <name>', 'of the new disk')
-    .action(
-      action(async ({ client, isJson }, from: string, { name }: { name?: string }) => {
-        tellMade(await client.call('branch', { body: { from, ...(name !== undefined && { name }) } }), isJson)
-        return EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('branch')
+      .description('make a writable disk that begins as another; its id is on stdout')
+      .argument('<from>', 'VOLUME, VOLUME@SNAPSHOT, or a version id as in `cat ID.info`')
+      .option('--name <name>', 'of the new disk')
+      .action(
+        action(async ({ client, isJson }, from: string, { name }: { name?: string }) => {
+          tellMade(
+            await client.call('branch', { body: { from, ...(name !== undefined && { name }) } }),
+            isJson,
+          )
+          return EXIT.ok
+        }),
+      ),
+    [
+      ['cloudfs branch web --name copy', 'as it is now'],
+      ['cloudfs branch web@before --name test', 'as it was at a snapshot'],
+    ],
+  )
 }
 
 export function snapshotCommand(): Command {
-  return new Command('snapshot')
-    .description("name a volume's state as it is now; the version id is on stdout")
-    .argument('<volume>', 'id, or name where that is unique')
-    .argument('<name>', 'of the snapshot')
-    .option('--delete', 'delete the snapshot of this name instead')
-    .action(
-      action(async ({ client, isJson }, volume: string, name: string, options: { delete?: boolean }) => {
-        if (options.delete === true) {
-          const gone = await client.call('deleteSnapshot', { params: { volume, name } })
-          if (isJson) sayJson(gone)
-          else talk(`deleted snapshot ${name} of ${gone.volume}`)
-        } else {
-          const made = await client.call('snapshot', { params: { volume }, body: { name } })
-          if (isJson) sayJson(made)
-          else say(made.version)
-        }
-        return EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('snapshot')
+      .description("name a volume's state as it is now; the version id is on stdout")
+      .argument('<volume>', 'id, or name where that is unique')
+      .argument('<name>', 'of the snapshot')
+      .option('--delete', 'delete the snapshot of this name instead')
+      .action(
+        action(async ({ client, isJson }, volume: string, name: string, options: { delete?: boolean }) => {
+          if (options.delete === true) {
+            const gone = await client.call('deleteSnapshot', { params: { volume, name } })
+            if (isJson) sayJson(gone)
+            else talk(`deleted snapshot ${name} of ${gone.volume}`)
+          } else {
+            const made = await client.call('snapshot', { params: { volume }, body: { name } })
+            if (isJson) sayJson(made)
+            else say(made.version)
+          }
+          return EXIT.ok
+        }),
+      ),
+    [
+      ['cloudfs snapshot web before', 'later: cloudfs branch web@before'],
+      ['cloudfs snapshot web monday && cloudfs snapshot web monday --delete', ''],
+    ],
+  )
 }
 
 export function deletediskCommand(): Command {
-  return new Command('deletedisk')
-    .description('delete a volume that is not attached, and its snapshots')
-    .argument('<volume>', 'id, or name where that is unique')
-    .action(
-      action(async ({ client, isJson }, volume: string) => {
-        const gone = await client.call('deleteVolume', { params: { volume } })
-        if (isJson) sayJson(gone)
-        else talk(`deleted ${gone.volume}`)
-        return EXIT.ok
-      }),
-    )
+  return examples(
+    new Command('deletedisk')
+      .description('delete a volume that is not attached, and its snapshots')
+      .argument('<volume>', 'id, or name where that is unique')
+      .action(
+        action(async ({ client, isJson }, volume: string) => {
+          const gone = await client.call('deleteVolume', { params: { volume } })
+          if (isJson) sayJson(gone)
+          else talk(`deleted ${gone.volume}`)
+          return EXIT.ok
+        }),
+      ),
+    [['cloudfs deletedisk copy', '']],
+  )
 }
 
 function tellMade(made: Answer<'newVolume'>, isJson: boolean): void {

@@ -1,0 +1,189 @@
+/** A local cluster of real processes, commanded by the command line alone, as an operator does. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { EngineClient } from '@cloudfs/replicator'
+import { expect } from 'vitest'
+import { endTools } from './run-tool.js'
+
+const run = promisify(execFile)
+const repository = new URL('../../..', import.meta.url).pathname
+const PROGRAM = join(repository, 'packages/cli/bin/cloudfs.js')
+const BUILT = join(repository, 'packages/cli/dist/program.js')
+/** `npm ci` puts `cloudfs` here. */
+const BINARIES = join(repository, 'node_modules/.bin')
+const OUTPUT_BYTES_MAX = 64 * 1024 ** 2
+
+/** Replicas of the disks in scenarios: as many as this build keeps, which is as many as a cluster has nodes. */
+const REPLICAS = 1
+
+/** How long a cluster may take to do what a test waits for; it takes about a second. */
+export const PATIENCE = { timeout: 60_000, interval: 50 }
+
+export interface ClusterNode {
+  readonly index: number
+  readonly directory: string
+  readonly url: string
+  readonly httpPort: number
+  readonly enginePort: number
+  readonly enginePid?: number
+  readonly replicatorPid?: number
+}
+
+export interface Disk {
+  readonly volume: string
+  /** Of its attachment at the first node. */
+  readonly uri: string
+  readonly socket: string
+}
+
+/** Everything lies in `directory`, which `dispose` removes after it has ended every process. */
+export class Cluster {
+  readonly directory = mkdtempSync(join(tmpdir(), 'cloudfs-scenario-'))
+  readonly #children = new Set<ChildProcess>()
+  nodes: readonly ClusterNode[] = []
+
+  /** Starts nodes 1 to `count`. */
+  async up(count: number, storeSize = '640M'): Promise<this> {
+    if (!existsSync(BUILT)) throw new Error('the command line is not built: run "npm run build"')
+    this.nodes = await this.#dev('up', '--nodes', String(count), '--store-size', storeSize)
+    return this
+  }
+
+  get first(): ClusterNode {
+    return this.node(1)
+  }
+
+  node(index: number): ClusterNode {
+    const found = this.nodes.find((each) => each.index === index)
+    if (found === undefined) throw new Error(`no node ${String(index)}`)
+    return found
+  }
+
+  path(name: string): string {
+    return join(this.directory, name)
+  }
+
+  /** What a shell of an operator of node `index` has. */
+  environment(index = 1): NodeJS.ProcessEnv {
+    return {
+      ...process.env,
+      PATH: `${BINARIES}:${process.env['PATH'] ?? ''}`,
+      CLOUDFS_NODE: `127.0.0.1:${String(this.node(index).httpPort)}`,
+      XDG_STATE_HOME: this.path('state'),
+    }
+  }
+
+  /** Runs a command at the first node. @returns its stdout, without the newline */
+  cloudfs(...args: readonly string[]): Promise<string> {
+    return this.at(1, ...args)
+  }
+
+  /** Runs a command at a node. @throws an error with `code`, `stdout` and `stderr` if it does not exit with 0 */
+  async at(index: number, ...args: readonly string[]): Promise<string> {
+    const options = { env: this.environment(index), cwd: this.directory, maxBuffer: OUTPUT_BYTES_MAX }
+    return (await run(process.execPath, [PROGRAM, ...args], options)).stdout.trimEnd()
+  }
+
+  /** Runs a line of a shell at a node, with pipes and all. */
+  async shell(line: string, index = 1): Promise<string> {
+    const options = { env: this.environment(index), cwd: this.directory, maxBuffer: OUTPUT_BYTES_MAX }
+    return (await run('bash', ['-euo', 'pipefail', '-c', line], options)).stdout.trimEnd()
+  }
+
+  /** Starts a command that is ended by the test, or by `dispose`. */
+  start(line: string): ChildProcess {
+    const child = spawn('bash', ['-c', `exec ${line}`], {
+      env: this.environment(),
+      cwd: this.directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#children.add(child)
+    return child
+  }
+
+  async startNode(index: number): Promise<void> {
+    await this.#dev('start', String(index))
+    this.nodes = await this.#dev('ls')
+  }
+
+  async stopNode(index: number): Promise<void> {
+    await this.#dev('stop', String(index))
+  }
+
+  async kill(index: number, half?: 'engine' | 'replicator'): Promise<void> {
+    await this.#dev('kill', String(index), ...(half === undefined ? [] : [`--${half}`]))
+  }
+
+  /** Makes a disk with all the replicas there are, and attaches it at the first node. */
+  async disk(size: string, name: string): Promise<Disk> {
+    const volume = await this.cloudfs('newdisk', String(REPLICAS), '--size', size, '--name', name)
+    return this.attach(volume)
+  }
+
+  async attach(reference: string): Promise<Disk> {
+    const { volume, uri, socket } = JSON.parse(await this.cloudfs('attach', reference, '--json')) as Disk
+    return { volume, uri, socket }
+  }
+
+  /** The version each node's own replica is at, of the nodes that have one. */
+  async heads(volume: string): Promise<string[]> {
+    const heads = await Promise.all(
+      this.nodes.map(async ({ directory }) => {
+        const socketPath = join(directory, 'run', 'engine.sock')
+        const engine = await EngineClient.connect({ socketPath, onEvent: () => undefined })
+        try {
+          const { result } = await engine.call('volumes', {})
+          return result.find((each) => each.volume === volume)?.version
+        } finally {
+          await engine.close()
+        }
+      }),
+    )
+    return heads.filter((each) => each !== undefined)
+  }
+
+  /** Waits until all replicas are there and equal. @returns the version they are at */
+  async equalHeads(volume: string): Promise<string> {
+    let heads: string[] = []
+    await expect
+      .poll(async () => {
+        heads = await this.heads(volume)
+        return [heads.length, new Set(heads).size]
+      }, PATIENCE)
+      .toEqual([REPLICAS, 1])
+    return heads[0] ?? ''
+  }
+
+  /** Ends every process, whatever state it is in, and removes all files. */
+  async dispose(): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL')
+    endTools()
+    if (existsSync(join(this.directory, 'cluster.json'))) {
+      for (const { index } of await this.#dev('ls')) await this.kill(index)
+    }
+    rmSync(this.directory, { recursive: true, force: true })
+  }
+
+  /** What the nodes had to say, for a test that fails. */
+  logs(): string {
+    return this.nodes
+      .flatMap(({ directory }) => ['replicator.log', 'engine.log'].map((name) => join(directory, name)))
+      .map((path) => (existsSync(path) ? `== ${path}\n${readFileSync(path, 'utf8')}` : ''))
+      .join('\n')
+  }
+
+  async #dev(...args: readonly string[]): Promise<ClusterNode[]> {
+    const { stdout } = await run(process.execPath, [
+      PROGRAM,
+      'dev',
+      ...args,
+      '--dir',
+      this.directory,
+      '--json',
+    ])
+    return stdout === '' ? [] : (JSON.parse(stdout) as ClusterNode[])
+  }
+}
