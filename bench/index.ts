@@ -1,5 +1,52 @@
-/**
- * Benchmarks of the store itself and against its peers.
- */
-process.stderr.write('bench: no benchmark is built yet\n')
-process.exitCode = 1
+/** Benchmarks of the store beside what an operator has at hand: `npm run bench`. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseBytes } from '@cloudfs/interface'
+import { Command, InvalidArgumentError } from 'commander'
+import { measureIo } from './io.js'
+import { describeIo } from './report.js'
+
+const build = fileURLToPath(new URL('../../build/bench/', import.meta.url))
+
+function count(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('a whole number from 1 on is wanted')
+  return value
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+const program = new Command('bench').description(
+  'what the disks of this machine do, with CloudFS and without',
+)
+
+program
+  .command('io', { isDefault: true })
+  .description('IOPS, latency and CPU of three copies, beside servers of one copy and the disk itself')
+  .option('--seconds <n>', 'of each run', count, 10)
+  .option('--rounds <n>', 'of everything, in alternation', count, 3)
+  .option('--size <size>', 'of the disk', parseBytes, parseBytes('1G'))
+  .option('--only <text>', 'workloads whose name contains this', '')
+  .option('--against <text>', 'servers whose name contains this', '')
+  .option('--json <file>', 'where the figures go', join(build, 'io.json'))
+  .action(async ({ seconds, rounds, size, only, against, json }: IoFlags) => {
+    const options = { directory: join(build, 'io'), seconds, rounds, sizeBytes: size, only, against, say }
+    const report = await measureIo(options)
+    writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
+    process.stdout.write(`${describeIo(report)}\n`)
+  })
+
+interface IoFlags {
+  readonly seconds: number
+  readonly rounds: number
+  readonly size: number
+  readonly only: string
+  readonly against: string
+  readonly json: string
+}
+
+await program.parseAsync()

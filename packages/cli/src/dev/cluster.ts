@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { NodeClient } from '@cloudfs/http'
-import { UsageError } from '@cloudfs/interface'
+import { GIB, parseBytes, UsageError } from '@cloudfs/interface'
 import { z } from 'zod'
 import { ClusterError } from './errors.js'
 import { isRunning, readPid, signal } from './processes.js'
@@ -16,7 +16,8 @@ const program = fileURLToPath(new URL('../../bin/cloudfs.js', import.meta.url))
 const NODES_MAX = 32
 /** A node with a store of three nodes stays below 2 GiB together. */
 export const STORE_SIZE_DEFAULT = '640M'
-const SEGMENT_SIZE = '8M'
+/** A small store is cleaned in small pieces. */
+const segmentSizeOf = (storeSize: string): string => (parseBytes(storeSize) < 4 * GIB ? '8M' : '32M')
 
 /** Both processes start in about a second; a machine with little to spare takes many. */
 const READY_TIMEOUT_MS = 60_000
@@ -137,10 +138,11 @@ export class DevCluster {
     const path = join(node.directory, 'replicator.log')
     mkdirSync(dirname(path), { recursive: true })
     const log = openSync(path, 'a')
+    const storeSize = this.#read()?.storeSize ?? STORE_SIZE_DEFAULT
     const flags = {
       directory: node.directory,
-      'store-size': this.#read()?.storeSize ?? STORE_SIZE_DEFAULT,
-      'segment-size': SEGMENT_SIZE,
+      'store-size': storeSize,
+      'segment-size': segmentSizeOf(storeSize),
       'http-port': node.httpPort,
       'engine-http-port': node.enginePort,
       'peer-port': node.peerPort,

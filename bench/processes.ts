@@ -1,0 +1,25 @@
+/** What processes cost, as the kernel counts it. */
+import { readFileSync } from 'node:fs'
+
+/** Of the kernel's clock in /proc: 100 on every Linux that Node runs on. */
+const TICK_US = 10_000
+
+/** User and system time of all threads of these processes, in us. */
+export function cpuMicroseconds(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + ticksOf(pid) * TICK_US, 0)
+}
+
+function ticksOf(pid: number): number {
+  const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+  // The name before it may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return Number(fields[11]) + Number(fields[12])
+}
+
+/** Memory that is in no other process, and its share of what is: bytes. */
+export function residentBytes(pid: number): number {
+  const rollup = readFileSync(`/proc/${String(pid)}/smaps_rollup`, 'utf8')
+  const pss = /^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]
+  if (pss === undefined) throw new Error(`process ${String(pid)}: the kernel does not tell its memory`)
+  return Number(pss) * 1024
+}

@@ -1,0 +1,68 @@
+/** What was measured, as tables that a terminal and docs/performance.md show alike. */
+import { cpus, release, totalmem } from 'node:os'
+import { markdownTable } from 'markdown-table'
+import type { Measured } from './fio.js'
+import type { IoReport, IoResult } from './io.js'
+
+const GIB = 1024 ** 3
+const MB = 1e6
+
+/** @returns Markdown */
+export function describeIo({ results, floor, idleNodeBytes }: IoReport): string {
+  const workloads = [...new Set(results.map(({ workload }) => workload))]
+  const sections = workloads.map(
+    (workload) => `### ${workload}\n\n${tableOf(results.filter((each) => each.workload === workload))}`,
+  )
+  const floors = markdownTable(
+    [
+      ['floor: durable appends to three files at once', 'a second', 'blocks or MB/s'],
+      ['4 KiB', rounded(floor.append.iops), rounded(floor.append.iops)],
+      ['32 × 4 KiB', rounded(floor.append32.iops), rounded(floor.append32.iops * 32)],
+      ['1 MiB', rounded(floor.sequential.iops), `${rounded(floor.sequential.bandwidth / MB)} MB/s`],
+    ],
+    { align: ['l', 'r', 'r'] },
+  )
+  const memory = `An idle node, both processes: ${rounded(idleNodeBytes / MB)} MB.`
+  return [describeMachine(), ...sections, floors, memory].join('\n\n')
+}
+
+export function describeMachine(): string {
+  const [cpu] = cpus()
+  const memory = `${rounded(totalmem() / GIB)} GiB`
+  return `${String(cpus().length)} × ${cpu?.model ?? 'unknown'}, ${memory} of memory, Linux ${release()}, Node ${process.versions.node}.`
+}
+
+function tableOf(results: readonly IoResult[]): string {
+  const rows = results.map(({ target, runs }) => [
+    target,
+    spread(runs, ({ iops }) => iops),
+    spread(runs, ({ bandwidth }) => bandwidth / MB),
+    median(runs, ({ p50 }) => p50),
+    median(runs, ({ p99 }) => p99),
+    median(runs, ({ cpuPerOperation }) => cpuPerOperation, 1),
+  ])
+  const head = ['', 'IOPS', 'MB/s', 'p50 us', 'p99 us', 'server CPU us/op']
+  return markdownTable([head, ...rows], { align: ['l', 'r', 'r', 'r', 'r', 'r'] })
+}
+
+type Run = Measured & { readonly cpuPerOperation: number }
+
+function sorted(runs: readonly Run[], of: (run: Run) => number): number[] {
+  return runs.map(of).sort((a, b) => a - b)
+}
+
+function median(runs: readonly Run[], of: (run: Run) => number, digits = 0): string {
+  const values = sorted(runs, of)
+  return rounded(values[Math.floor(values.length / 2)] ?? 0, digits)
+}
+
+/** The median, and from where to where. */
+function spread(runs: readonly Run[], of: (run: Run) => number): string {
+  const values = sorted(runs, of)
+  const middle = median(runs, of)
+  return values.length < 2 ? middle : `${middle} (${rounded(values[0] ?? 0)}-${rounded(values.at(-1) ?? 0)})`
+}
+
+function rounded(value: number, digits = 0): string {
+  return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+}
