@@ -26,7 +26,7 @@ export function describeIo({ results, floor, idleNodeBytes }: IoReport): string 
   return [describeMachine(), ...sections, floors, memory].join('\n\n')
 }
 
-export function describeMachine(): string {
+function describeMachine(): string {
   const [cpu] = cpus()
   const memory = `${rounded(totalmem() / GIB)} GiB`
   return `${String(cpus().length)} × ${cpu?.model ?? 'unknown'}, ${memory} of memory, Linux ${release()}, Node ${process.versions.node}.`
