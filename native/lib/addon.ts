@@ -22,7 +22,7 @@ export interface RawStoreHandle {
   command(verb: string, args: string, payload?: Uint8Array): Promise<{ result: string; payload: Buffer }>
   listen(options: object): Promise<number>
   unlisten(key: string): Promise<boolean>
-  adoptStream(options: object): Promise<void>
+  adoptStream(options: object): Promise<number>
   stats(): Promise<Record<string, number>>
   close(): Promise<void>
 }

@@ -67,6 +67,8 @@ export interface AdoptedStream {
   readonly role: 'leader' | 'follower'
   /** Volume id in hex. */
   readonly volume: string
+  /** Sent ahead of what the store says, and only if it takes the stream: the answer to an HTTP upgrade. */
+  readonly preface?: Uint8Array
   /** Bytes of the stream that were received already. */
   readonly early?: Uint8Array
 }
@@ -179,9 +181,10 @@ export class StoreHandle {
    * Takes over a connected socket as a stream to another engine (docs/wire-protocol.md). The descriptor is duplicated:
    * the caller destroys its own once this resolves or rejects, and reads nothing from it after the call.
    *
+   * @returns the stream's number, which the event `stream-ended` repeats once it is no more; that may come first
    * @throws ERR_UNKNOWN_VOLUME, ERR_NOT_PRIMARY, ERR_IS_PRIMARY, ERR_NOT_MEMBER, ERR_TOO_MANY_STREAMS, ERR_NOT_READY
    */
-  adoptStream(stream: AdoptedStream): Promise<void> {
+  adoptStream(stream: AdoptedStream): Promise<number> {
     return this.#raw.adoptStream(stream)
   }
 

@@ -24,6 +24,7 @@ let stores: StoreHandle[]
 let server: Server
 let volume: string
 let volumeCreated: (id: string) => void
+let streamEnded: ((detail: unknown) => void) | undefined
 /** The primary would not have a stream: then the follower's test fails by what it waits for. */
 const refusals = vi.fn()
 
@@ -55,6 +56,7 @@ afterEach(async () => {
 
 function onEvent({ name, detail }: CoreEvent): void {
   if (name === 'volume-created') volumeCreated((detail as { volume: string }).volume)
+  if (name === 'stream-ended') streamEnded?.(detail)
 }
 
 function at(index: number): StoreHandle {
@@ -145,6 +147,24 @@ test('what a client writes at the primary is at every follower', async () => {
   await qemuIo('write -P 1 0 1M', 'write -P 2 1000 5000', 'discard 2M 64k', 'flush')
   expect(await headOf(0)).not.toBe(volume)
   await headsAreEqual()
+})
+
+test('a stream begins with the preface it was given, and its end is told by its number', async () => {
+  await createVolume()
+  const answering = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  await once(answering, 'listening')
+  const accepted = once(answering, 'connection') as Promise<[Socket]>
+  const reader = connect((answering.address() as AddressInfo).port, '127.0.0.1')
+  const [socket] = await accepted
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
+  const ended = new Promise<unknown>((resolve) => (streamEnded = resolve))
+  const stream = await at(0).adoptStream({ fd, role: 'leader', volume, preface: Buffer.from('HELLO\r\n') })
+  socket.destroy()
+  const [first] = (await once(reader, 'data')) as [Buffer]
+  expect(first.subarray(0, 7).toString()).toBe('HELLO\r\n')
+  reader.destroy()
+  expect(await ended).toEqual({ stream, volume, role: 'leader' })
+  answering.close()
 })
 
 test('a follower that crashed is brought up while writes go on', async () => {

@@ -182,15 +182,17 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
   if (role != "leader" && role != "follower")
     throw coded_error(info.Env(), "ERR_ARGUMENT", "role: not 'leader' or 'follower'");
   std::vector<uint8_t> early = bytes_of(options.Get("early"), "early");
+  std::vector<uint8_t> preface = bytes_of(options.Get("preface"), "preface");
   shell::Fd socket(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
   if (socket.get() < 0) throw coded_error(info.Env(), "ERR_ARGUMENT", "fd: not an open descriptor");
   const auto [id, result] = promise(info.Env());
   target.adopt_stream(std::move(socket), role == "leader" ? StreamRole::leader : StreamRole::follower,
-                      *volume, std::move(early), [this, id = id](const std::string& refusal) {
-                        mailbox_->send([this, id, refusal](Napi::Env env) {
+                      *volume, std::move(preface), std::move(early),
+                      [this, id = id](uint64_t stream, const std::string& refusal) {
+                        mailbox_->send([this, id, stream, refusal](Napi::Env env) {
                           settle(env, id, [&](Napi::Promise::Deferred& deferred) {
                             if (refusal.empty()) {
-                              deferred.Resolve(env.Undefined());
+                              deferred.Resolve(Napi::Number::New(env, static_cast<double>(stream)));
                             } else {
                               deferred.Reject(coded_error(env, refusal, "the stream is refused").Value());
                             }

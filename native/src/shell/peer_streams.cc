@@ -20,8 +20,8 @@ constexpr size_t kPiecesMax = 256;  // of one writev
 
 class PeerStreams::End final : public Watcher {
  public:
-  End(PeerStreams& owner, uint64_t id, std::unique_ptr<Stream> socket)
-      : owner_(owner), id_(id), socket_(std::move(socket)) {
+  End(PeerStreams& owner, const Ended& ended, std::unique_ptr<Stream> socket)
+      : what(ended), owner_(owner), id_(ended.id), socket_(std::move(socket)) {
     owner_.loop_.watch(socket_->fd(), watched_, *this);
   }
   ~End() { hang_up(); }
@@ -86,6 +86,7 @@ class PeerStreams::End final : public Watcher {
     return closing_ ? std::optional<uint64_t>(linger_until_ns_) : std::nullopt;
   }
 
+  const Ended what;
   bool touched = false;
 
  private:
@@ -131,7 +132,8 @@ PeerStreams::PeerStreams(EventLoop& loop, Core& core) : loop_(loop), core_(core)
 PeerStreams::~PeerStreams() = default;
 
 uint64_t PeerStreams::adopt(std::unique_ptr<Stream> socket, StreamRole role, const VolumeId& volume,
-                            const std::vector<uint8_t>& early, std::string& refusal) {
+                            const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early,
+                            std::string& refusal) {
   const uint64_t id = core_.open_stream(role, volume, refusal);
   if (id == 0) return 0;
   // A turn's frames leave in one write; waiting for more would only delay acknowledgements. (No TCP socket: no harm.)
@@ -146,7 +148,12 @@ uint64_t PeerStreams::adopt(std::unique_ptr<Stream> socket, StreamRole role, con
     core_.stream_received(id, count);
     at += count;
   }
-  const auto added = ends_.emplace(id, std::make_unique<End>(*this, id, std::move(socket)));
+  // Nothing waits in the socket yet, so it takes these few bytes whole; or its other end is gone.
+  const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
+  const bool sent = preface.empty() || socket->writev({&part, 1}) == static_cast<ssize_t>(preface.size());
+  const auto added =
+      ends_.emplace(id, std::make_unique<End>(*this, Ended{id, role, volume}, std::move(socket)));
+  if (!sent) added.first->second->hang_up();
   added.first->second->touch();
   return id;
 }
@@ -176,6 +183,7 @@ bool PeerStreams::flush() {
     end.touched = false;
     end.send();
     if (end.done()) {
+      ended_.push_back(end.what);
       ends_.erase(found);
       core_.stream_closed(id);
       told_ = true;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/core.h"
@@ -28,9 +29,11 @@ class PeerStreams {
   PeerStreams(const PeerStreams&) = delete;
   PeerStreams& operator=(const PeerStreams&) = delete;
 
-  /// `early`: bytes that were received already. @returns the stream, or 0 and the core's refusal; the socket is closed then
+  /// `preface` goes out ahead of what the core says (the answer to an HTTP upgrade); `early`: bytes that were received
+  /// already. @returns the stream, or 0 and the core's refusal; the socket is closed then
   uint64_t adopt(std::unique_ptr<Stream> socket, StreamRole role, const VolumeId& volume,
-                 const std::vector<uint8_t>& early, std::string& refusal);
+                 const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early,
+                 std::string& refusal);
   /// What a turn of the core wants sent and ended.
   void take(std::vector<StreamSend>&& sends, const std::vector<uint64_t>& closes);
   /// Sends what the sockets take. @returns whether the core was told of anything: then the next round must not wait
@@ -39,6 +42,15 @@ class PeerStreams {
   std::optional<uint64_t> next_deadline_ns() const;
   size_t count() const { return ends_.size(); }
 
+  /// A stream that is no more.
+  struct Ended {
+    uint64_t id;
+    StreamRole role;
+    VolumeId volume;
+  };
+  /// Those that have ended since it was last asked.
+  std::vector<Ended> take_ended() { return std::exchange(ended_, {}); }
+
  private:
   class End;
 
@@ -46,6 +58,7 @@ class PeerStreams {
   Core& core_;
   std::unordered_map<uint64_t, std::unique_ptr<End>> ends_;
   std::vector<uint64_t> touched_;
+  std::vector<Ended> ended_;
   bool told_ = false;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/hex.h"
 #include "shell/clock.h"
 
 namespace cloudfs::shell {
@@ -73,14 +74,17 @@ void Store::unlisten(std::string key, std::function<void(bool known)> done) {
   loop_.post([this, key = std::move(key), done = std::move(done)] { done(nbd_.unlisten(key)); });
 }
 
-void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> early,
-                         std::function<void(const std::string& refusal)> done) {
+void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> preface,
+                         std::vector<uint8_t> early,
+                         std::function<void(uint64_t stream, const std::string& refusal)> done) {
   // std::function wants what it holds to be copied.
   auto held = std::make_shared<Fd>(std::move(socket));
-  loop_.post([this, held, role, volume, early = std::move(early), done = std::move(done)] {
+  loop_.post([this, held, role, volume, preface = std::move(preface), early = std::move(early),
+              done = std::move(done)] {
     std::string refusal;
-    streams_.adopt(make_socket_stream(std::move(*held)), role, volume, early, refusal);
-    done(refusal);
+    const uint64_t stream =
+        streams_.adopt(make_socket_stream(std::move(*held)), role, volume, preface, early, refusal);
+    done(stream, refusal);
   });
 }
 
@@ -104,6 +108,15 @@ void Store::run() {
     turn();
     again_ = nbd_.flush() || again_;
     again_ = streams_.flush() || again_;
+    tell_ended();
+  }
+}
+
+void Store::tell_ended() {
+  for (const PeerStreams::Ended& ended : streams_.take_ended()) {
+    observer_.event({"stream-ended", "{\"stream\":" + std::to_string(ended.id) + ",\"volume\":\"" +
+                                         to_hex(ended.volume) + "\",\"role\":\"" +
+                                         (ended.role == StreamRole::leader ? "leader" : "follower") + "\"}"});
   }
 }
 

@@ -69,15 +69,19 @@ class Store {
   using Listened = std::function<void(uint16_t port, const Error* error)>;
   void listen(std::string key, ListenAddress address, std::string volume, Listened done);
   void unlisten(std::string key, std::function<void(bool known)> done);
-  /// Takes over a connected socket as a stream to another engine; `early` are bytes of it received already. `refusal` is
-  /// empty, or the code for which the core would not have it; the socket is closed then.
-  void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> early,
-                    std::function<void(const std::string& refusal)> done);
+  /// Takes over a connected socket as a stream to another engine; `preface` is sent first; `early` are bytes of it
+  /// received already. Either `stream`
+  /// says which one it is, or it is 0 and `refusal` is the code for which the core would not have it; the socket is closed
+  /// then. Its end is told by the event `stream-ended`.
+  void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> preface,
+                    std::vector<uint8_t> early,
+                    std::function<void(uint64_t stream, const std::string& refusal)> done);
   void stats(std::function<void(const StoreStats&)> done);
 
  private:
   void run();
   void turn();
+  void tell_ended();
 
   const std::unique_ptr<Device> device_;
   StoreObserver& observer_;

@@ -13,6 +13,8 @@ import {
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
+import { dataRoutes } from './data-routes.js'
+import { HttpServer } from './http-server.js'
 import type { Request } from './requests.js'
 import { StoreService } from './store-service.js'
 
@@ -20,6 +22,7 @@ export interface EngineOptions {
   readonly stores: readonly string[]
   readonly socketPath: string
   readonly nbd?: { readonly host: string; readonly port: number }
+  readonly http?: { readonly host: string; readonly port: number }
   readonly params: CoreParams
   readonly log: Logger
 }
@@ -32,6 +35,7 @@ export class Engine {
   /** Volumes by the sockets they are served at. */
   readonly #served = new Map<string, VolumeId>()
   #control: ControlServer | undefined
+  #http: HttpServer | undefined
 
   private constructor(options: EngineOptions) {
     this.#options = options
@@ -51,6 +55,7 @@ export class Engine {
         log: options.log,
         handler: (request) => engine.#handle(request),
       })
+      await engine.#listenHttp()
       await Promise.all(engine.#stores.map((store) => store.start()))
       await engine.#listenNbd()
     } catch (error) {
@@ -66,6 +71,7 @@ export class Engine {
 
   /** Stops all stores cleanly, then lets the control clients go. */
   async stop(): Promise<void> {
+    await this.#http?.close()
     await Promise.all(this.#stores.map((store) => store.stop()))
     await this.#control?.close()
   }
@@ -85,6 +91,13 @@ export class Engine {
       }
     }
     if (this.#stores.length === 0) throw first
+  }
+
+  async #listenHttp(): Promise<void> {
+    const { http, log } = this.#options
+    if (http === undefined) return
+    const get = dataRoutes({ stores: this.#stores, status: () => this.stores })
+    this.#http = await HttpServer.listen({ ...http, get, upgrade: new Map(), log })
   }
 
   async #listenNbd(): Promise<void> {
@@ -115,6 +128,8 @@ export class Engine {
         return { result: { served: await this.#storeOf(request).handle.unlistenUnix(request.args.socket) } }
       case 'listen':
         return { result: { port: await this.#storeOf(request).handle.listenTcp(request.args) } }
+      case 'http':
+        return { result: this.#http?.address ?? {} }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }
       default:

@@ -50,6 +50,7 @@ async function serve(options: ServeOptions): Promise<void> {
     params: options.params,
     log,
     ...(options.nbd === undefined ? {} : { nbd: options.nbd }),
+    ...(options.http === undefined ? {} : { http: options.http }),
   })
   log.info({ pid: process.pid, stores: engine.stores }, 'serving')
   await ended

@@ -12,6 +12,9 @@ test('a command line becomes options, with defaults', () => {
   expect(
     parseOptions(['--store=a', '--run=r', '--nbd-port=0', '--param', 'checkpointBytes=4096']),
   ).toMatchObject({ nbd: { host: '127.0.0.1', port: 0 }, params: { checkpointBytes: 4096 } })
+  expect(parseOptions(['--store=a', '--run=r', '--http=[::1]:0'])).toMatchObject({
+    http: { host: '::1', port: 0 },
+  })
   expect(parseOptions(['format', '--store=a', '--size=1G', '--segment-size=1M'])).toEqual({
     command: 'format',
     store: 'a',
@@ -31,6 +34,9 @@ test.each([
   [['--store=a', '--run=r', '--param=segmentLog3=4']],
   [['--store=a', '--run=r', '--param=segmentLog2=-4']],
   [['--store=a', '--run=r', '--log-level=loud']],
+  [['--store=a', '--run=r', '--http=8090']],
+  [['--store=a', '--run=r', '--http=localhost:65536']],
+  [['--store=a', '--run=r', '--http=::1:80']],
   [['--stores=a']],
   [['format', '--store=a', '--store=b']],
   [['format', '--store=a', '--segment-size=3M']],

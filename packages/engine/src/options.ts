@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { type CoreParams, HostId, parseBytes, UsageError } from '@cloudfs/interface'
 
 export const USAGE = `Usage: cloudfs-engine --store PATH... --run DIR [--socket PATH] [--nbd-port PORT] [--nbd-host ADDRESS]
+                      [--http HOST:PORT]
        cloudfs-engine format --store PATH --size SIZE [--host ID] [--segment-size SIZE] [--file] [--force]
 
 Serves the stores at PATH (directories, block devices or big files) until SIGTERM.
@@ -12,6 +13,7 @@ Serves the stores at PATH (directories, block devices or big files) until SIGTER
   --socket PATH        control socket; DIR/engine.sock if left out
   --nbd-port PORT      serves the first store's volumes over NBD at this TCP port; 0 = any that is free
   --nbd-host ADDRESS   numeric address for it; 127.0.0.1 if left out
+  --http HOST:PORT     serves HTTP there (docs/engine.md); 127.0.0.1:8090 is usual, port 0 = any that is free
   --log-level LEVEL    trace, debug, info, warn, error, fatal
   --param NAME=NUMBER  a parameter of the core (native/src/core/core.h), as in checkpointBytes=1048576
 
@@ -30,6 +32,7 @@ export interface ServeOptions {
   readonly run: string
   readonly socket?: string
   readonly nbd?: { readonly host: string; readonly port: number }
+  readonly http?: { readonly host: string; readonly port: number }
   readonly logLevel: string
   readonly params: CoreParams
 }
@@ -89,6 +92,7 @@ function parse(args: readonly string[]) {
         socket: { type: 'string' },
         'nbd-port': { type: 'string' },
         'nbd-host': { type: 'string', default: '127.0.0.1' },
+        http: { type: 'string' },
         'log-level': { type: 'string', default: 'info' },
         param: { type: 'string', multiple: true, default: [] },
         size: { type: 'string' },
@@ -117,6 +121,7 @@ function serveOptions(values: Values): ServeOptions {
     run: values.run,
     ...(values.socket === undefined ? {} : { socket: values.socket }),
     ...(port === undefined ? {} : { nbd: { host: values['nbd-host'], port: portOf(port) } }),
+    ...(values.http === undefined ? {} : { http: addressOf(values.http) }),
     logLevel: values['log-level'],
     params: paramsOf(values.param),
   }
@@ -141,6 +146,14 @@ function segmentLog2Of(text: string | undefined): number {
   const log2 = text === undefined ? SEGMENT_LOG2_DEFAULT : Math.log2(parseBytes(text))
   if (Number.isInteger(log2) && log2 >= 16 && log2 <= 26) return log2
   throw new UsageError('--segment-size is a power of two from 64K to 64M')
+}
+
+/** `HOST:PORT`, `[IPV6]:PORT`. */
+function addressOf(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text)
+  const host = match?.[1] ?? match?.[2]
+  if (match?.[3] === undefined || host === undefined) throw new UsageError(`not HOST:PORT: ${text}`)
+  return { host, port: portOf(match[3]) }
 }
 
 function portOf(text: string): number {

@@ -35,6 +35,7 @@ const verbs = {
   serve: z.strictObject({ volume, socket: socketPath, mode: z.int().min(0).max(0o777).optional() }),
   unserve: z.strictObject({ socket: socketPath }),
   listen: z.strictObject({ host: z.string().max(64), port: z.int().min(0).max(65535) }),
+  http: nothing,
   'shell-stats': nothing,
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
   branch: z.strictObject({ from: version, stamp: hex, payload: hex, epoch }),

@@ -55,6 +55,15 @@ export type CoreEvent =
     }
   | { readonly name: 'volume-created'; readonly detail: { readonly volume: VolumeId } }
   | { readonly name: 'volume-deleted'; readonly detail: { readonly volume: VolumeId } }
+  | {
+      /** Of the shell: a stream that `adoptStream` took over is no more. */
+      readonly name: 'stream-ended'
+      readonly detail: {
+        readonly stream: number
+        readonly volume: VolumeId
+        readonly role: 'leader' | 'follower'
+      }
+    }
 
 /** Arguments to make a volume: the payload of its creation record and the view's secret, in hex. */
 export interface CreateArguments {

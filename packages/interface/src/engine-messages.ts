@@ -57,6 +57,8 @@ export interface EngineCommands extends CoreCommands {
     args: { readonly host: string; readonly port: number }
     result: { readonly port: number }
   }
+  /** Where the engine serves HTTP, if it does. */
+  http: { args: object; result: { readonly host?: string; readonly port?: number } }
   'shell-stats': { args: object; result: ShellStatus }
 }
 export type EngineVerb = keyof EngineCommands

@@ -178,3 +178,28 @@ export class UsageError extends CloudfsError {
 export class EngineGoneError extends CloudfsError {
   readonly code = 'ERR_ENGINE_GONE'
 }
+
+/** What came to the HTTP port is no request of HTTP/1.1, too long or too slow. The connection ends. */
+export class HttpMalformedError extends CloudfsError {
+  readonly code = 'ERR_HTTP_MALFORMED'
+}
+
+/** Nothing is served at this path. */
+export class HttpPathError extends CloudfsError {
+  readonly code = 'ERR_HTTP_PATH'
+}
+
+/** The path does not take this method. */
+export class HttpMethodError extends CloudfsError {
+  readonly code = 'ERR_HTTP_METHOD'
+}
+
+/** The path asks for an upgrade to `cloudfs-records`, or another upgrade was asked for. */
+export class HttpUpgradeError extends CloudfsError {
+  readonly code = 'ERR_HTTP_UPGRADE'
+}
+
+/** An engine that asks for a stream has not proved that it holds the ticket for it. */
+export class TicketError extends CloudfsError {
+  readonly code = 'ERR_TICKET'
+}

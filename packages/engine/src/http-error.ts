@@ -1,0 +1,39 @@
+/** Errors as HTTP tells them: a status and a JSON body, `{code, message}` (docs/errors.md). */
+import { CloudfsError } from '@cloudfs/interface'
+import { errorMessage } from './control-server.js'
+
+/** Codes whose status is not 500. */
+const STATUS: Readonly<Record<string, number>> = {
+  ERR_MALFORMED_ID: 400,
+  ERR_HTTP_MALFORMED: 400,
+  ERR_TICKET: 401,
+  ERR_UNKNOWN_VOLUME: 404,
+  ERR_HTTP_PATH: 404,
+  ERR_HTTP_METHOD: 405,
+  ERR_NOT_PRIMARY: 409,
+  ERR_HTTP_UPGRADE: 426,
+  ERR_TOO_MANY_STREAMS: 503,
+  ERR_NOT_READY: 503,
+  ERR_STORE_NOT_READY: 503,
+  ERR_STORE_CLOSED: 503,
+  ERR_STORE_FAILED: 503,
+}
+
+export interface HttpReply {
+  readonly status: number
+  readonly type: 'text/plain' | 'application/json'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** An error's `details.headers` go along: a challenge, the methods allowed. */
+export function replyOf(error: unknown): HttpReply {
+  const { code, message } = errorMessage(error)
+  const headers = error instanceof CloudfsError ? error.details['headers'] : undefined
+  return {
+    status: STATUS[code] ?? 500,
+    type: 'application/json',
+    ...(headers === undefined ? {} : { headers: headers as Record<string, string> }),
+    body: `${JSON.stringify({ code, message })}\n`,
+  }
+}

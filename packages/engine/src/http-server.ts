@@ -1,0 +1,205 @@
+/**
+ * The engine's HTTP port. It carries requests to routes and their answers back; what a path means is the routes' own.
+ * Whoever can reach the port may send anything: header sizes, times and connections are bounded, what is not HTTP gets a
+ * JSON error like everything else that is refused, and none of it reaches the stores.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type AddressInfo, isIPv4, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { HttpMalformedError, HttpMethodError, HttpPathError, HttpUpgradeError } from '@cloudfs/interface'
+import type { Logger } from 'pino'
+import { type HttpReply, replyOf } from './http-error.js'
+
+/** Request line and headers; past this the answer is 431. */
+const HTTP_HEADER_BYTES_MAX = 8 * 1024
+/** From the first byte of a request to the end of its headers; then 408. */
+const HEADERS_TIMEOUT_MS = 10_000
+/** To the end of a request; then 408. */
+const REQUEST_TIMEOUT_MS = 30_000
+/** How often both are looked at. */
+const TIMEOUT_CHECK_MS = 2_000
+/** Open connections that are not streams between engines; more are closed unread. */
+const CONNECTIONS_MAX = 1024
+
+/** `query`: what stands behind `?`, as it is. */
+export type GetRoute = (query: string) => Promise<HttpReply>
+/** Takes the socket over, or throws having written nothing. `head`: bytes that came behind the request. */
+type UpgradeRoute = (request: IncomingMessage, socket: Socket, head: Buffer) => Promise<void>
+
+export interface HttpServerOptions {
+  readonly host: string
+  /** 0 = any that is free. */
+  readonly port: number
+  readonly get: ReadonlyMap<string, GetRoute>
+  /** Paths that answer `Upgrade: cloudfs-records`. */
+  readonly upgrade: ReadonlyMap<string, UpgradeRoute>
+  readonly log: Logger
+}
+
+const UPGRADE_PROTOCOL = 'cloudfs-records'
+
+export class HttpServer {
+  readonly #options: HttpServerOptions
+  readonly #server: Server
+  /** Those that are between HTTP and the stores. */
+  readonly #upgrading = new Set<Socket>()
+  #requests = 0
+
+  private constructor(options: HttpServerOptions) {
+    this.#options = options
+    this.#server = createServer({
+      maxHeaderSize: HTTP_HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    })
+    this.#server.maxConnections = CONNECTIONS_MAX
+    this.#server.on('request', (request, response) => {
+      this.#answer(request, response)
+    })
+    this.#server.on('upgrade', (request, socket, head) => {
+      // Of a server over TCP that is all it can be.
+      if (socket instanceof Socket) this.#upgrade(request, socket, head)
+      else socket.destroy()
+    })
+    this.#server.on('clientError', (error, socket) => {
+      this.#refuseGarbage(error, socket)
+    })
+  }
+
+  /** @throws EADDRINUSE and what else listening meets */
+  static async listen(options: HttpServerOptions): Promise<HttpServer> {
+    const server = new HttpServer(options)
+    await new Promise<void>((resolve, reject) => {
+      server.#server.once('error', reject)
+      server.#server.listen({ host: options.host, port: options.port }, () => {
+        server.#server.off('error', reject)
+        resolve()
+      })
+    })
+    const { host, port } = server.address
+    options.log.info({ host, port }, 'serving HTTP')
+    if (!isLoopback(host)) {
+      options.log.warn({ host, port }, 'HTTP is reachable from other machines, unencrypted and open to all')
+    }
+    return server
+  }
+
+  get address(): { readonly host: string; readonly port: number } {
+    const { address, port } = this.#server.address() as AddressInfo
+    return { host: address, port }
+  }
+
+  /** Ends all connections, whatever they are at. Streams that the stores have taken over are no longer among them. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve()
+      })
+    })
+    this.#server.closeAllConnections()
+    for (const socket of this.#upgrading) socket.destroy()
+    await closed
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const id = ++this.#requests
+    const { log } = this.#options
+    this.#route(request, id)
+      .catch((error: unknown) => {
+        log.info({ request: id, err: error }, 'an HTTP request failed')
+        return replyOf(error)
+      })
+      .then((reply) => {
+        response.writeHead(reply.status, headersOf(reply))
+        response.end(reply.body)
+      })
+      .catch((error: unknown) => {
+        log.error({ request: id, err: error }, 'an HTTP answer could not be sent')
+        response.destroy()
+      })
+  }
+
+  async #route(request: IncomingMessage, id: number): Promise<HttpReply> {
+    const { path, query } = splitUrl(request.url)
+    this.#options.log.debug(
+      { request: id },
+      `Processing ${request.method ?? ''} ${path} request for ${query}`,
+    )
+    const route = this.#options.get.get(path)
+    if (route !== undefined) {
+      if (request.method === 'GET' || request.method === 'HEAD') return route(query)
+      throw new HttpMethodError(`${path} takes GET`, { headers: { Allow: 'GET, HEAD' } })
+    }
+    if (this.#options.upgrade.has(path)) throw upgradeNeeded(path)
+    throw new HttpPathError(`nothing is served at ${JSON.stringify(path)}`)
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const id = ++this.#requests
+    const { log, upgrade } = this.#options
+    const { path, query } = splitUrl(request.url)
+    log.debug({ request: id }, `Processing ${UPGRADE_PROTOCOL} ${path} request for ${query}`)
+    this.#upgrading.add(socket)
+    socket.on('close', () => this.#upgrading.delete(socket))
+    socket.on('error', (error) => {
+      log.debug({ request: id, err: error }, 'a connection was lost at its upgrade')
+    })
+    const route = upgrade.get(path)
+    const carriedOut =
+      route === undefined || request.headers.upgrade !== UPGRADE_PROTOCOL
+        ? Promise.reject(upgradeNeeded(path))
+        : route(request, socket, head)
+    carriedOut.catch((error: unknown) => {
+      log.info({ request: id, err: error }, 'a stream was refused')
+      endWith(socket, replyOf(error))
+    })
+  }
+
+  #refuseGarbage(error: NodeJS.ErrnoException, socket: Duplex): void {
+    this.#options.log.debug({ err: error }, 'not HTTP')
+    const reply = replyOf(new HttpMalformedError('not a request of HTTP/1.1'))
+    const tooLong = error.code === 'HPE_HEADER_OVERFLOW'
+    const tooSlow = /^ERR_HTTP_REQUEST_TIMEOUT$/.test(error.code ?? '')
+    endWith(socket, tooLong ? { ...reply, status: 431 } : tooSlow ? { ...reply, status: 408 } : reply)
+  }
+}
+
+function splitUrl(url = ''): { path: string; query: string } {
+  const at = url.indexOf('?')
+  return at < 0 ? { path: url, query: '' } : { path: url.slice(0, at), query: url.slice(at + 1) }
+}
+
+function upgradeNeeded(path: string): HttpUpgradeError {
+  const headers = { Upgrade: UPGRADE_PROTOCOL, Connection: 'Upgrade' }
+  return new HttpUpgradeError(`${path} speaks ${UPGRADE_PROTOCOL}, and nothing else is upgraded to`, {
+    headers,
+  })
+}
+
+function headersOf({ type, headers, body }: HttpReply): Record<string, string | number> {
+  return {
+    'Content-Type': `${type}; charset=utf-8`,
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    ...headers,
+  }
+}
+
+/** The last answer on a connection that HTTP has let go of. */
+function endWith(socket: Duplex, reply: HttpReply): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const headers = Object.entries({ ...headersOf(reply), Connection: 'close' })
+  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`)
+  const status = `HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status] ?? ''}\r\n`
+  socket.end(`${status}${lines.join('')}\r\n${reply.body}`, () => {
+    socket.destroy()
+  })
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || (isIPv4(address) && address.startsWith('127.'))
+}
