@@ -17,7 +17,10 @@ const BINARIES = join(repository, 'node_modules/.bin')
 const OUTPUT_BYTES_MAX = 64 * 1024 ** 2
 
 /** Replicas of the disks in scenarios: as many as this build keeps, which is as many as a cluster has nodes. */
-const REPLICAS = 1
+export const REPLICAS = 1
+
+/** At the big count with CLOUDFS_TEST_LONG=1. */
+export const IS_LONG = process.env['CLOUDFS_TEST_LONG'] === '1'
 
 /** How long a cluster may take to do what a test waits for; it takes about a second. */
 export const PATIENCE = { timeout: 60_000, interval: 50 }

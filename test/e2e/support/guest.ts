@@ -1,0 +1,184 @@
+/**
+ * A Linux guest under QEMU: Debian's cloud kernel, and busybox with one shell script. Its disk is a volume, attached by the
+ * very options that `cloudfs attach` prints. What it says comes over its serial line.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { runTool } from './run-tool.js'
+
+const MODULES_DIRECTORY = '/lib/modules'
+/** What a disk on virtio needs, and the kernel does not have built in; each brings those it depends on. */
+const MODULES = ['drivers/virtio/virtio_pci', 'drivers/block/virtio_blk']
+const MEMORY_MIB = 192
+const BUSYBOX = '/bin/busybox'
+
+/** Mounts what every program expects, loads the modules, runs the script, and turns the machine off. */
+const INIT = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /disk /bin
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for module in $(cat /modules/order); do insmod /modules/$module; done
+if sh -eu /script; then
+  dmesg | grep -i 'i/o error' || echo 'guest: done'
+else
+  echo 'guest: failed'
+  dmesg | tail -n 20
+fi
+sync
+poweroff -f
+`
+
+export class GuestImage {
+  readonly #kernel: string
+  readonly #directory: string
+
+  private constructor(kernel: string, directory: string) {
+    this.#kernel = kernel
+    this.#directory = directory
+  }
+
+  /** Collects kernel, modules and busybox below `directory`. @throws if Debian's kernel is not installed */
+  static prepare(directory: string): GuestImage {
+    const release = readdirSync(MODULES_DIRECTORY).find((name) => name.endsWith('-cloud-amd64'))
+    if (release === undefined || !existsSync(BUSYBOX)) {
+      throw new Error('a guest needs linux-image-cloud-amd64 and busybox-static: run scripts/setup-debian')
+    }
+    const root = join(directory, 'root')
+    for (const each of ['bin', 'modules']) mkdirSync(join(root, each), { recursive: true })
+    copyFileSync(BUSYBOX, join(root, 'bin/busybox'))
+    symlinkSync('busybox', join(root, 'bin/sh'))
+    const order = moduleOrder(join(MODULES_DIRECTORY, release))
+    for (const path of order) copyFileSync(path, join(root, 'modules', basename(path)))
+    writeFileSync(join(root, 'modules/order'), order.map((path) => `${basename(path)}\n`).join(''))
+    writeFileSync(join(root, 'init'), INIT)
+    chmodSync(join(root, 'init'), 0o755)
+    return new GuestImage(`/boot/vmlinuz-${release}`, directory)
+  }
+
+  /** Boots a guest that runs `script`. @param disk - options of QEMU, as `cloudfs attach --json` gives them */
+  async boot(name: string, script: string, disk: readonly string[]): Promise<Guest> {
+    const root = join(this.#directory, 'root')
+    writeFileSync(join(root, 'script'), script)
+    const archive = join(this.#directory, `${name}.cpio.gz`)
+    await runTool('bash', '-c', `cd ${root} && find . | cpio -o -H newc --quiet | gzip -1 > ${archive}`)
+    const child = spawn(
+      'qemu-system-x86_64',
+      [
+        ...[
+          '-accel',
+          'tcg',
+          '-cpu',
+          'max',
+          '-m',
+          `${String(MEMORY_MIB)}M`,
+          '-nodefaults',
+          '-nographic',
+          '-no-reboot',
+        ],
+        ...['-serial', 'stdio', '-kernel', this.#kernel, '-initrd', archive],
+        ...['-append', 'console=ttyS0 quiet panic=-1'],
+        ...disk,
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+    return new Guest(child)
+  }
+}
+
+export class Guest {
+  readonly #child: ChildProcess
+  readonly #ended: Promise<number | string>
+  readonly #waiting = new Set<() => void>()
+  /** All that came over the serial line, and what QEMU said. */
+  console = ''
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+    const take = (text: string): void => {
+      this.console += text
+      for (const look of [...this.#waiting]) look()
+    }
+    child.stdout?.setEncoding('utf8').on('data', take)
+    child.stderr?.setEncoding('utf8').on('data', take)
+    this.#ended = new Promise((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => {
+        resolve(code ?? String(signal))
+        for (const look of [...this.#waiting]) look()
+      })
+    })
+    this.#ended.catch(() => undefined)
+  }
+
+  /** Resolves once the guest has said `text`. @throws with the console if it ends before */
+  async says(text: string): Promise<void> {
+    let hasEnded = false
+    const ended = this.#ended.then(() => {
+      hasEnded = true
+    })
+    await new Promise<void>((resolve, reject) => {
+      const look = (): void => {
+        if (this.console.includes(text)) resolve()
+        else if (hasEnded) reject(new Error(`the guest ended and did not say ${text}:\n${this.console}`))
+        else return
+        this.#waiting.delete(look)
+      }
+      this.#waiting.add(look)
+      void ended.then(look, reject)
+      look()
+    })
+  }
+
+  /** Resolves when the guest has turned itself off. @throws with the console if its script failed */
+  async done(): Promise<void> {
+    const code = await this.#ended
+    if (code === 0 && this.console.includes('guest: done')) return
+    throw new Error(`the guest ended with ${String(code)}:\n${this.console}`)
+  }
+
+  /** Ends it as a power cut does, if it still runs. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#ended.catch(() => undefined)
+  }
+}
+
+/** Paths of the modules wanted and those they depend on, in an order in which they load. */
+function moduleOrder(directory: string): string[] {
+  const dependencies = new Map(
+    readFileSync(join(directory, 'modules.dep'), 'utf8')
+      .split('\n')
+      .map((line) => {
+        const [path = '', rest = ''] = line.split(':')
+        return [path, rest.trim().split(' ').filter(Boolean)] as const
+      }),
+  )
+  const order: string[] = []
+  const add = (path: string): void => {
+    // modules.dep has the nearest first: the last must be loaded first.
+    for (const each of (dependencies.get(path) ?? []).toReversed()) add(each)
+    const whole = join(directory, path)
+    if (!order.includes(whole)) order.push(whole)
+  }
+  for (const wanted of MODULES) {
+    const path = [...dependencies.keys()].find(
+      (each) =>
+        dirname(each) === `kernel/${dirname(wanted)}` && basename(each).startsWith(`${basename(wanted)}.ko`),
+    )
+    if (path !== undefined) add(path)
+  }
+  return order
+}

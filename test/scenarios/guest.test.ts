@@ -1,0 +1,123 @@
+/**
+ * A VM lives on a disk: it boots, writes, syncs and turns itself off; booted from a branch it finds all that. While it
+ * writes, the engine it writes to is killed: the VM sees a pause, and no error.
+ */
+import { mkdirSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Cluster, REPLICAS } from '../e2e/support/cluster.js'
+import { makeExt4 } from '../e2e/support/ext4-image.js'
+import { type Guest, GuestImage } from '../e2e/support/guest.js'
+
+const MIB = 1024 * 1024
+const options = { timeout: 180_000 }
+
+const WRITE = `
+mount -t ext4 /dev/vda /disk
+test "$(cat /disk/packed)" = 'by mke2fs'
+mkdir /disk/written
+for n in $(seq 1 40); do dd if=/dev/urandom of=/disk/written/$n bs=7k count=$n 2> /dev/null; done
+(cd /disk/written && md5sum * > ../sums)
+sync
+umount /disk
+`
+
+const VERIFY = `
+mount -t ext4 /dev/vda /disk
+test "$(ls /disk/written | wc -l)" = 40
+cd /disk/written
+md5sum -s -c ../sums
+rm /disk/sums
+cd /
+umount /disk
+`
+
+const TICKS = 40
+/** Far more than a tick takes. */
+const SILENCE_MS = 1000
+/** Each tick is on the disk before it is told. */
+const TICK = `
+mount -t ext4 /dev/vda /disk
+mkdir /disk/ticks
+for n in $(seq 1 ${String(TICKS)}); do
+  dd if=/dev/urandom of=/disk/ticks/$n bs=32k count=4 conv=fsync 2> /dev/null
+  md5sum /disk/ticks/$n >> /disk/sums
+  echo "guest: tick $n."
+  sleep 0.05
+done
+sync
+echo 3 > /proc/sys/vm/drop_caches
+md5sum -s -c /disk/sums
+umount /disk
+`
+
+let cluster: Cluster
+let image: GuestImage
+const guests: Guest[] = []
+
+beforeAll(async () => {
+  cluster = new Cluster()
+  await cluster.up(REPLICAS)
+  image = GuestImage.prepare(cluster.path('guest'))
+  mkdirSync(cluster.path('files'))
+  await cluster.shell("echo 'by mke2fs' > files/packed")
+  await makeExt4(cluster.path('disk.raw'), 64 * MIB, cluster.path('files'))
+}, 120_000)
+
+afterAll(async () => {
+  for (const guest of guests) await guest.kill()
+  await cluster.dispose()
+}, 120_000)
+
+async function importDisk(name: string): Promise<void> {
+  await cluster.cloudfs('import', 'disk.raw', '--name', name, '--replicas', String(REPLICAS))
+}
+
+async function boot(volume: string, script: string): Promise<Guest> {
+  const { qemu } = JSON.parse(await cluster.cloudfs('attach', volume, '--json')) as { qemu: string[] }
+  const guest = await image.boot(volume, script, qemu)
+  guests.push(guest)
+  return guest
+}
+
+test(
+  'what a guest wrote before it was turned off is there when it boots from a branch',
+  options,
+  async () => {
+    await importDisk('vm')
+    await (await boot('vm', WRITE)).done()
+    const { volume } = await cluster.attach('vm')
+    const head = await cluster.equalHeads(volume)
+
+    await cluster.cloudfs('branch', 'vm', '--name', 'copy')
+    await (await boot('copy', VERIFY)).done()
+    // The branch went its own way.
+    expect(await cluster.equalHeads(volume)).toBe(head)
+  },
+)
+
+test(
+  'a guest sees a pause while the engine of its disk is killed and started, and no error',
+  options,
+  async () => {
+    await importDisk('busy')
+    const guest = await boot('busy', TICK)
+    await guest.says('guest: tick 3.')
+    await cluster.kill(1, 'engine')
+
+    await guest.says('guest: tick 12.')
+    // Both halves: nobody starts the engine again.
+    await cluster.kill(1)
+    const said = (): number => guest.console.match(/guest: tick/g)?.length ?? 0
+    // What was on its way when the engine died may still arrive; after that, nothing.
+    await delay(SILENCE_MS)
+    const before = said()
+    await delay(SILENCE_MS)
+    expect(said()).toBe(before)
+    expect(before).toBeLessThan(TICKS)
+    await cluster.startNode(1)
+    await guest.done()
+    expect(said()).toBe(TICKS)
+    await cluster.equalHeads((await cluster.attach('busy')).volume)
+  },
+)
