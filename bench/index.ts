@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { parseBytes } from '@cloudfs/interface'
 import { Command, InvalidArgumentError } from 'commander'
 import { measureIo } from './io.js'
-import { describeIo } from './report.js'
+import { measureLayouts } from './layout.js'
+import { describeIo, describeLayouts } from './report.js'
 
 const build = fileURLToPath(new URL('../../build/bench/', import.meta.url))
 
@@ -38,6 +39,16 @@ program
     const report = await measureIo(options)
     writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
     process.stdout.write(`${describeIo(report)}\n`)
+  })
+
+program
+  .command('layout')
+  .description('durable appends of one block, by the layout of the batch')
+  .option('--seconds <n>', 'of each run', count, 3)
+  .option('--rounds <n>', 'of all layouts, in alternation', count, 5)
+  .action(({ seconds, rounds }: { readonly seconds: number; readonly rounds: number }) => {
+    const results = measureLayouts(join(build, 'layout'), seconds, rounds)
+    process.stdout.write(`${describeLayouts(results)}\n`)
   })
 
 interface IoFlags {

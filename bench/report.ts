@@ -2,6 +2,7 @@
 import { cpus, release, totalmem } from 'node:os'
 import { markdownTable } from 'markdown-table'
 import type { Measured } from './fio.js'
+import type { LayoutResult } from './layout.js'
 import type { IoReport, IoResult } from './io.js'
 
 const GIB = 1024 ** 3
@@ -24,6 +25,18 @@ export function describeIo({ results, floor, idleNodeBytes }: IoReport): string 
   )
   const memory = `An idle node, both processes: ${rounded(idleNodeBytes / MB)} MB.`
   return [describeMachine(), ...sections, floors, memory].join('\n\n')
+}
+
+/** @returns Markdown */
+export function describeLayouts(results: readonly LayoutResult[]): string {
+  const rows = results.map(({ layout, appends, logBytesPerUserByte }) => [
+    layout,
+    rounded(appends),
+    rounded(logBytesPerUserByte, 2),
+  ])
+  return markdownTable([['a batch of one block', 'durable appends/s', 'log bytes per user byte'], ...rows], {
+    align: ['l', 'r', 'r'],
+  })
 }
 
 function describeMachine(): string {
