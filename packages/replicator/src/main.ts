@@ -1,9 +1,13 @@
 /** Runs a node in this process, in the foreground. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { Config } from './config.js'
 import { ReplicatorNode } from './node.js'
+
+/** How soon the end of the engine is noticed; its parent is not this process, so nobody is told. */
+const ENGINE_POLL_MS = 20
 
 const loopbackAddresses = /^(127\.|::1$|localhost$)/
 
@@ -31,15 +35,29 @@ export async function runNode(config: Config): Promise<void> {
   // A second signal ends at once, as a crash would.
   process.once('SIGTERM', exitAtOnce).once('SIGINT', exitAtOnce)
   await node.close()
-  if (signal === 'SIGINT') endEngine(config)
+  if (signal === 'SIGINT') await endEngine(config)
   log.info('stopped')
 }
 
-function endEngine({ runDirectory }: Config): void {
+/** Resolves when it has ended: in a container, whatever still runs goes with this process. */
+async function endEngine({ runDirectory }: Config): Promise<void> {
+  let pid: number
   try {
-    process.kill(Number(readFileSync(join(runDirectory, 'engine.pid'), 'utf8')), 'SIGTERM')
+    pid = Number(readFileSync(join(runDirectory, 'engine.pid'), 'utf8'))
+    process.kill(pid, 'SIGTERM')
   } catch {
     // It has ended already.
+    return
+  }
+  while (isRunning(pid)) await delay(ENGINE_POLL_MS)
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
   }
 }
 
