@@ -23,6 +23,7 @@ export interface RawStoreHandle {
   listen(options: object): Promise<number>
   unlisten(key: string): Promise<boolean>
   adoptStream(options: object): Promise<number>
+  closeStream(stream: number): void
   stats(): Promise<Record<string, number>>
   close(): Promise<void>
 }

@@ -53,6 +53,9 @@ export interface ShellStats {
   readonly connections: number
   readonly listeners: number
   readonly streams: number
+  /** Of all streams to other engines since the store was opened. */
+  readonly streamBytesSent: number
+  readonly streamBytesReceived: number
   readonly ioInFlight: number
   readonly turns: number
   readonly totalBytes: number
@@ -186,6 +189,11 @@ export class StoreHandle {
    */
   adoptStream(stream: AdoptedStream): Promise<number> {
     return this.#raw.adoptStream(stream)
+  }
+
+  /** Ends a stream that `adoptStream` took over; `stream-ended` follows. Of one that has ended it does nothing. */
+  closeStream(stream: number): void {
+    this.#raw.closeStream(stream)
   }
 
   async stats(): Promise<ShellStats> {

@@ -50,6 +50,7 @@ Napi::Function StoreHandle::define(Napi::Env env) {
        InstanceMethod<&StoreHandle::stop>("stop"), InstanceMethod<&StoreHandle::command>("command"),
        InstanceMethod<&StoreHandle::listen>("listen"), InstanceMethod<&StoreHandle::unlisten>("unlisten"),
        InstanceMethod<&StoreHandle::adopt_stream>("adoptStream"),
+       InstanceMethod<&StoreHandle::close_stream>("closeStream"),
        InstanceMethod<&StoreHandle::stats>("stats"), InstanceMethod<&StoreHandle::close>("close")});
 }
 
@@ -202,6 +203,11 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value StoreHandle::close_stream(const Napi::CallbackInfo& info) {
+  store(info.Env()).close_stream(integer_of(info[0], "stream"));
+  return info.Env().Undefined();
+}
+
 Napi::Value StoreHandle::stats(const Napi::CallbackInfo& info) {
   shell::Store& target = store(info.Env());
   const auto [id, result] = promise(info.Env());
@@ -215,6 +221,8 @@ Napi::Value StoreHandle::stats(const Napi::CallbackInfo& info) {
         object.Set("connections", number(stats.connections));
         object.Set("listeners", number(stats.listeners));
         object.Set("streams", number(stats.streams));
+        object.Set("streamBytesSent", number(stats.stream_bytes_sent));
+        object.Set("streamBytesReceived", number(stats.stream_bytes_received));
         object.Set("ioInFlight", number(stats.io_in_flight));
         object.Set("turns", number(stats.turns));
         object.Set("totalBytes", number(stats.space.total_bytes));

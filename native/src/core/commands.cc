@@ -257,9 +257,13 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       volume.control(RecordKind::resize, encode_resize(size_bytes), begin(command.id));
     } else if (verb == "volumes") {
       const bool all = flag_of(arguments, "all");
+      const bool one = arguments.contains("volume");
+      const VolumeId only = one ? id_of<VolumeId>(arguments, "volume") : VolumeId{};
       Json list = Json::array();
-      for (const auto& volume : store.volumes())
+      for (const auto& volume : store.volumes()) {
+        if (one && volume->id() != only) continue;
         if (all || (!volume->deleted() && volume->established())) list.push_back(describe(store, *volume));
+      }
       answer(command.id, list.dump());
     } else if (verb == "checkpoint") {
       store.begin_checkpoint(begin(command.id));

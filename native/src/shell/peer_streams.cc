@@ -91,6 +91,7 @@ class PeerStreams::End final : public Watcher {
 
  private:
   void taken(size_t bytes) {
+    owner_.bytes_sent_ += bytes;
     if (!closing_) {
       owner_.core_.stream_sent(id_, bytes);
       owner_.told_ = true;
@@ -111,6 +112,7 @@ class PeerStreams::End final : public Watcher {
     }
     const ssize_t bytes = socket_->read(window.data, window.bytes);
     if (bytes > 0) {
+      owner_.bytes_received_ += static_cast<size_t>(bytes);
       owner_.core_.stream_received(id_, static_cast<size_t>(bytes));
     } else if (bytes != -EAGAIN) {
       hang_up();
@@ -164,6 +166,13 @@ void PeerStreams::take(std::vector<StreamSend>&& sends, const std::vector<uint64
       end->second->give(std::move(send.slices));
   for (const uint64_t id : closes)
     if (const auto end = ends_.find(id); end != ends_.end()) end->second->close();
+}
+
+void PeerStreams::end(uint64_t id) {
+  const auto found = ends_.find(id);
+  if (found == ends_.end()) return;
+  found->second->hang_up();
+  found->second->touch();
 }
 
 std::optional<uint64_t> PeerStreams::next_deadline_ns() const {

@@ -34,6 +34,8 @@ class PeerStreams {
   uint64_t adopt(std::unique_ptr<Stream> socket, StreamRole role, const VolumeId& volume,
                  const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early,
                  std::string& refusal);
+  /// Ends a stream at once; nothing happens if it has ended.
+  void end(uint64_t id);
   /// What a turn of the core wants sent and ended.
   void take(std::vector<StreamSend>&& sends, const std::vector<uint64_t>& closes);
   /// Sends what the sockets take. @returns whether the core was told of anything: then the next round must not wait
@@ -41,6 +43,9 @@ class PeerStreams {
   /// When flush() wants to be called at the latest: streams that are closing are given up.
   std::optional<uint64_t> next_deadline_ns() const;
   size_t count() const { return ends_.size(); }
+  /// Of all streams, ever.
+  uint64_t bytes_sent() const { return bytes_sent_; }
+  uint64_t bytes_received() const { return bytes_received_; }
 
   /// A stream that is no more.
   struct Ended {
@@ -59,6 +64,8 @@ class PeerStreams {
   std::unordered_map<uint64_t, std::unique_ptr<End>> ends_;
   std::vector<uint64_t> touched_;
   std::vector<Ended> ended_;
+  uint64_t bytes_sent_ = 0;
+  uint64_t bytes_received_ = 0;
   bool told_ = false;
 };
 

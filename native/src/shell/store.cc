@@ -88,10 +88,14 @@ void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vecto
   });
 }
 
+void Store::close_stream(uint64_t stream) {
+  loop_.post([this, stream] { streams_.end(stream); });
+}
+
 void Store::stats(std::function<void(const StoreStats&)> done) {
   loop_.post([this, done = std::move(done)] {
-    done({nbd_.connection_count(), nbd_.listener_count(), streams_.count(), io_.in_flight(), turns_,
-          device_->space()});
+    done({nbd_.connection_count(), nbd_.listener_count(), streams_.count(), streams_.bytes_sent(),
+          streams_.bytes_received(), io_.in_flight(), turns_, device_->space()});
   });
 }
 

@@ -40,6 +40,8 @@ struct StoreStats {
   size_t connections = 0;
   size_t listeners = 0;
   size_t streams = 0;
+  uint64_t stream_bytes_sent = 0;
+  uint64_t stream_bytes_received = 0;
   size_t io_in_flight = 0;
   uint64_t turns = 0;
   DeviceSpace space;
@@ -76,6 +78,7 @@ class Store {
   void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> preface,
                     std::vector<uint8_t> early,
                     std::function<void(uint64_t stream, const std::string& refusal)> done);
+  void close_stream(uint64_t stream);
   void stats(std::function<void(const StoreStats&)> done);
 
  private:

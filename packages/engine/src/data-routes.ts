@@ -1,14 +1,9 @@
 /** What the engine answers on its HTTP port from the stores it has: heads, lsns, and whether it is well. */
-import {
-  type StoreStatus,
-  StoreNotReadyError,
-  UnknownVolumeError,
-  VolumeId,
-  type VolumeStatus,
-} from '@cloudfs/interface'
+import type { StoreStatus, VolumeStatus } from '@cloudfs/interface'
 import type { HttpReply } from './http-error.js'
-import type { GetRoute } from './http-server.js'
+import { type GetRoute, volumeOfQuery } from './http-server.js'
 import type { StoreService } from './store-service.js'
+import { findVolume } from './volume-lookup.js'
 
 export interface DataRoutesOptions {
   readonly stores: readonly StoreService[]
@@ -19,13 +14,8 @@ export function dataRoutes(options: DataRoutesOptions): ReadonlyMap<string, GetR
   return new Map<string, GetRoute>([
     ['/healthz', () => Promise.resolve(health(options.status()))],
     ['/heads', () => heads(options.stores)],
-    ['/lsn', (query) => lsn(options, query)],
+    ['/lsn', (query) => lsn(options.stores, query)],
   ])
-}
-
-/** The volume a query begins with. @throws {MalformedIdError} */
-function volumeOfQuery(query: string): VolumeId {
-  return VolumeId.parse(query.split('&', 1)[0] ?? '')
 }
 
 /** Well while any store serves; which ones do not, the body says. */
@@ -43,14 +33,9 @@ async function heads(stores: readonly StoreService[]): Promise<HttpReply> {
   return { status: 200, type: 'text/plain', body: lines.sort().join('') }
 }
 
-async function lsn({ stores, status }: DataRoutesOptions, query: string): Promise<HttpReply> {
-  const id = volumeOfQuery(query)
-  const found = (await volumesOf(stores)).find(({ volume }) => volume === id)
-  if (found !== undefined) return { status: 200, type: 'text/plain', body: `${found.lsn}\n` }
-  if (status().some(({ state }) => state !== 'ready')) {
-    throw new StoreNotReadyError(`volume ${id} is not in the stores that are ready`)
-  }
-  throw new UnknownVolumeError(`no volume ${id} is here`)
+async function lsn(stores: readonly StoreService[], query: string): Promise<HttpReply> {
+  const { status } = await findVolume(stores, volumeOfQuery(query))
+  return { status: 200, type: 'text/plain', body: `${status.lsn}\n` }
 }
 
 /** Of all stores that are ready. */

@@ -14,13 +14,19 @@ import {
 import type { Logger } from 'pino'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
 import { dataRoutes } from './data-routes.js'
+import { FollowManager } from './follow/follow-manager.js'
+import { recordsRoute } from './follow/records-route.js'
+import { keyAtPrimary, TicketGate } from './follow/ticket-gate.js'
 import { HttpServer } from './http-server.js'
 import type { Request } from './requests.js'
 import { StoreService } from './store-service.js'
+import { findPrimary } from './volume-lookup.js'
 
 export interface EngineOptions {
   readonly stores: readonly string[]
   readonly socketPath: string
+  /** Where it is remembered what is followed. */
+  readonly followsPath: string
   readonly nbd?: { readonly host: string; readonly port: number }
   readonly http?: { readonly host: string; readonly port: number }
   readonly params: CoreParams
@@ -36,6 +42,7 @@ export class Engine {
   readonly #served = new Map<string, VolumeId>()
   #control: ControlServer | undefined
   #http: HttpServer | undefined
+  #follows: FollowManager | undefined
 
   private constructor(options: EngineOptions) {
     this.#options = options
@@ -57,6 +64,7 @@ export class Engine {
       })
       await engine.#listenHttp()
       await Promise.all(engine.#stores.map((store) => store.start()))
+      engine.#follow().resume()
       await engine.#listenNbd()
     } catch (error) {
       await engine.stop()
@@ -71,7 +79,7 @@ export class Engine {
 
   /** Stops all stores cleanly, then lets the control clients go. */
   async stop(): Promise<void> {
-    await this.#http?.close()
+    await Promise.all([this.#http?.close(), this.#follows?.close()])
     await Promise.all(this.#stores.map((store) => store.stop()))
     await this.#control?.close()
   }
@@ -97,7 +105,14 @@ export class Engine {
     const { http, log } = this.#options
     if (http === undefined) return
     const get = dataRoutes({ stores: this.#stores, status: () => this.stores })
-    this.#http = await HttpServer.listen({ ...http, get, upgrade: new Map(), log })
+    const upgrade = new Map([['/stream', recordsRoute(this.#stores, new TicketGate())]])
+    this.#http = await HttpServer.listen({ ...http, get, upgrade, log })
+  }
+
+  /** Made when it is first needed: the stores must be open. */
+  #follow(): FollowManager {
+    const { followsPath: path, log } = this.#options
+    return (this.#follows ??= new FollowManager({ path, stores: this.#stores, log }))
   }
 
   async #listenNbd(): Promise<void> {
@@ -130,6 +145,17 @@ export class Engine {
         return { result: { port: await this.#storeOf(request).handle.listenTcp(request.args) } }
       case 'http':
         return { result: this.#http?.address ?? {} }
+      case 'follow-key': {
+        const found = await findPrimary(this.#stores, request.args.volume)
+        return { result: { key: (await keyAtPrimary(found, request.args)).toString('hex') } }
+      }
+      case 'follow':
+        this.#follow().follow(this.#storeOf(request), request.args)
+        return { result: {} }
+      case 'unfollow':
+        return { result: { followed: await this.#follow().unfollow(request.args.volume) } }
+      case 'follows':
+        return { result: this.#follow().status }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }
       default:

@@ -6,8 +6,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, isIPv4, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { HttpMalformedError, HttpMethodError, HttpPathError, HttpUpgradeError } from '@cloudfs/interface'
+import {
+  HttpMalformedError,
+  HttpMethodError,
+  HttpPathError,
+  HttpUpgradeError,
+  VolumeId,
+} from '@cloudfs/interface'
 import type { Logger } from 'pino'
+import { stopReading } from './follow/surrender-socket.js'
 import { type HttpReply, replyOf } from './http-error.js'
 
 /** Request line and headers; past this the answer is 431. */
@@ -23,20 +30,25 @@ const CONNECTIONS_MAX = 1024
 
 /** `query`: what stands behind `?`, as it is. */
 export type GetRoute = (query: string) => Promise<HttpReply>
-/** Takes the socket over, or throws having written nothing. `head`: bytes that came behind the request. */
-type UpgradeRoute = (request: IncomingMessage, socket: Socket, head: Buffer) => Promise<void>
+/** A path whose connections become something else than HTTP. */
+export interface UpgradeRoute {
+  readonly protocol: string
+  /**
+   * Has a descriptor of the socket taken over, which is closed here once this has resolved; or throws, nothing having been
+   * written. `early`: bytes that came behind the request; `preface`: the answer, which goes out first.
+   */
+  take(request: IncomingMessage, query: string, socket: Socket, early: Buffer, preface: Buffer): Promise<void>
+}
 
 export interface HttpServerOptions {
   readonly host: string
   /** 0 = any that is free. */
   readonly port: number
   readonly get: ReadonlyMap<string, GetRoute>
-  /** Paths that answer `Upgrade: cloudfs-records`. */
+  /** By path. */
   readonly upgrade: ReadonlyMap<string, UpgradeRoute>
   readonly log: Logger
 }
-
-const UPGRADE_PROTOCOL = 'cloudfs-records'
 
 export class HttpServer {
   readonly #options: HttpServerOptions
@@ -131,29 +143,45 @@ export class HttpServer {
       if (request.method === 'GET' || request.method === 'HEAD') return route(query)
       throw new HttpMethodError(`${path} takes GET`, { headers: { Allow: 'GET, HEAD' } })
     }
-    if (this.#options.upgrade.has(path)) throw upgradeNeeded(path)
+    const upgrade = this.#options.upgrade.get(path)
+    if (upgrade !== undefined) throw upgradeNeeded(path, upgrade.protocol)
     throw new HttpPathError(`nothing is served at ${JSON.stringify(path)}`)
   }
 
-  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  #upgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
     const id = ++this.#requests
     const { log, upgrade } = this.#options
     const { path, query } = splitUrl(request.url)
-    log.debug({ request: id }, `Processing ${UPGRADE_PROTOCOL} ${path} request for ${query}`)
+    const wanted = String(request.headers.upgrade)
+    log.debug({ request: id }, `Processing ${wanted} ${path} request for ${query}`)
     this.#upgrading.add(socket)
     socket.on('close', () => this.#upgrading.delete(socket))
     socket.on('error', (error) => {
       log.debug({ request: id, err: error }, 'a connection was lost at its upgrade')
     })
-    const route = upgrade.get(path)
-    const carriedOut =
-      route === undefined || request.headers.upgrade !== UPGRADE_PROTOCOL
-        ? Promise.reject(upgradeNeeded(path))
-        : route(request, socket, head)
-    carriedOut.catch((error: unknown) => {
-      log.info({ request: id, err: error }, 'a stream was refused')
-      endWith(socket, replyOf(error))
-    })
+    // What comes next is for whoever takes the connection over.
+    stopReading(socket)
+    this.#handOver(request, { path, query, wanted }, upgrade.get(path), socket, early).catch(
+      (error: unknown) => {
+        log.info({ request: id, err: error }, 'an upgrade was refused')
+        endWith(socket, replyOf(error))
+      },
+    )
+  }
+
+  async #handOver(
+    request: IncomingMessage,
+    { path, query, wanted }: { path: string; query: string; wanted: string },
+    route: UpgradeRoute | undefined,
+    socket: Socket,
+    early: Buffer,
+  ): Promise<void> {
+    if (route === undefined) throw new HttpUpgradeError(`nothing is upgraded at ${JSON.stringify(path)}`)
+    const { protocol } = route
+    if (wanted !== protocol) throw upgradeNeeded(path, protocol)
+    const answer = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: ${protocol}\r\nConnection: Upgrade\r\n\r\n`
+    await route.take(request, query, socket, early, Buffer.from(answer))
+    socket.destroy()
   }
 
   #refuseGarbage(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -165,16 +193,19 @@ export class HttpServer {
   }
 }
 
+/** The volume a query begins with. @throws {MalformedIdError} */
+export function volumeOfQuery(query: string): VolumeId {
+  return VolumeId.parse(query.split('&', 1)[0] ?? '')
+}
+
 function splitUrl(url = ''): { path: string; query: string } {
   const at = url.indexOf('?')
   return at < 0 ? { path: url, query: '' } : { path: url.slice(0, at), query: url.slice(at + 1) }
 }
 
-function upgradeNeeded(path: string): HttpUpgradeError {
-  const headers = { Upgrade: UPGRADE_PROTOCOL, Connection: 'Upgrade' }
-  return new HttpUpgradeError(`${path} speaks ${UPGRADE_PROTOCOL}, and nothing else is upgraded to`, {
-    headers,
-  })
+function upgradeNeeded(path: string, protocol: string): HttpUpgradeError {
+  const headers = { Upgrade: protocol, Connection: 'Upgrade' }
+  return new HttpUpgradeError(`${path} speaks ${protocol}, and nothing else is upgraded to`, { headers })
 }
 
 function headersOf({ type, headers, body }: HttpReply): Record<string, string | number> {

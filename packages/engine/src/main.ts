@@ -47,6 +47,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const engine = await Engine.start({
     stores: options.stores,
     socketPath: options.socket ?? join(options.run, 'engine.sock'),
+    followsPath: join(options.run, 'follows.json'),
     params: options.params,
     log,
     ...(options.nbd === undefined ? {} : { nbd: options.nbd }),

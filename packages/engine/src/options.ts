@@ -1,6 +1,7 @@
 /** The engine's command line. */
 import { parseArgs } from 'node:util'
 import { type CoreParams, HostId, parseBytes, UsageError } from '@cloudfs/interface'
+import { type Address, parseAddress } from './address.js'
 
 export const USAGE = `Usage: cloudfs-engine --store PATH... --run DIR [--socket PATH] [--nbd-port PORT] [--nbd-host ADDRESS]
                       [--http HOST:PORT]
@@ -32,7 +33,7 @@ export interface ServeOptions {
   readonly run: string
   readonly socket?: string
   readonly nbd?: { readonly host: string; readonly port: number }
-  readonly http?: { readonly host: string; readonly port: number }
+  readonly http?: Address
   readonly logLevel: string
   readonly params: CoreParams
 }
@@ -148,12 +149,10 @@ function segmentLog2Of(text: string | undefined): number {
   throw new UsageError('--segment-size is a power of two from 64K to 64M')
 }
 
-/** `HOST:PORT`, `[IPV6]:PORT`. */
-function addressOf(text: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text)
-  const host = match?.[1] ?? match?.[2]
-  if (match?.[3] === undefined || host === undefined) throw new UsageError(`not HOST:PORT: ${text}`)
-  return { host, port: portOf(match[3]) }
+function addressOf(text: string): Address {
+  const address = parseAddress(text)
+  if (address !== undefined) return address
+  throw new UsageError(`not HOST:PORT: ${text}`)
 }
 
 function portOf(text: string): number {

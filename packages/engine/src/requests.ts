@@ -7,6 +7,7 @@ import {
   VolumeId,
 } from '@cloudfs/interface'
 import { z } from 'zod'
+import { parseAddress } from './address.js'
 
 const request = z.strictObject({
   id: z.int().nonnegative(),
@@ -21,10 +22,14 @@ const volume = z.string().refine((text) => VolumeId.is(text), 'a volume id')
 /** A volume, or one of its snapshots: `ID`, `ID@NAME`. */
 const version = z.string().min(1).max(300)
 const snapshotName = z.string().min(1).max(255)
-const epoch = z.strictObject({
-  counter: z.int().nonnegative(),
-  host: z.string().refine((text) => HostId.is(text), 'a host id'),
-})
+const hostId = z.string().refine((text) => HostId.is(text), 'a host id')
+const epoch = z.strictObject({ counter: z.int().nonnegative(), host: hostId })
+const address = z
+  .string()
+  .max(300)
+  .refine((text) => parseAddress(text) !== undefined, 'HOST:PORT')
+/** What `follow-key` gave. */
+const key = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
 const nothing = z.strictObject({})
 const socketPath = z.string().startsWith('/').max(107)
 
@@ -36,6 +41,10 @@ const verbs = {
   unserve: z.strictObject({ socket: socketPath }),
   listen: z.strictObject({ host: z.string().max(64), port: z.int().min(0).max(65535) }),
   http: nothing,
+  'follow-key': z.strictObject({ volume, host: hostId }),
+  follow: z.strictObject({ volume, leader: hostId, address, key }),
+  unfollow: z.strictObject({ volume }),
+  follows: nothing,
   'shell-stats': nothing,
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
   branch: z.strictObject({ from: version, stamp: hex, payload: hex, epoch }),
@@ -44,7 +53,7 @@ const verbs = {
   'delete-snapshot': z.strictObject({ volume, name: snapshotName }),
   resize: z.strictObject({ volume, sizeBytes: z.int().positive() }),
   drop: z.strictObject({ volume }),
-  volumes: z.strictObject({ all: z.boolean().optional() }),
+  volumes: z.strictObject({ all: z.boolean().optional(), volume: volume.optional() }),
   records: z.strictObject({
     volume,
     lsn: z.int().nonnegative(),

@@ -11,8 +11,9 @@ import {
   type StoreState,
   type StoreStatus,
 } from '@cloudfs/interface'
-import { type CommandAnswer, StoreHandle } from '@cloudfs/native'
+import { type AdoptedStream, type CommandAnswer, StoreHandle } from '@cloudfs/native'
 import type { Logger } from 'pino'
+import { AdoptedStreams, type RunningStream } from './adopted-streams.js'
 import { Cleaner } from './cleaner.js'
 import { errorMessage } from './control-server.js'
 import { readSuperblock } from './superblock-file.js'
@@ -30,6 +31,7 @@ export class StoreService {
   readonly #handle: StoreHandle
   readonly #cleaner: Cleaner
   readonly #identity: { readonly store: StoreId; readonly host: HostId }
+  readonly #streams = new AdoptedStreams()
   #state: StoreState = 'starting'
   #error: { code: string; message: string } | undefined
 
@@ -97,6 +99,11 @@ export class StoreService {
     return this.handle.command(verb, args, payload)
   }
 
+  /** Takes a connected socket over as a stream to another engine (`StoreHandle.adoptStream`). */
+  adopt(stream: AdoptedStream): Promise<RunningStream> {
+    return this.#streams.adopt(this.handle, stream)
+  }
+
   /** Ends cleanly if it can, and unlocks the store. */
   async stop(): Promise<void> {
     await this.#cleaner.close()
@@ -117,6 +124,7 @@ export class StoreService {
     else if (event.name === 'block-corrupt') log.error(event.detail, 'a block fails its checksum')
     else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
     else log.debug(event.detail, event.name)
+    if (event.name === 'stream-ended') this.#streams.onEnded(event.detail.stream)
     this.#cleaner.onEvent(event)
     publish({ event: event.name, store: this.path, detail: event.detail })
   }

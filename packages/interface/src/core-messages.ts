@@ -150,7 +150,7 @@ export interface CoreCommands {
   resize: { args: { readonly volume: string; readonly sizeBytes: number }; result: unknown }
   /** Drops this store's replica of a volume that was deleted while its host was away. */
   drop: { args: { readonly volume: string }; result: unknown }
-  volumes: { args: { readonly all?: boolean }; result: readonly VolumeStatus[] }
+  volumes: { args: { readonly all?: boolean; readonly volume?: string }; result: readonly VolumeStatus[] }
   records: {
     args: { readonly volume: string; readonly lsn: number; readonly bytesMax: number }
     result: { readonly nextLsn: Lsn }

@@ -34,10 +34,37 @@ export interface StoreStatus {
 export interface ShellStatus {
   readonly connections: number
   readonly listeners: number
+  /** To other engines: those open now, and the bytes of all there have been since the store was opened. */
+  readonly streams: number
+  readonly streamBytesSent: number
+  readonly streamBytesReceived: number
   readonly ioInFlight: number
   readonly turns: number
   readonly totalBytes: number
   readonly availableBytes: number
+}
+
+/** A volume's primary, where its engine's HTTP is, and the key that it gave this host. */
+export interface FollowArguments {
+  readonly volume: VolumeId
+  readonly leader: HostId
+  /** `HOST:PORT` */
+  readonly address: string
+  /** Hex; a secret. */
+  readonly key: string
+}
+
+/** How a volume is followed. */
+export interface FollowStatus {
+  readonly volume: VolumeId
+  readonly leader: HostId
+  readonly address: string
+  /** `refused`: the primary answers, but gives no stream. In either state but `connected` it is tried again, for ever. */
+  readonly state: 'connecting' | 'connected' | 'refused'
+  /** Since when, ISO 8601. */
+  readonly since: string
+  /** Of the last attempt, unless connected. */
+  readonly error?: { readonly code: string; readonly message: string }
 }
 
 /** The engine's own commands; those of the core are sent on to it (docs/core.md). */
@@ -59,6 +86,19 @@ export interface EngineCommands extends CoreCommands {
   }
   /** Where the engine serves HTTP, if it does. */
   http: { args: object; result: { readonly host?: string; readonly port?: number } }
+  /** At a volume's primary: the key with which `host` has streams of it. Hex; a secret. */
+  'follow-key': {
+    args: { readonly volume: VolumeId; readonly host: HostId }
+    result: { readonly key: string }
+  }
+  /**
+   * Keeps a stream open from the volume's primary, from now on and after restarts. Doing it again replaces address and
+   * key; with the same ones it changes nothing.
+   */
+  follow: { args: FollowArguments; result: unknown }
+  /** Ends `follow` and its stream. */
+  unfollow: { args: { readonly volume: VolumeId }; result: { readonly followed: boolean } }
+  follows: { args: object; result: readonly FollowStatus[] }
   'shell-stats': { args: object; result: ShellStatus }
 }
 export type EngineVerb = keyof EngineCommands

@@ -199,7 +199,17 @@ export class HttpUpgradeError extends CloudfsError {
   readonly code = 'ERR_HTTP_UPGRADE'
 }
 
-/** An engine that asks for a stream has not proved that it holds the ticket for it. */
+/** An engine that asks for a stream has not proved that it holds the key for it. */
 export class TicketError extends CloudfsError {
   readonly code = 'ERR_TICKET'
+}
+
+/** A connection between engines ended before it became a stream. */
+export class StreamLostError extends CloudfsError {
+  readonly code = 'ERR_STREAM_LOST'
+}
+
+/** The volume's primary is another host. */
+export class NotPrimaryError extends CloudfsError {
+  readonly code = 'ERR_NOT_PRIMARY'
 }

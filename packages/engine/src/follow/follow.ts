@@ -1,0 +1,123 @@
+/** One volume that is followed: keeps a stream to its primary, for ever. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type FollowArguments, type FollowStatus, type VolumeId } from '@cloudfs/interface'
+import type { Logger } from 'pino'
+import { parseAddress } from '../address.js'
+import { errorMessage } from '../control-server.js'
+import { UPGRADE_RECORDS } from '../http-protocols.js'
+import type { StoreService } from '../store-service.js'
+import { openStream, StreamRefusedError } from './open-stream.js'
+import { descriptorOf } from './surrender-socket.js'
+
+/** After an attempt that failed the next one waits this long, then twice as long, … */
+const RETRY_MS_MIN = 50
+/** … but no longer. */
+const RETRY_MS_MAX = 1_000
+/** A stream that lived this long was a good one: the next attempt comes soon. */
+const GOOD_STREAM_MS = 1_000
+
+export interface FollowOptions {
+  readonly arguments: FollowArguments
+  readonly store: StoreService
+  readonly log: Logger
+}
+
+type State = Pick<FollowStatus, 'state' | 'since' | 'error'>
+
+export class Follow {
+  readonly arguments: FollowArguments
+  readonly store: StoreService
+  readonly #log: Logger
+  readonly #abort = new AbortController()
+  readonly #ended: Promise<void>
+  #state: State = { state: 'connecting', since: new Date().toISOString() }
+
+  /** Begins at once. */
+  constructor(options: FollowOptions) {
+    this.arguments = options.arguments
+    this.store = options.store
+    this.#log = options.log.child({ volume: options.arguments.volume })
+    this.#ended = this.#run(this.#abort.signal)
+  }
+
+  get status(): FollowStatus {
+    const { volume, leader, address } = this.arguments
+    return { volume, leader, address, ...this.#state }
+  }
+
+  /** Ends the stream and makes no more. */
+  async close(): Promise<void> {
+    this.#abort.abort()
+    await this.#ended
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let delayMs = RETRY_MS_MIN
+    const isClosed = (): boolean => signal.aborted
+    while (!isClosed()) {
+      const startedMs = performance.now()
+      try {
+        await this.#stream(signal)
+      } catch (error) {
+        if (!isClosed()) this.#note(error)
+      }
+      if (performance.now() - startedMs > GOOD_STREAM_MS) delayMs = RETRY_MS_MIN
+      await sleep(delayMs, undefined, { signal }).catch(() => undefined)
+      delayMs = Math.min(2 * delayMs, RETRY_MS_MAX)
+    }
+  }
+
+  /** Opens a stream and lives as long as that. */
+  async #stream(signal: AbortSignal): Promise<void> {
+    const { volume, key, address } = this.arguments
+    const host = this.store.status.host
+    const target = parseAddress(address)
+    if (host === undefined || target === undefined) throw new Error('a follow has a host and an address')
+    const { socket, early } = await openStream({
+      address: target,
+      path: `/stream?${volume}&${await this.#lsn(volume)}`,
+      protocol: UPGRADE_RECORDS,
+      volume,
+      host,
+      key: Buffer.from(key, 'hex'),
+      signal,
+    })
+    socket.on('error', () => undefined)
+    let stream
+    try {
+      stream = await this.store.adopt({ fd: descriptorOf(socket), role: 'follower', volume, early })
+    } finally {
+      socket.destroy()
+    }
+    signal.addEventListener('abort', stream.close, { once: true })
+    if (signal.aborted) stream.close()
+    this.#enter({ state: 'connected' })
+    await stream.ended
+    signal.removeEventListener('abort', stream.close)
+    this.#enter({ state: 'connecting' })
+  }
+
+  /** Of the last record held here; -1: none. */
+  async #lsn(volume: VolumeId): Promise<number> {
+    const { result } = await this.store.command('volumes', { all: true, volume })
+    return result[0]?.lsn ?? -1
+  }
+
+  #note(error: unknown): void {
+    const { code, message } = errorMessage(error)
+    this.#enter({
+      state: error instanceof StreamRefusedError ? 'refused' : 'connecting',
+      error: { code, message },
+    })
+  }
+
+  #enter({ state, error }: Omit<State, 'since'>): void {
+    const isSame = state === this.#state.state
+    if (!isSame || error?.code !== this.#state.error?.code) {
+      const { leader, address } = this.arguments
+      this.#log.info({ leader, address, state, ...(error && { error }) }, 'following')
+    }
+    const since = isSame ? this.#state.since : new Date().toISOString()
+    this.#state = { state, since, ...(error === undefined ? {} : { error }) }
+  }
+}

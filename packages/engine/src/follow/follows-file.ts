@@ -1,0 +1,47 @@
+/** What is followed, as an engine that starts alone finds it: `follows.json` in the run directory. It holds keys. */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { HostId, type StoreId, StoreId as StoreIds, VolumeId } from '@cloudfs/interface'
+import type { FollowArguments } from '@cloudfs/interface'
+import { z } from 'zod'
+
+export interface StoredFollow extends FollowArguments {
+  readonly store: StoreId
+}
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  follows: z.array(
+    z.strictObject({
+      store: z.string().transform((text) => StoreIds.parse(text)),
+      volume: z.string().transform((text) => VolumeId.parse(text)),
+      leader: z.string().transform((text) => HostId.parse(text)),
+      address: z.string(),
+      key: z.string().regex(/^[0-9a-f]{64}$/),
+    }),
+  ),
+})
+
+/** @throws what reading or parsing it met; a file that is not there holds nothing */
+export function readFollows(path: string): readonly StoredFollow[] {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+  return schema.parse(JSON.parse(text)).follows
+}
+
+/** Replaces the file as a whole. */
+export function writeFollows(path: string, follows: readonly StoredFollow[]): void {
+  const draft = `${path}.new`
+  const fd = openSync(draft, 'w', 0o600)
+  try {
+    writeSync(fd, `${JSON.stringify({ version: 1, follows }, null, 1)}\n`)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+  renameSync(draft, path)
+}

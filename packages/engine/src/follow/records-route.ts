@@ -1,0 +1,20 @@
+/** `Upgrade: cloudfs-records` on `/stream?VOLUME&LSN`: a follower's connection goes to the store that leads the volume. */
+import { UPGRADE_RECORDS } from '../http-protocols.js'
+import { type UpgradeRoute, volumeOfQuery } from '../http-server.js'
+import type { StoreService } from '../store-service.js'
+import { findPrimary } from '../volume-lookup.js'
+import { descriptorOf } from './surrender-socket.js'
+import type { TicketGate } from './ticket-gate.js'
+
+export function recordsRoute(stores: readonly StoreService[], gate: TicketGate): UpgradeRoute {
+  return {
+    protocol: UPGRADE_RECORDS,
+    async take(request, query, socket, early, preface) {
+      // What the follower holds it says itself in its hello; the LSN is for people who read logs.
+      const volume = volumeOfQuery(query)
+      const found = await findPrimary(stores, volume)
+      await gate.check(request, found)
+      await found.store.adopt({ fd: descriptorOf(socket), role: 'leader', volume, preface, early })
+    },
+  }
+}

@@ -1,0 +1,42 @@
+/** Lets nobody have a stream who does not prove the key for it (docs/wire-protocol.md, Tickets). */
+import type { IncomingMessage } from 'node:http'
+import { HostId, NotPrimaryError, Stamp, TicketError } from '@cloudfs/interface'
+import type { FoundVolume } from '../volume-lookup.js'
+import { Challenges } from './challenges.js'
+import { followKeyOf, HOST_HEADER, isProven, parseTicket, type StreamScope, TICKET_HEADER } from './ticket.js'
+
+/** Number of the local item that holds a view's stamp (docs/disk-format.md). */
+const STAMP_KIND = 1
+
+export class TicketGate {
+  readonly #challenges = new Challenges()
+
+  /** @throws {TicketError} with a challenge for the next attempt */
+  async check(request: IncomingMessage, found: FoundVolume): Promise<void> {
+    const host = request.headers[HOST_HEADER]
+    const text = request.headers[TICKET_HEADER]
+    if (text === undefined) throw this.#challenge('a stream needs a ticket')
+    if (typeof text !== 'string' || typeof host !== 'string') throw this.#challenge('one ticket, of one host')
+    const ticket = parseTicket(text)
+    // Used up before it is looked at: it is not worth a second guess.
+    if (ticket === undefined || !this.#challenges.take(ticket.nonce)) {
+      throw this.#challenge('the ticket is not for a challenge of late')
+    }
+    const scope = { volume: found.status.volume, host: HostId.parse(host) }
+    if (!isProven(await keyAtPrimary(found, scope), ticket, scope)) {
+      throw this.#challenge('the ticket does not prove the key')
+    }
+  }
+
+  #challenge(message: string): TicketError {
+    const headers = { 'WWW-Authenticate': `CloudFS nonce="${this.#challenges.give()}"` }
+    return new TicketError(message, { headers })
+  }
+}
+
+/** The key that `host` is given, and asked for. @throws {NotPrimaryError} only a view's primary knows its stamp */
+export async function keyAtPrimary({ store }: FoundVolume, scope: StreamScope): Promise<Buffer> {
+  const { result } = await store.command('get-local', { volume: scope.volume, kind: STAMP_KIND })
+  if (result.bytes === null) throw new NotPrimaryError(`the stamp of volume ${scope.volume} is not here`)
+  return followKeyOf(Stamp.parse(result.bytes), scope)
+}

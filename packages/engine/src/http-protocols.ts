@@ -1,0 +1,4 @@
+/** What connections to the HTTP port can be upgraded to. */
+
+/** The store's updates: docs/wire-protocol.md. */
+export const UPGRADE_RECORDS = 'cloudfs-records'

@@ -1,0 +1,44 @@
+/** Finds the store that has a volume, among those of this engine. */
+import {
+  NotPrimaryError,
+  StoreNotReadyError,
+  UnknownVolumeError,
+  type VolumeId,
+  type VolumeStatus,
+} from '@cloudfs/interface'
+import type { StoreService } from './store-service.js'
+
+export interface FoundVolume {
+  readonly store: StoreService
+  readonly status: VolumeStatus
+}
+
+/**
+ * A volume, its creation committed or not; where several stores have it, the one that is its primary.
+ *
+ * @throws {UnknownVolumeError} no store has it, or it was deleted
+ * @throws {StoreNotReadyError} no store that is ready has it, and others are not ready
+ */
+export async function findVolume(stores: readonly StoreService[], volume: VolumeId): Promise<FoundVolume> {
+  const ready = stores.filter(({ status }) => status.state === 'ready')
+  const lists = await Promise.all(
+    ready.map(async (store) => {
+      const { result } = await store.command('volumes', { all: true, volume })
+      return result.map((status) => ({ store, status }))
+    }),
+  )
+  const found = lists.flat().filter(({ status }) => !status.deleted)
+  const best = found.find(({ status }) => status.writable) ?? found[0]
+  if (best !== undefined) return best
+  if (ready.length < stores.length) {
+    throw new StoreNotReadyError(`volume ${volume} is not in the stores that are ready`)
+  }
+  throw new UnknownVolumeError(`no volume ${volume} is here`)
+}
+
+/** As `findVolume`, at the volume's primary. @throws {NotPrimaryError} besides */
+export async function findPrimary(stores: readonly StoreService[], volume: VolumeId): Promise<FoundVolume> {
+  const found = await findVolume(stores, volume)
+  if (!found.status.writable) throw new NotPrimaryError(`this host is not the primary of volume ${volume}`)
+  return found
+}
