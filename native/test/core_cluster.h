@@ -75,7 +75,7 @@ class Cluster {
         ++index;
       }
   }
-  void kill(size_t index, Random& random) {
+  void kill(size_t index, Random& random, bool power = false) {
     for (size_t wire = 0; wire < wires_.size();)
       if (wires_[wire].leader == index || wires_[wire].follower == index) {
         drop(wire, index);
@@ -83,9 +83,42 @@ class Cluster {
         ++wire;
       }
     node(index).core.reset();
-    node(index).disk.kill(random);
+    power ? node(index).disk.power_cut(random) : node(index).disk.kill(random);
   }
   void start(size_t index) { node(index).start(); }
+  /// As the disks are, for load().
+  std::vector<SimDisk> save() const {
+    std::vector<SimDisk> disks;
+    for (const auto& one : nodes_) disks.push_back(one->disk);
+    return disks;
+  }
+  /// Every node ends and starts on a disk that was saved.
+  void load(const std::vector<SimDisk>& disks) {
+    wires_.clear();
+    closing_.clear();
+    for (size_t index = 0; index < size(); ++index) {
+      node(index).core.reset();
+      node(index).disk = disks[index];
+      node(index).replies.clear();
+      node(index).command_replies.clear();
+      start(index);
+    }
+  }
+  /// Completes one effect of each disk.
+  void step_disks() {
+    for (size_t index = 0; index < size(); ++index)
+      if (up(index) && node(index).disk.busy()) node(index).core->complete(node(index).disk.complete(0));
+  }
+  /// An empty store of the same identity in the place of this one.
+  void replace(size_t index, const CoreParams& params) {
+    const uint64_t now_ns = node(index).now_ns;
+    nodes_[index] = std::make_unique<Driver>(params);
+    Driver& fresh = node(index);
+    fresh.now_ns = now_ns;
+    fresh.core = std::make_unique<Core>(params);
+    fresh.core->format({store_of(index), host_of(index), 1}, fresh.now_ns);
+    fresh.run();
+  }
 
   /// One turn of every node; what they send is on the wires.
   void turn() {
@@ -149,6 +182,12 @@ class Cluster {
     }
   }
 
+  /// Nothing is on a wire or at a disk.
+  bool quiet() const {
+    return std::all_of(wires_.begin(), wires_.end(),
+                       [](const Wire& wire) { return wire.to_follower.empty() && wire.to_leader.empty(); }) &&
+           std::none_of(nodes_.begin(), nodes_.end(), [](const auto& one) { return one->disk.busy(); });
+  }
   size_t wires() const { return wires_.size(); }
   uint64_t sent_bytes = 0;
 

@@ -193,7 +193,7 @@ class SimDisk {
       file.dirty.erase(dirty.sector);
   }
 
-  const uint32_t segment_bytes_;
+  uint32_t segment_bytes_;
   std::map<uint32_t, File> files_;
   std::vector<Flight> flights_;
 };

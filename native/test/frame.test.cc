@@ -54,10 +54,14 @@ std::vector<std::vector<uint8_t>> samples() {
       bytes_of(encode_ack(kEpoch, {5, 4})),
       bytes_of(encode_fetch(kEpoch, {5})),
       bytes_of(encode_refuse(kEpoch, {"ERR_EPOCH_STALE", "another host leads"})),
-      bytes_of(encode_compact(kEpoch, {5, 50, 1 << 20, as_bytes("volume")})),
+      bytes_of(encode_compact(kEpoch, {5, 50, 1 << 20, as_bytes("volume"), {}})),
+      bytes_of(encode_compact(
+          kEpoch,
+          {5, 50, 1 << 20, as_bytes("volume"), {{7, id_of<VersionId>(6), 4096, "a"}, {9, {}, 0, "bb"}}})),
       sample_blocks(),
       bytes_of(encode_compacted(kEpoch, {50, id_of<VersionId>(8)})),
       bytes_of(encode_ping(kEpoch)),
+      bytes_of(encode_want_blocks(kEpoch)),
   };
 }
 
@@ -85,6 +89,7 @@ bool accepted(ByteSpan bytes) {
     case FrameType::compacted:
       return decode_compacted(*frame).ok();
     case FrameType::ping:
+    case FrameType::want_blocks:
       return frame->payload.empty();
   }
   return false;

@@ -1,59 +1,10 @@
 // Three copies of a volume: one story a test.
-#include "core_cluster.h"
+#include "cluster_story.h"
 
 using namespace cloudfs;
 using namespace cloudfs::test;
 
 namespace {
-
-constexpr uint64_t kVolumeBytes = 4u << 20;
-
-/// Starts a creation at node 0 and follows it from the others. @returns the volume
-std::string create_volume(Cluster& cluster, Mode mode, size_t members = 3) {
-  const CreatePayload payload = cluster_create(kVolumeBytes, "disk", 7, mode, members);
-  const Stamp stamp = sample_stamp(7);
-  Driver& primary = cluster.node(0);
-  primary.core->command({999,
-                         "create",
-                         "{\"stamp\":\"" + to_hex(ByteSpan(stamp)) + "\",\"payload\":\"" +
-                             to_hex(ByteSpan(encode_create(payload))) +
-                             "\",\"epoch\":{\"counter\":1,\"host\":\"" + to_hex(host_of(0)) + "\"}}",
-                         {}});
-  cluster.run(5);
-  std::string id;
-  for (const Event& event : primary.events)
-    if (event.name == "volume-created") id = field(event.detail, "volume");
-  REQUIRE(!id.empty());
-  // Alone it has no majority: the creation is not answered.
-  CHECK(primary.command_replies.empty() == (mode != Mode::local));
-  for (size_t index = 1; index < members; ++index) CHECK(cluster.connect(0, index, id));
-  cluster.run(50);
-  REQUIRE(primary.command_replies.size() == 1);
-  CHECK(primary.command_replies[0].error_code.empty());
-  primary.command_replies.clear();
-  return id;
-}
-
-std::string head_of(Cluster& cluster, size_t index, const std::string& volume) {
-  Driver& node = cluster.node(index);
-  node.core->command({1000, "volumes", "{}", {}});
-  cluster.run(2);
-  std::string result;
-  for (const CommandReply& reply : node.command_replies)
-    if (reply.id == 1000) result = reply.result;
-  node.command_replies.clear();
-  const size_t at = result.find(volume);
-  return at == std::string::npos ? "" : field(result, "version");
-}
-
-void check_equal(Cluster& cluster, const std::string& volume, size_t members = 3) {
-  const std::string head = head_of(cluster, 0, volume);
-  CHECK(!head.empty());
-  for (size_t index = 1; index < members; ++index) {
-    CAPTURE(index);
-    CHECK(head_of(cluster, index, volume) == head);
-  }
-}
 
 uint64_t write_block(Cluster& cluster, uint64_t target, uint64_t block, uint64_t seed, bool fua = false) {
   return cluster.node(0).submit(
@@ -166,4 +117,49 @@ TEST_CASE("replication: the same story however the bytes of the streams are cut"
     }
     check_equal(cluster, volume);
   }
+}
+
+TEST_CASE(
+    "replication: a volume is opened at its primary alone, its snapshots and what a replica holds "
+    "elsewhere") {
+  Cluster cluster(3);
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const Export disk = cluster.node(0).open(volume);
+  write_block(cluster, disk.handle, 1, 1);
+  cluster.run(200);
+  CHECK(command_at(cluster, 0, "snapshot", "{\"volume\":\"" + volume + "\",\"name\":\"then\"}")
+            .error_code.empty());
+  cluster.run(200);
+  Core& follower = *cluster.node(1).core;
+  for (const std::string& name : {volume, std::string("disk")}) {
+    CHECK_FALSE(follower.open_export(name).has_value());
+    CHECK(follower.open_refusal(name) == "not primary");
+    const auto replica = follower.open_export("replica:" + name);
+    REQUIRE(replica.has_value());
+    CHECK(replica->read_only);
+    const auto snapshot = follower.open_export(name + "@then");
+    REQUIRE(snapshot.has_value());
+    CHECK(snapshot->read_only);
+    // Writing to either is refused, whatever the client thinks of the flag.
+    const uint64_t request = cluster.node(1).submit(Driver::write_op(replica->handle, 0, pattern(4096, 1)));
+    cluster.run(2);
+    const auto reply = cluster.node(1).reply_to(request);
+    REQUIRE(reply.has_value());
+    CHECK(reply->error == EPERM);
+  }
+  for (const Export& listed : follower.list_exports()) CHECK(listed.name == "disk@then");
+  // At the primary there is no replica: there is the volume.
+  CHECK_FALSE(cluster.node(0).core->open_export("replica:" + volume).has_value());
+  check_content_equal(cluster, volume);
+}
+
+TEST_CASE("replication: a replica that lags is read as far as it is known to be committed, without waiting") {
+  Cluster cluster(3);
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const Export disk = cluster.node(0).open(volume);
+  write_block(cluster, disk.handle, 1, 1);
+  cluster.run(3);  // appended there; the commit has not come
+  cluster.cut(1);
+  cluster.cut(2);
+  CHECK(content_of(cluster, 1, volume).size() == kVolumeBytes);
 }

@@ -408,4 +408,18 @@ Result<Checkpoint> decode_checkpoint(ByteSpan bytes) {
   return checkpoint;
 }
 
+std::vector<uint8_t> encode_checkpoint_volume(const CheckpointVolume& volume) {
+  ByteWriter writer;
+  write_volume(writer, volume);
+  return writer.take();
+}
+
+Result<CheckpointVolume> decode_checkpoint_volume(ByteSpan bytes) {
+  ByteReader reader(bytes);
+  CheckpointVolume volume = read_volume(reader);
+  if (!reader.ok() || reader.remaining() != 0)
+    return DecodeError{ErrorCode::checkpoint_corrupt, "a malformed description of a volume", reader.offset()};
+  return volume;
+}
+
 }  // namespace cloudfs

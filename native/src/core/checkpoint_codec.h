@@ -134,6 +134,10 @@ struct Checkpoint {
   bool operator==(const Checkpoint&) const = default;
 };
 
+/// One volume's item of section 4: how a volume is described to a replica that gets its blocks instead of its records.
+std::vector<uint8_t> encode_checkpoint_volume(const CheckpointVolume& volume);
+Result<CheckpointVolume> decode_checkpoint_volume(ByteSpan bytes);
+
 /// The blob: all six sections in the order of their types.
 std::vector<uint8_t> encode_checkpoint(const Checkpoint& checkpoint);
 

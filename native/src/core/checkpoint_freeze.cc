@@ -36,23 +36,7 @@ Checkpoint CheckpointWriter::freeze_tables() {
 }
 
 void CheckpointWriter::freeze_volumes(Checkpoint& out) {
-  for (const auto& volume : store_.volumes()) {
-    const VolumeState& state = volume->applied();
-    CheckpointVolume& stored = out.volumes.emplace_back();
-    stored.id = volume->id();
-    stored.head_node = volume->head();
-    stored.size_bytes = state.size_bytes;
-    stored.mode = state.mode;
-    stored.flags = state.deleted ? kVolumeDeleted : 0;
-    stored.name = volume->name();
-    stored.applied_lsn = state.lsn;
-    stored.applied_public = state.public_id;
-    stored.applied_token = volume->applied_token();
-    stored.epochs = state.epochs;
-    stored.view = state.view;
-    stored.create = volume->create_bytes();
-    stored.sessions = state.sessions;
-  }
+  for (const auto& volume : store_.volumes()) out.volumes.push_back(volume->describe());
 }
 
 void CheckpointWriter::freeze_segments(Checkpoint& out) {

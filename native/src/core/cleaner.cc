@@ -173,6 +173,8 @@ bool Cleaner::make_runs(Job& job) {
     header.type = RunType::moved;
     header.volume = first.volume;
     header.epoch = first.epoch;
+    // Tells a recovery that what is applied was committed.
+    if (const Volume* volume = store_.find(first.volume)) header.commit_lsn = volume->committed();
     RunBuilder builder(store_.appender.run_room(kStream), header);
     Run run;
     do {

@@ -59,7 +59,9 @@ struct Core::Impl final : SuperblockListener, RecoveryListener, IoOwner {
 // --- Life ---------------------------------------------------------------------------------------------------------
 
 Core::Core(const CoreParams& params) : impl_(std::make_unique<Impl>(params)) {}
-Core::~Core() = default;
+Core::~Core() {
+  impl_->io.close();
+}
 
 void Core::format(const StoreIdentity& identity, uint64_t now_ns) {
   Impl& impl = *impl_;
@@ -297,7 +299,7 @@ void Core::close_export(uint64_t handle) {
 
 std::string Core::open_refusal(std::string_view name) const {
   if (impl_->phase != Phase::running) return "not ready";
-  const Exports::Found found = Exports::resolve(*impl_->store, name);
+  const Exports::Found found = Exports::resolve_export(*impl_->store, name);
   return found.refusal == nullptr ? "" : found.refusal;
 }
 

@@ -104,10 +104,10 @@ class Core {
 
   // Exports, answered at once from memory.
   std::optional<Export> open_export(
-      std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot
+      std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot, replica:id, replica:name
   std::vector<Export> list_exports() const;
   void close_export(uint64_t handle);
-  /// An opaque message that names why open_export declined: 'unknown', 'ambiguous', 'not ready'.
+  /// An opaque message that names why open_export declined: 'unknown', 'ambiguous', 'not primary', 'not ready'.
   std::string open_refusal(std::string_view name) const;
 
  private:

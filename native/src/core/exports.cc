@@ -6,6 +6,8 @@ namespace cloudfs {
 
 namespace {
 
+constexpr std::string_view kReplicaPrefix = "replica:";
+
 Export describe(const Store& store, const Exports::Target& target) {
   const Volume& volume = *target.volume;
   Export out;
@@ -14,6 +16,7 @@ Export describe(const Store& store, const Exports::Target& target) {
   if (target.snapshot == 0) {
     out.size_bytes = volume.made().size_bytes;
     out.read_only = !volume.writable();
+    if (out.read_only) out.description = "replica of " + out.description;
   } else {
     const VersionNode* node = store.lineage.find(target.snapshot);
     out.size_bytes = node->map.blocks() * kBlockBytes;
@@ -52,8 +55,23 @@ Exports::Found Exports::resolve(const Store& store, std::string_view name) {
   return found;
 }
 
+Exports::Found Exports::resolve_export(const Store& store, std::string_view name) {
+  Found found = resolve(store, name);
+  if (found.target.volume == nullptr && name.starts_with(kReplicaPrefix)) {
+    found = resolve(store, name.substr(kReplicaPrefix.size()));
+    // A replica is what was asked for: not the volume itself, nor one of its snapshots.
+    if (found.target.volume == nullptr) return found;
+    if (found.target.volume->writable() || found.target.snapshot != 0) return {{}, "unknown"};
+    return found;
+  }
+  // What is read of a replica may be older than what was acknowledged.
+  if (found.target.volume != nullptr && found.target.snapshot == 0 && !found.target.volume->writable())
+    return {{}, "not primary"};
+  return found;
+}
+
 std::optional<Export> Exports::open(const Store& store, std::string_view name) {
-  const Found found = resolve(store, name);
+  const Found found = resolve_export(store, name);
   if (found.target.volume == nullptr) return std::nullopt;
   Export out = describe(store, found.target);
   out.handle = next_handle_++;
@@ -64,7 +82,8 @@ std::optional<Export> Exports::open(const Store& store, std::string_view name) {
 std::vector<Export> Exports::list(const Store& store) {
   std::vector<Export> out;
   for (const auto& volume : store.volumes())
-    if (!volume->deleted() && volume->established()) out.push_back(describe(store, {volume.get(), 0}));
+    if (!volume->deleted() && volume->established() && volume->writable())
+      out.push_back(describe(store, {volume.get(), 0}));
   for (const auto& [id, node] : store.lineage.nodes()) {
     if (node.kind != NodeKind::named) continue;
     Volume* volume = store.find(node.volume);

@@ -1,4 +1,5 @@
-// What clients can open: volumes by id or name, snapshots of them, read-only.
+// What clients can open: volumes by id or name at their primary; snapshots of them, read-only, at every host that has them;
+// and what a replica holds, read-only, if it is asked for as such ("replica:NAME"): it may lag behind the volume.
 #pragma once
 
 #include <string>
@@ -17,11 +18,13 @@ class Exports {
   };
   struct Found {
     Target target;
-    const char* refusal = nullptr;  // 'unknown', 'ambiguous'
+    const char* refusal = nullptr;  // 'unknown', 'ambiguous', 'not primary'
   };
 
   /// `name`: id in hex, name, either followed by '@' and a snapshot's name.
   static Found resolve(const Store& store, std::string_view name);
+  /// As resolve(), of what may be opened.
+  static Found resolve_export(const Store& store, std::string_view name);
   std::optional<Export> open(const Store& store, std::string_view name);
   static std::vector<Export> list(const Store& store);
   void close(uint64_t handle);

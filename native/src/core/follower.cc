@@ -8,14 +8,15 @@
 namespace cloudfs {
 
 Follower::Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& segments,
-                   const Appender& appender, const StoreIdentity& self, ReplicaMaker& maker)
+                   const Appender& appender, const StoreIdentity& self, ReplicaMaker& maker, Staging& staging)
     : id_(id),
       streams_(streams),
       io_(io),
       segments_(segments),
       appender_(appender),
       self_(self),
-      maker_(maker) {}
+      maker_(maker),
+      staging_(staging) {}
 
 Follower::~Follower() = default;
 
@@ -39,6 +40,8 @@ void Follower::begin(StreamId stream) {
   hello_ = greeted_ = false;
   acked_appended_ = acked_synced_ = 0;
   fetch_next_.reset();
+  wants_blocks_ = false;
+  abandon();
   HelloFrame hello;
   if (volume_ != nullptr) hello = volume_->hello();
   hello.volume = id_;
@@ -51,6 +54,7 @@ void Follower::on_closed(StreamId stream) {
   if (stream != stream_) return;
   stream_ = 0;
   fetch_next_.reset();
+  abandon();
   if (reader_) reader_->cancel();
 }
 
@@ -66,7 +70,15 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
     return on_hello(*hello);
   }
   if (view.header.epoch != epoch()) return refuse("ERR_EPOCH_STALE", "the frame is of another epoch"), true;
-  switch (view.header.type) {
+  const FrameType type = view.header.type;
+  if (type == FrameType::compact || type == FrameType::blocks || type == FrameType::compacted)
+    return on_blocks_frame(frame);
+  if (transfer_ != 0 && type != FrameType::ping)
+    return refuse("ERR_FRAME_CORRUPT", "a frame amid the blocks of a version"), true;
+  // A move that is not durable yet: no record behind it is taken before.
+  if (landing_) return false;
+  if (wants_blocks_) return true;
+  switch (type) {
     case FrameType::runs:
       return on_runs_frame(frame);
     case FrameType::commit: {
@@ -118,11 +130,16 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
       return refuse("ERR_CHAIN_BROKEN", "the first run does not start the volume"), true;
     if (!verify_links(*run, {}))
       return refuse("ERR_CHAIN_BROKEN", "the volume's id is not its creation's"), true;
-    const char* code = nullptr;
-    Volume* made = maker_.make_replica(*run, {frame.bytes.owner, rest.data(), run->bytes().size()}, code);
-    if (code != nullptr) return refuse(code, "the replica cannot be made here"), true;
-    if (made == nullptr) return false;
-    ensure(volume_ == made, "a replica that was made is adopted");
+    const ReplicaMaker::Made made =
+        maker_.make_replica(*run, {frame.bytes.owner, rest.data(), run->bytes().size()});
+    if (made.code != nullptr) return refuse(made.code, "the replica cannot be made here"), true;
+    if (made.needs_blocks) {
+      wants_blocks_ = true;
+      streams_.send(stream_, encode_want_blocks(epoch()));
+      return true;
+    }
+    if (made.volume == nullptr) return false;
+    ensure(volume_ == made.volume, "a replica that was made is adopted");
     rest = rest.subspan(run->bytes().size());
   }
   const Volume::Accepted accepted =
@@ -135,6 +152,51 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
   return true;
 }
 
+bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
+  switch (frame.view.header.type) {
+    case FrameType::compact: {
+      const Result<CompactFrame> compact = decode_compact(frame.view);
+      if (!compact) return refuse("ERR_FRAME_CORRUPT", compact.error().message), true;
+      if (transfer_ != 0) return refuse("ERR_FRAME_CORRUPT", "a version amid another"), true;
+      if (landing_) return false;
+      // Up to there its history is the leader's, and committed.
+      if (volume_ != nullptr && compact->from_lsn <= volume_->made().lsn) note_commit(compact->from_lsn);
+      return settle(staging_.open(id_, *compact, transfer_));
+    }
+    case FrameType::blocks: {
+      const Result<BlocksFrame> blocks = decode_blocks(frame.view);
+      if (!blocks) return refuse("ERR_FRAME_CORRUPT", blocks.error().message), true;
+      if (transfer_ == 0) return refuse("ERR_FRAME_CORRUPT", "blocks of no version"), true;
+      return settle(staging_.add(transfer_, *blocks, frame.bytes));
+    }
+    default: {
+      const Result<CompactedFrame> end = decode_compacted(frame.view);
+      if (!end) return refuse("ERR_FRAME_CORRUPT", end.error().message), true;
+      if (transfer_ == 0) return refuse("ERR_FRAME_CORRUPT", "the end of no version"), true;
+      const Volume::Accepted closed = staging_.close(transfer_, *end);
+      if (closed.wait || closed.code != nullptr) return settle(closed);
+      ensure(volume_ != nullptr, "a volume that was brought is adopted");
+      transfer_ = 0;
+      wants_blocks_ = false;
+      commit_ = std::max(commit_, end->to_lsn);
+      landing_ = maker_.want_checkpoint();
+      moved_ = true;
+      return true;
+    }
+  }
+}
+
+/// @returns false to be given the frame again
+bool Follower::settle(const Volume::Accepted& accepted) {
+  if (accepted.wait) return false;
+  if (accepted.code != nullptr) refuse(accepted.code, accepted.message);
+  return true;
+}
+
+void Follower::abandon() {
+  if (const TransferId transfer = std::exchange(transfer_, 0); transfer != 0) staging_.abandon(transfer);
+}
+
 void Follower::note_commit(Lsn lsn) {
   if (lsn <= commit_) return;
   commit_ = lsn;
@@ -142,9 +204,15 @@ void Follower::note_commit(Lsn lsn) {
 }
 
 void Follower::turn() {
+  if (landing_ && maker_.checkpointed(*landing_)) {
+    landing_.reset();
+    volume_->landed();
+    greeted_ = stream_ != 0;
+    moved_ = true;
+  }
   if (!std::exchange(moved_, false) || stream_ == 0 || volume_ == nullptr) return;
   if (fetch_next_) send_fetched();
-  if (!greeted_) return;
+  if (!greeted_ || landing_) return;
   const MemberProgress own = volume_->own();
   if (own.appended == acked_appended_ && own.synced == acked_synced_) return;
   acked_appended_ = own.appended;
@@ -162,6 +230,7 @@ void Follower::send_fetched() {
 void Follower::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
   moved_ = true;
   if (!fetch_next_ || error == EAGAIN) return;
+  if (error == ENODATA) return refuse("ERR_HISTORY_GONE", "the log no longer holds what is asked for");
   if (error != 0) return refuse("ERR_STORE_IO", "the log cannot be read");
   for (const LogReaderOwner::Run& run : runs) {
     BufferRef head =

@@ -12,17 +12,24 @@
 
 #include "core/log_reader.h"
 #include "core/replication.h"
+#include "core/staging.h"
 #include "core/streams.h"
 
 namespace cloudfs {
 
-class Volume;
-
-/// Makes a volume of the run that starts it.
+/// What a follower needs of its store.
 class ReplicaMaker {
  public:
-  /// @returns nullptr if there is no room now; `code` is set if it is refused
-  virtual Volume* make_replica(const RunView& run, const Slice& bytes, const char*& code) = 0;
+  struct Made {
+    Volume* volume = nullptr;    // nullptr: not now, or one of the following
+    const char* code = nullptr;  // refused
+    bool needs_blocks = false;   // a branch of a version that is not here
+  };
+  /// Makes a volume of the run that starts it.
+  virtual Made make_replica(const RunView& run, const Slice& bytes) = 0;
+  /// Everything done so far is to be in a checkpoint. @returns what to give to checkpointed()
+  virtual uint64_t want_checkpoint() = 0;
+  virtual bool checkpointed(uint64_t wanted) const = 0;
 
  protected:
   ~ReplicaMaker() = default;
@@ -31,7 +38,7 @@ class ReplicaMaker {
 class Follower final : public Replication, public StreamEnd, LogReaderOwner {
  public:
   Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
-           const StoreIdentity& self, ReplicaMaker& maker);
+           const StoreIdentity& self, ReplicaMaker& maker, Staging& staging);
   ~Follower() override;
 
   /// The volume is here.
@@ -60,6 +67,9 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   void on_runs(std::vector<LogReaderOwner::Run>& runs, int error) override;
   bool on_hello(const HelloFrame& hello);
   [[nodiscard]] bool on_runs_frame(const FrameChannel::Frame& frame);
+  [[nodiscard]] bool on_blocks_frame(const FrameChannel::Frame& frame);
+  [[nodiscard]] bool settle(const Volume::Accepted& accepted);
+  void abandon();
   void note_commit(Lsn lsn);
   void send_fetched();
   Epoch epoch() const;
@@ -72,6 +82,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   const Appender& appender_;
   const StoreIdentity self_;
   ReplicaMaker& maker_;
+  Staging& staging_;
   Volume* volume_ = nullptr;
   std::optional<LogReader> reader_;
   StreamId stream_ = 0;
@@ -81,7 +92,10 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   Lsn commit_ = 0;
   Lsn acked_appended_ = 0;
   Lsn acked_synced_ = 0;
-  std::optional<Lsn> fetch_next_;  // a restarted leader wants what follows
+  bool wants_blocks_ = false;        // asked for: runs are of no use until they come
+  TransferId transfer_ = 0;          // blocks that are being staged
+  std::optional<uint64_t> landing_;  // the checkpoint that makes a move durable
+  std::optional<Lsn> fetch_next_;    // a restarted leader wants what follows
   bool moved_ = false;
 };
 

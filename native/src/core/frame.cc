@@ -10,6 +10,7 @@ constexpr size_t kCrcOffset = 36;
 constexpr size_t kRunsHeadBytes = 16;
 constexpr size_t kBlocksHeadBytes = 8;
 constexpr size_t kBlockItemBytes = 40;
+constexpr size_t kSnapshotBytesMin = 38;
 constexpr size_t kRefuseCodeMax = 63;
 constexpr size_t kRefuseMessageMax = 1000;
 
@@ -126,6 +127,14 @@ BufferRef encode_compact(const Epoch& epoch, const CompactFrame& frame) {
   out.u64(frame.size_bytes);
   out.u32(static_cast<uint32_t>(frame.volume.size()));
   out.bytes(frame.volume);
+  out.u32(static_cast<uint32_t>(frame.snapshots.size()));
+  for (const SnapshotItem& snapshot : frame.snapshots) {
+    out.u64(snapshot.lsn);
+    out.id(snapshot.version);
+    out.u64(snapshot.size_bytes);
+    out.u8(static_cast<uint8_t>(snapshot.name.size()));
+    out.bytes(as_bytes(snapshot.name));
+  }
   return finish(epoch, FrameType::compact, 0, out, 0);
 }
 
@@ -157,6 +166,11 @@ BufferRef encode_ping(const Epoch& epoch) {
   return finish(epoch, FrameType::ping, 0, out, 0);
 }
 
+BufferRef encode_want_blocks(const Epoch& epoch) {
+  ByteWriter out;
+  return finish(epoch, FrameType::want_blocks, 0, out, 0);
+}
+
 Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (bytes.size() < kFrameHeaderBytes) return corrupt("a frame is shorter than its header");
   FrameHeader header;
@@ -164,7 +178,7 @@ Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (header.frame_bytes < kFrameHeaderBytes || header.frame_bytes > kFrameBytesMax)
     return corrupt("a frame's length is out of bounds");
   const uint8_t type = bytes[4];
-  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::ping))
+  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::want_blocks))
     return corrupt("a frame of unknown type", 4);
   header.type = static_cast<FrameType>(type);
   header.flags = bytes[5];
@@ -262,6 +276,20 @@ Result<CompactFrame> decode_compact(const FrameView& frame) {
   compact.to_lsn = in.u64();
   compact.size_bytes = in.u64();
   compact.volume = in.bytes(in.u32());
+  const uint32_t count = in.u32();
+  if (!in.can_hold(count, kSnapshotBytesMin))
+    return corrupt("more snapshots than the frame holds", kFrameHeaderBytes);
+  compact.snapshots.reserve(count);
+  for (uint32_t index = 0; index < count; ++index) {
+    SnapshotItem snapshot;
+    snapshot.lsn = in.u64();
+    snapshot.version = in.id<VersionId>();
+    snapshot.size_bytes = in.u64();
+    const uint8_t name_bytes = in.u8();
+    in.require(name_bytes > 0);
+    snapshot.name = as_text(in.bytes(name_bytes));
+    compact.snapshots.push_back(std::move(snapshot));
+  }
   return all_read(in, compact, "a malformed start of compacted catch-up");
 }
 

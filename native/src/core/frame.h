@@ -31,6 +31,7 @@ enum class FrameType : uint8_t {
   blocks = 8,
   compacted = 9,
   ping = 10,
+  want_blocks = 11,
 };
 
 /// Flag of `runs`: the sender wants them acknowledged as synced soon.
@@ -84,11 +85,20 @@ struct RefuseFrame {
   std::string code;
   std::string message;
 };
+/// A named snapshot, as a volume's description lists it.
+struct SnapshotItem {
+  Lsn lsn = 0;
+  VersionId version;
+  uint64_t size_bytes = 0;
+  std::string name;
+  bool operator==(const SnapshotItem&) const = default;
+};
 struct CompactFrame {
   Lsn from_lsn = 0;
   Lsn to_lsn = 0;
   uint64_t size_bytes = 0;
-  ByteSpan volume;
+  ByteSpan volume;                      // as a checkpoint has it
+  std::vector<SnapshotItem> snapshots;  // all it has, by lsn
 };
 /// A data block, or with `zeroed_count` > 0 that many blocks zeroed by the update `birth`.
 struct BlockItem {
@@ -119,6 +129,7 @@ BufferRef encode_compact(const Epoch& epoch, const CompactFrame& frame);
 BufferRef encode_blocks(const Epoch& epoch, std::span<const BlockItem> items);
 BufferRef encode_compacted(const Epoch& epoch, const CompactedFrame& frame);
 BufferRef encode_ping(const Epoch& epoch);
+BufferRef encode_want_blocks(const Epoch& epoch);
 
 /// The header alone (kFrameHeaderBytes), its bounds checked but not its crc: how much to receive.
 Result<FrameHeader> peek_frame(ByteSpan header);

@@ -34,6 +34,9 @@ class IoQueue {
 
   /// The effects since the last call, in the order of their issue.
   std::vector<IoEffect> take();
+  /// The core ends: nothing completes any more, so whoever waits may go.
+  void close() { closed_ = true; }
+  bool closed() const { return closed_; }
   bool pending() const { return !effects_.empty(); }
   size_t in_flight() const { return in_flight_; }
 
@@ -49,6 +52,7 @@ class IoQueue {
   std::vector<Waiter> waiters_;
   std::vector<uint32_t> vacant_;
   size_t in_flight_ = 0;
+  bool closed_ = false;
 };
 
 }  // namespace cloudfs

@@ -80,6 +80,7 @@ void Leader::on_closed(StreamId stream) {
   if (feed == nullptr) return;
   feed->closed = true;
   feed->reader.cancel();
+  if (feed->compaction != nullptr) feed->compaction->cancel();
   if (fetching_ == feed) fetching_ = nullptr;
   if (feed->member && members_[*feed->member].feed == feed) {
     members_[*feed->member].feed = nullptr;
@@ -118,6 +119,10 @@ bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
     case FrameType::runs:
       if (feed != fetching_) return refuse("ERR_FRAME_CORRUPT", "runs that nobody asked for");
       return on_fetched(*feed, frame);
+    case FrameType::want_blocks:
+      // Else they are on their way already, or it has no need of them.
+      if (!feed->has_volume && feed->compaction == nullptr) compact(*feed, 0);
+      return true;
     case FrameType::ping:
       return true;
     default:
@@ -217,7 +222,7 @@ bool Leader::on_fetched(Feed& feed, const FrameChannel::Frame& frame) {
 
 void Leader::turn(uint64_t now_ns) {
   now_ns_ = now_ns;
-  std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->reader.in_flight(); });
+  std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->in_flight(); });
   const bool commit_due = commit_since_ns_ != 0 && now_ns - commit_since_ns_ >= kCommitPushNs;
   if (!std::exchange(moved_, false) && !commit_due) return;
   if (gathering_) gather();
@@ -227,7 +232,9 @@ void Leader::turn(uint64_t now_ns) {
   for (const auto& feed : feeds_) {
     if (feed->closed || !feed->member) continue;
     push_commit(*feed);
-    unsent_commit |= feed->greeted && feed->commit_sent < volume_.committed();
+    // Runs that are still to go carry it; a stream that takes nothing now says when it does.
+    unsent_commit |= feed->greeted && feed->verified && feed->next > volume_.placed_lsn() &&
+                     feed->commit_sent < volume_.committed();
   }
   if (!unsent_commit) {
     commit_since_ns_ = 0;
@@ -239,6 +246,8 @@ void Leader::turn(uint64_t now_ns) {
 
 void Leader::pump(Feed& feed) {
   if (gathering_ && adopted_ == 0) return;
+  if (feed.compaction != nullptr) pump_blocks(feed);
+  if (feed.compaction != nullptr) return;
   while (feed.member && !feed.closed && !feed.reader.busy() && feed.next <= volume_.placed_lsn() &&
          streams_.unsent(feed.stream) < kStreamUnsentBytesMax) {
     if (const Run* run = backlog_from(feed.next); run != nullptr) {
@@ -246,8 +255,7 @@ void Leader::pump(Feed& feed) {
       ensure(view.ok(), "a run made here is well-formed");
       if (verify(feed, *view)) send_run(feed, *run);
     } else if (!feed.reader.read(feed.next, feed)) {
-      streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_HISTORY_GONE",
-                      "the log no longer holds what the follower lacks");
+      return compact(feed, feed.verified ? feed.next - 1 : feed.commit_lsn);
     }
   }
   if (feed.closed || !feed.member || feed.verified || feed.next <= volume_.placed_lsn()) return;
@@ -261,6 +269,26 @@ void Leader::pump(Feed& feed) {
     streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_HISTORY_DIVERGED",
                     "the follower knows another history to be committed");
   }
+}
+
+/// The log no longer holds what comes behind `from`, up to which the follower's history is ours: it gets blocks.
+void Leader::compact(Feed& feed, Lsn from) {
+  if (feed.closed) return;
+  if (volume_.deleted() && !feed.has_volume)
+    return streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_UNKNOWN_VOLUME",
+                           "the volume is deleted");
+  feed.reader.cancel();
+  feed.compaction =
+      std::make_unique<Compaction>(volume_, streams_, feed.stream, feed, feed.has_volume ? from : 0);
+  moved_ = true;
+}
+
+void Leader::pump_blocks(Feed& feed) {
+  feed.compaction->pump();
+  if (!feed.compaction->done()) return;
+  feed.next = feed.compaction->to() + 1;
+  feed.verified = feed.has_volume = feed.greeted = true;
+  feed.compaction.reset();
 }
 
 bool Leader::verify(Feed& feed, const RunView& run) {
@@ -305,10 +333,8 @@ void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
 void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
   leader.moved_ = true;
   if (error == EAGAIN) return;
-  if (error != 0) {
-    leader.streams_.refuse(stream, leader.volume_.made().epoch(), "ERR_STORE_IO", "the log cannot be read");
-    return;
-  }
+  // Its table said that the log holds it, and it does not, or not whole.
+  if (error != 0) return leader.compact(*this, verified ? next - 1 : commit_lsn);
   for (const LogReaderOwner::Run& run : runs) {
     if (closed || run.view.header().first_lsn != next || !leader.verify(*this, run.view)) return;
     leader.send_log_run(*this, run);

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/compaction.h"
 #include "core/log_reader.h"
 #include "core/replication.h"
 #include "core/streams.h"
@@ -72,14 +73,19 @@ class Leader final : public Replication, public StreamEnd {
     uint32_t bytes = 0;
     bool sync = false;
   };
-  struct Feed final : LogReaderOwner {
+  struct Feed final : LogReaderOwner, CompactionOwner {
     Feed(Leader& owner, StreamId id, IoQueue& io, Segments& segments, const Appender& appender)
         : leader(owner), stream(id), reader(io, segments, appender, owner.volume_) {}
     void on_runs(std::vector<LogReaderOwner::Run>& runs, int error) override;
+    void on_compaction_moved() override { leader.moved_ = true; }
+    bool in_flight() const {
+      return reader.in_flight() || (compaction != nullptr && compaction->in_flight());
+    }
 
     Leader& leader;
     StreamId stream;
     LogReader reader;
+    std::unique_ptr<Compaction> compaction;  // while it gets blocks instead of records
     bool closed = false;
     std::optional<size_t> member;  // known from its hello on
     Position head;                 // as it said
@@ -97,6 +103,8 @@ class Leader final : public Replication, public StreamEnd {
   [[nodiscard]] bool on_fetched(Feed& feed, const FrameChannel::Frame& frame);
   void on_ack(Feed& feed, const AckFrame& ack);
   void pump(Feed& feed);
+  void compact(Feed& feed, Lsn from);
+  void pump_blocks(Feed& feed);
   [[nodiscard]] bool verify(Feed& feed, const RunView& run);
   void send_run(Feed& feed, const Run& run);
   void send_log_run(Feed& feed, const LogReaderOwner::Run& run);

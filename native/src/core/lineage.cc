@@ -91,6 +91,31 @@ NodeId Lineage::branch(NodeId snapshot_id, const VolumeId& volume) {
   return head.id;
 }
 
+NodeId Lineage::hide(NodeId head, Lsn lsn, const VersionId& version) {
+  return insert_above(head_node(head), NodeKind::hidden, lsn, version, {});
+}
+
+void Lineage::name_snapshot(NodeId id, std::string name) {
+  VersionNode& snapshot = node(id);
+  ensure(snapshot.kind == NodeKind::hidden, "a hidden snapshot gets a name");
+  snapshot.kind = NodeKind::named;
+  snapshot.name = std::move(name);
+}
+
+void Lineage::drop_head(NodeId id) {
+  VersionNode& head = head_node(id);
+  const NodeId parent = head.parent;
+  make_remains(head);
+  collect(parent);
+}
+
+void Lineage::drop_other_heads(const std::set<NodeId>& kept) {
+  std::vector<NodeId> strays;
+  for (const auto& [id, node] : nodes_)
+    if (node.kind == NodeKind::head && !kept.contains(id)) strays.push_back(id);
+  for (const NodeId id : strays) drop_head(id);
+}
+
 void Lineage::delete_snapshot(NodeId id) {
   VersionNode& snapshot = node(id);
   ensure(snapshot.kind == NodeKind::named, "named snapshots are deleted");

@@ -81,6 +81,14 @@ class Lineage {
   NodeId branch_point(NodeId head, Lsn lsn, const VersionId& version);
   /// A new volume's head, below a snapshot. Its first update has a greater lsn than the snapshot's.
   NodeId branch(NodeId snapshot, const VolumeId& volume);
+  /// A head's present state as a hidden snapshot; it stays while the head and something else stand below it.
+  NodeId hide(NodeId head, Lsn lsn, const VersionId& version);
+  /// A hidden snapshot gets a name.
+  void name_snapshot(NodeId snapshot, std::string name);
+  /// A head goes, and what it alone has; the hidden snapshots above it as far as nobody else stands on them.
+  void drop_head(NodeId head);
+  /// Drops the heads that are not among `kept`: a crash left them (docs/core.md, Compacted catch-up).
+  void drop_other_heads(const std::set<NodeId>& kept);
   /// Unnames a snapshot. It goes when fewer than two versions depend on it.
   void delete_snapshot(NodeId snapshot);
   /// The volume's head goes; its named snapshots stay only as far as branches of other volumes depend on them.

@@ -230,7 +230,7 @@ const char* Recovery::replay_run(const RunView& run, const PlacedRun& placed) {
     case RunType::moved:
       return store_.replay_moved(run, placed);
     case RunType::records:
-      return store_.replay_records(run, placed);
+      return store_.replay_records(run, placed, checkpoint_.store.next_sequence - 1);
   }
   return "a run of no known type";
 }
@@ -253,6 +253,10 @@ void Recovery::on_superblock(int error) {
   if (error != 0)
     return fail("ERR_STORE_IO", "the superblock cannot be written: errno " + std::to_string(error));
   phase_ = Phase::done;
+  // What was being staged or sent when the store ended begins anew.
+  std::set<NodeId> heads;
+  for (const auto& volume : store_.volumes()) heads.insert(volume->head());
+  store_.lineage.drop_other_heads(heads);
   for (const auto& volume : store_.volumes()) {
     const bool dropped = store_.locals.find(volume->id(), LocalKind::dropped) != nullptr;
     if (dropped && !volume->applied().deleted)

@@ -77,6 +77,9 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
+/// `from_segment` of a block that came from another host; no segment has this id.
+constexpr uint32_t kFromElsewhere = UINT32_MAX;
+
 struct MovedBlock {
   uint64_t block = 0;
   Lsn birth = 0;

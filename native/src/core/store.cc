@@ -15,6 +15,8 @@ constexpr size_t kEvictPages = 1024;
 // The head of a volume is told at most this often.
 constexpr uint64_t kHeadEventNs = 50'000'000;
 constexpr uint64_t kPrepareRetryNs = 1'000'000'000;
+// A frame for which there was no room is offered again: most often something completes before.
+constexpr uint64_t kStreamRetryNs = 2'000'000;
 
 }  // namespace
 
@@ -51,6 +53,7 @@ Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblo
       checkpoint(*this, superblock),
       cleaner(*this),
       records(*this),
+      staging(*this),
       streams(out),
       identity{superblock.current().store, superblock.current().host, superblock.current().generation},
       out_(out),
@@ -111,6 +114,7 @@ void Store::turn(uint64_t now_ns) {
   prepare_segments();
   space_short_ = false;
   streams.turn();
+  staging.reap();
   // Commits make room for control records, and records that are made may be refused: until nothing moves.
   do {
     advance_volumes();
@@ -316,6 +320,7 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
     at_latest(now_ns_);
   if (space_short_ && !checkpoint.running() && !cleaner.busy()) at_latest(space_progress_ns_ + kSpaceGraceNs);
   if (streams.has_work() || !to_advance_.empty()) at_latest(now_ns_);
+  if (streams.has_waiting()) at_latest(now_ns_ + kStreamRetryNs);
   for (const auto& [id, leader] : leaders_)
     if (const auto when = leader->next_deadline_ns()) at_latest(*when);
   for (const auto& [id, follower] : followers_)

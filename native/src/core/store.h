@@ -19,6 +19,7 @@
 #include "core/page_reader.h"
 #include "core/records_reader.h"
 #include "core/segments.h"
+#include "core/staging.h"
 #include "core/streams.h"
 #include "core/volume.h"
 
@@ -100,7 +101,8 @@ class Store final : public VolumeHost,
   void list_volume(Volume& volume);
 
   // --- Recovery: nullptr, or why a run cannot be replayed ---
-  const char* replay_records(const RunView& run, const PlacedRun& placed);
+  /// `frozen`: the newest batch made before the checkpoint was frozen.
+  const char* replay_records(const RunView& run, const PlacedRun& placed, uint64_t frozen);
   const char* replay_moved(const RunView& run, const PlacedRun& placed);
 
   // --- Checkpoint's and cleaner's ---
@@ -129,6 +131,7 @@ class Store final : public VolumeHost,
   CheckpointWriter checkpoint;
   Cleaner cleaner;
   RecordsReader records;
+  Staging staging;
   Streams streams;
   const StoreIdentity identity;
 
@@ -157,7 +160,9 @@ class Store final : public VolumeHost,
   // LocalListener
   void on_local_synced(uint64_t command) override;
   // ReplicaMaker
-  Volume* make_replica(const RunView& run, const Slice& bytes, const char*& code) override;
+  Made make_replica(const RunView& run, const Slice& bytes) override;
+  uint64_t want_checkpoint() override;
+  bool checkpointed(uint64_t wanted) const override { return checkpoint.published() >= wanted; }
   // IoOwner: segments being prepared
   void on_io(uint64_t cookie, int error) override;
 
@@ -177,6 +182,8 @@ class Store final : public VolumeHost,
   void prepare_segments();
   void tell_heads();
   NodeId branch_node(const BranchPoint& point);
+  enum class BranchParent : uint8_t { here, not_yet, never };
+  BranchParent find_branch_parent(const BranchPoint& point);
   void background();
   // store_space.cc
   uint64_t index_pages_needed() const;

@@ -8,21 +8,21 @@ NodeId Store::branch_node(const BranchPoint& point) {
   if (parent == nullptr || parent->head() == 0) return 0;
   for (NodeId id = lineage.node(parent->head()).parent; id != 0; id = lineage.node(id).parent) {
     const VersionNode& node = lineage.node(id);
-    if (node.lsn == point.lsn) return id;
+    if (node.lsn == point.lsn) return node.version == point.public_id ? id : 0;
     if (node.lsn < point.lsn) break;
   }
   if (parent->applied().lsn != point.lsn || parent->applied().public_id != point.public_id) return 0;
   return lineage.branch_point(parent->head(), point.lsn, point.public_id);
 }
 
-const char* Store::replay_records(const RunView& run, const PlacedRun& placed) {
+const char* Store::replay_records(const RunView& run, const PlacedRun& placed, uint64_t frozen) {
   const RunHeader& header = run.header();
   const std::optional<Stamp> stamp = locals.stamp(header.volume, header.epoch);
   const Stamp* known = stamp ? &*stamp : nullptr;
   Volume* volume = find(header.volume);
   const char* why = nullptr;
   if (volume != nullptr) {
-    why = volume->replay(run, placed, known);
+    why = volume->replay(run, placed, known, frozen);
   } else {
     if (!starts_volume(run)) return "a record of a volume that was never created";
     const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
@@ -42,15 +42,14 @@ const char* Store::replay_records(const RunView& run, const PlacedRun& placed) {
 }
 
 const char* Store::replay_moved(const RunView& run, const PlacedRun& placed) {
-  Lsn newest = 0;
   for (uint32_t index = 0; index < run.header().count; ++index) {
     const MovedBlock block = run.moved_block(index);
-    newest = std::max(newest, block.birth);
+    // Blocks received from another host count from the checkpoint on that holds the version they were staged in.
+    if (block.from_segment == kFromElsewhere) continue;
     move_block(run.header().volume, block, placed.segment,
                placed.body_slot + index * (kBlockBytes / kSlotBytes));
   }
-  // Only blocks of committed updates are ever moved.
-  if (Volume* volume = find(run.header().volume)) volume->replayed(newest);
+  if (Volume* volume = find(run.header().volume)) volume->replayed(run.header().commit_lsn);
   return nullptr;
 }
 

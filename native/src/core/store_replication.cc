@@ -20,7 +20,7 @@ void Store::on_history_begun(Volume& volume) {
   auto& follower = followers_[volume.id()];
   if (follower == nullptr)
     follower = std::make_unique<Follower>(volume.id(), streams, io, segments, appender, identity,
-                                          static_cast<ReplicaMaker&>(*this));
+                                          static_cast<ReplicaMaker&>(*this), staging);
   follower->adopt(volume);
   volume.set_replication(follower.get());
 }
@@ -84,44 +84,58 @@ StreamId Store::open_to_leader(const VolumeId& id, std::string& refusal) {
   auto& follower = followers_[id];
   if (follower == nullptr)
     follower = std::make_unique<Follower>(id, streams, io, segments, appender, identity,
-                                          static_cast<ReplicaMaker&>(*this));
+                                          static_cast<ReplicaMaker&>(*this), staging);
   streams.attach(stream, *follower);
   follower->begin(stream);
   return stream;
 }
 
-Volume* Store::make_replica(const RunView& run, const Slice& bytes, const char*& code) {
+ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes) {
   const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
   ensure(payload.ok(), "a run's payloads were checked");
   bool member = false;
   for (const ViewMember& one : payload->view.members)
     member |= one.host == identity.host && one.store == identity.store;
-  if (!member) {
-    code = "ERR_NOT_MEMBER";
-    return nullptr;
-  }
+  if (!member) return {.code = "ERR_NOT_MEMBER"};
   NodeId parent = 0;
   if (payload->parent) {
-    // A branch stands on its parent's blocks: here they must be at the very update it left from.
-    Volume* origin = find(payload->parent->volume);
-    if (origin == nullptr || origin->deleted() || origin->applied().lsn > payload->parent->lsn) {
-      code = "ERR_BRANCH_PARENT";
-      return nullptr;
-    }
-    if (origin->applied().lsn < payload->parent->lsn || !origin->drained()) return nullptr;
-    if (origin->applied().public_id != payload->parent->public_id) {
-      code = "ERR_BRANCH_PARENT";
-      return nullptr;
-    }
-    parent = origin->head();
+    const BranchParent found = find_branch_parent(*payload->parent);
+    if (found == BranchParent::not_yet) return {};
+    if (found == BranchParent::never) return {.needs_blocks = true};
   }
-  if (appender.reserve(SegmentKind::user, SpaceClass::shrink, bytes.size, 0) != Room::ok) return nullptr;
-  if (parent != 0) parent = lineage.branch_point(parent, payload->parent->lsn, payload->parent->public_id);
+  if (appender.reserve(SegmentKind::user, SpaceClass::shrink, bytes.size, 0) != Room::ok) return {};
+  if (payload->parent) parent = branch_node(*payload->parent);
   Volume& volume = add_volume();
   volume.create_replica(run, parent);
   list_volume(volume);
   event("volume-created", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
-  return &volume;
+  return {.volume = &volume};
+}
+
+/// A branch stands on its parent's blocks: a snapshot must stand at the very update it left from, or the parent itself, with
+/// nothing under way (recovery finds the branch's creation behind all of the parent's records that it stands on).
+Store::BranchParent Store::find_branch_parent(const BranchPoint& point) {
+  const Volume* parent = find(point.volume);
+  if (parent == nullptr || parent->deleted() || parent->head() == 0) return BranchParent::never;
+  for (NodeId id = lineage.node(parent->head()).parent; id != 0; id = lineage.node(id).parent) {
+    const VersionNode& node = lineage.node(id);
+    if (node.lsn == point.lsn)
+      return node.version == point.public_id ? BranchParent::here : BranchParent::never;
+    if (node.lsn < point.lsn) break;
+  }
+  const Lsn applied = parent->applied().lsn;
+  if (applied > point.lsn) return BranchParent::never;
+  if (applied == point.lsn && parent->applied().public_id != point.public_id) return BranchParent::never;
+  if (applied == point.lsn && parent->drained()) return BranchParent::here;
+  // It is behind, and on its way while its own stream stands.
+  const auto follower = followers_.find(point.volume);
+  const bool comes = follower != followers_.end() && follower->second->connected();
+  return comes ? BranchParent::not_yet : BranchParent::never;
+}
+
+uint64_t Store::want_checkpoint() {
+  begin_checkpoint(0);
+  return checkpoint.published() + (checkpoint.running() ? 2 : 1);
 }
 
 }  // namespace cloudfs

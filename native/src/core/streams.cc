@@ -95,7 +95,7 @@ void Streams::close(StreamId stream) {
 }
 
 void Streams::turn() {
-  work_ = false;
+  work_ = waiting_ = false;
   // By id: an end may close other streams while it is told.
   std::vector<StreamId> ids;
   ids.reserve(streams_.size());
@@ -120,7 +120,7 @@ void Streams::hand_out(One& one) {
     const FrameChannel::Frame frame = *one.waiting;
     if (frame.view.header.type == FrameType::refuse) return close(id);
     if (!one.end->on_frame(id, frame)) {
-      work_ = true;
+      waiting_ = true;
       return;
     }
     one.waiting.reset();

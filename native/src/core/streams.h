@@ -59,6 +59,8 @@ class Streams {
   void turn();
   /// Frames wait that turn() would hand out.
   bool has_work() const { return work_; }
+  /// A frame waits for room.
+  bool has_waiting() const { return waiting_; }
   size_t count() const { return streams_.size(); }
 
  private:
@@ -78,6 +80,7 @@ class Streams {
   std::vector<std::unique_ptr<One>> streams_;
   StreamId next_ = 1;
   bool work_ = false;
+  bool waiting_ = false;
 };
 
 }  // namespace cloudfs

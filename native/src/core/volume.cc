@@ -50,7 +50,7 @@ void Volume::restore(const VolumeId& id, const VolumeState& state, std::optional
   parts_.host.on_history_begun(*this);
 }
 
-const char* Volume::replay(const RunView& run, const PlacedRun& placed, const Stamp* stamp) {
+const char* Volume::replay(const RunView& run, const PlacedRun& placed, const Stamp* stamp, uint64_t frozen) {
   const RunHeader& header = run.header();
   std::vector<VersionId> versions;
   public_ids(run, versions);
@@ -59,10 +59,12 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
   for (const RecordView record : run.records()) {
     const VersionId& version = versions[index++];
     if (record.lsn() <= applied_.lsn) {
-      if (record.lsn() == applied_.lsn && version != applied_.public_id)
+      if (record.lsn() == applied_.lsn && version != applied_.public_id && placed.sequence > frozen)
         return "a record differs from the checkpoint's";
       continue;
     }
+    // Older than the checkpoint, and no part of the history it holds: dropped when that was frozen.
+    if (placed.sequence <= frozen && version_at(record.lsn() - 1) != public_of(record.parent())) continue;
     // A follower dropped what its leader did not have, and went on from there.
     if (record.lsn() <= made_.lsn) drop_pending(record.lsn() - 1, placed.sequence - 1);
     if (record.lsn() != made_.lsn + 1) return "a record does not follow the one before it";
@@ -193,15 +195,20 @@ void Volume::on_placed(const PlacedRun& run, uint64_t) {
   if (sync) parts_.appender.want_sync(run.sequence);
 }
 
+/// What of the records up to the lsn told was not dropped since.
+Lsn Volume::kept_of(uint64_t told) const {
+  Lsn lsn = told & kLsnMax;
+  for (uint64_t cut = told >> 48; cut < generation_; ++cut) lsn = std::min(lsn, cuts_[cut]);
+  return lsn;
+}
+
 void Volume::on_appended(uint64_t told, uint64_t) {
-  if (told >> 48 != generation_) return;
-  own_.appended = told & kLsnMax;
+  own_.appended = std::max(own_.appended, kept_of(told));
   parts_.host.advance_soon(*this);
 }
 
 void Volume::on_synced(uint64_t told, uint64_t) {
-  if (told >> 48 != generation_) return;
-  own_.synced = told & kLsnMax;
+  own_.synced = std::max(own_.synced, kept_of(told));
   parts_.host.advance_soon(*this);
 }
 

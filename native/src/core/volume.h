@@ -106,7 +106,10 @@ class Volume final : public BatchMember, PageWaiter {
                std::vector<uint8_t> create_payload);
   /// A run found by roll-forward, behind what is pending. `stamp` is that of its epoch, where this store knows it.
   /// @returns why it cannot be (static text), or nullptr
-  [[nodiscard]] const char* replay(const RunView& run, const PlacedRun& placed, const Stamp* stamp);
+  /// `frozen`: batches up to here were made before the checkpoint was frozen: what of them does not fit the chain was
+  /// dropped before, too.
+  [[nodiscard]] const char* replay(const RunView& run, const PlacedRun& placed, const Stamp* stamp,
+                                   uint64_t frozen);
   /// The run that starts the volume; `parent` as in create().
   [[nodiscard]] const char* replay_create(const RunView& run, const PlacedRun& placed, const Stamp* stamp,
                                           NodeId parent);
@@ -140,6 +143,13 @@ class Volume final : public BatchMember, PageWaiter {
   /// Runs with their bodies from another host (`runs` lies in `frame`): checked against the head, appended as they are.
   /// What is held already is passed over; what differs and is not known to be committed is dropped first.
   [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, bool sync);
+  /// Pending records above `last`, which its leader's history need not have, go. @returns false: not now, call again
+  [[nodiscard]] bool try_drop_above(Lsn last);
+  /// Compacted catch-up: nothing pending, the volume is at `state` from now on, and its head is `head` (0: deleted). It
+  /// counts as held once a checkpoint has it: landed().
+  void jump(const VolumeState& state, NodeId head);
+  void landed();
+  VolumeParts& parts() { return parts_; }
   /// Clients are served from now on.
   void serve();
   /// Of a replica: all of it goes, as if its deletion had come. @returns false: records are under way
@@ -151,6 +161,8 @@ class Volume final : public BatchMember, PageWaiter {
   Lsn durable_wanted() const;
   const MemberProgress& own() const { return own_; }
   Lsn placed_lsn() const { return applied_.lsn + placed_; }
+  /// As a description or a checkpoint has it; `head` is the node of its head.
+  CheckpointVolume describe() const;
   Lsn first_lsn() const { return applied_.epochs.front().first_lsn; }
   /// The record at `lsn` in batch `sequence` was dropped later.
   bool superseded(uint64_t sequence, Lsn lsn) const;
@@ -270,6 +282,7 @@ class Volume final : public BatchMember, PageWaiter {
   void truncate(Lsn last);
   void drop_pending(Lsn last, uint64_t sequence);
   uint64_t cookie(Lsn lsn) const { return generation_ << 48 | lsn; }
+  Lsn kept_of(uint64_t told) const;
   bool follows() const { return replication_ != nullptr && replication_->leader_commit().has_value(); }
 
   // volume_control.cc
@@ -316,7 +329,9 @@ class Volume final : public BatchMember, PageWaiter {
       run_bodies_;              // of the runs added to a batch that is not placed yet; with replication
   bool accepted_sync_ = false;  // a leader wants what is accepted this turn synced
   std::vector<Superseded> superseded_;
-  uint64_t generation_ = 0;  // counts truncations: tells appends of dropped records from others
+  // Counts truncations: tells appends of dropped records from others. Each kept the lsns up to cuts_[generation].
+  uint64_t generation_ = 0;
+  std::vector<Lsn> cuts_;
 };
 
 }  // namespace cloudfs

@@ -66,7 +66,7 @@ const char* Volume::replay_create(const RunView& run, const PlacedRun& placed, c
     made_token_ = link.token;
   }
   // Records behind the creation in the same run.
-  return run.header().count > 1 ? replay(run, placed, stamp) : nullptr;
+  return run.header().count > 1 ? replay(run, placed, stamp, 0) : nullptr;
 }
 
 void Volume::control(RecordKind kind, std::vector<uint8_t> payload, uint64_t command) {

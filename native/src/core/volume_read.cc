@@ -43,15 +43,17 @@ void Volume::submit_read(Operation& operation) {
   const ClientOp& request = operation.request;
   ExtentMap* map = map_of(operation);
   if (map == nullptr) return answer(operation, ESHUTDOWN);
-  const uint64_t size_bytes = operation.snapshot == 0 ? made_.size_bytes : map->blocks() * kBlockBytes;
+  // Who reads a replica gets what is committed there as far as it knows: nobody was promised more.
+  const bool settled_state = operation.snapshot != 0 || !writable();
+  const uint64_t size_bytes = settled_state ? map->blocks() * kBlockBytes : made_.size_bytes;
   if (request.offset > size_bytes || request.length > size_bytes - request.offset)
     return answer(operation, EINVAL);
   if (request.length == 0) return answer(operation, 0);
   operation.first = request.offset / kBlockBytes;
   operation.end = (request.offset + request.length + kBlockBytes - 1) / kBlockBytes;
-  operation.wait_lsn = operation.snapshot == 0 ? newest_touch(operation.first, operation.end) : 0;
+  operation.wait_lsn = settled_state ? 0 : newest_touch(operation.first, operation.end);
   // A resize that is made but not applied: the map has its size when it is.
-  if (operation.snapshot == 0 && operation.end > map->blocks()) operation.wait_lsn = made_.lsn;
+  if (!settled_state && operation.end > map->blocks()) operation.wait_lsn = made_.lsn;
   settle(operation);
 }
 

@@ -136,7 +136,56 @@ void Volume::truncate(Lsn last) {
   drop_pending(last, parts_.appender.made());
   own_.appended = std::min(own_.appended, last);
   own_.synced = std::min(own_.synced, last);
-  ++generation_;  // what is still to be told of the dropped records means nothing any more
+  // What is still to be told of the dropped records counts for those before them alone.
+  cuts_.push_back(last);
+  ++generation_;
+}
+
+bool Volume::try_drop_above(Lsn last) {
+  if (made_.lsn <= last) return true;
+  if (committed_ > last || own_.appended != made_.lsn || placed_ != pending_.size()) return false;
+  truncate(last);
+  return true;
+}
+
+void Volume::jump(const VolumeState& state, NodeId head) {
+  ensure(pending_.empty() && made_.lsn == applied_.lsn && run_bodies_.empty() && !stamp_,
+         "a follower without pending records is moved on");
+  // Older records of these lsns, dropped ones perhaps, are in the log still.
+  superseded_.push_back({parts_.appender.made(), applied_.lsn});
+  made_ = applied_ = state;
+  made_token_.reset();
+  head_ = head;
+  committed_ = state.lsn;
+  touched_ = {};
+  count_members();
+  parts_.host.on_head_moved(*this);
+  wake_settled();
+  if (head == 0) parts_.host.on_deleted(*this);
+}
+
+void Volume::landed() {
+  own_.appended = std::max(own_.appended, applied_.lsn);
+  own_.synced = std::max(own_.synced, applied_.lsn);
+  parts_.host.advance_soon(*this);
+}
+
+CheckpointVolume Volume::describe() const {
+  CheckpointVolume out;
+  out.id = id_;
+  out.head_node = head_;
+  out.size_bytes = applied_.size_bytes;
+  out.mode = applied_.mode;
+  out.flags = applied_.deleted ? kVolumeDeleted : 0;
+  out.name = create_.name;
+  out.applied_lsn = applied_.lsn;
+  out.applied_public = applied_.public_id;
+  out.applied_token = applied_token();
+  out.epochs = applied_.epochs;
+  out.view = applied_.view;
+  out.create = create_bytes_;
+  out.sessions = applied_.sessions;
+  return out;
 }
 
 bool Volume::try_drop() {
