@@ -158,6 +158,7 @@ Json describe(const Store& store, const Volume& volume) {
   out["writable"] = volume.writable();
   out["established"] = volume.established();
   out["deleted"] = volume.deleted();
+  out["deletionCommitted"] = state.deleted;
   out["serving"] = volume.replication() == nullptr || volume.replication()->serving();
   out["epoch"] = {{"counter", state.epoch().counter}, {"host", to_hex(state.epoch().host)}};
   out["view"] = to_hex(ByteSpan(state.view));

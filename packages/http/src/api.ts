@@ -106,6 +106,11 @@ export const Attachment = z
   })
   .meta({ id: 'Attachment' })
 
+/** A host that has a volume attached, as the volume's primary knows. */
+export const AttachedAt = z
+  .object({ host, isShared: z.boolean(), socket: z.string() })
+  .meta({ id: 'AttachedAt' })
+
 export const Volume = z
   .object({
     volume,
@@ -115,12 +120,15 @@ export const Volume = z
     lsn,
     version,
     committedLsn: lsn,
+    /** No: its primary has started again and asks its followers first. */
+    isServing: z.boolean(),
     primary: host,
     epoch: z.object({ counter: z.int(), host }),
     replicas: z.array(Replica),
     snapshots: z.array(Snapshot),
     parent: z.object({ volume, lsn, version }).optional(),
-    attachment: Attachment.optional(),
+    /** One host, or several that share it. */
+    attachments: z.array(AttachedAt),
   })
   .meta({ id: 'Volume' })
 
@@ -160,7 +168,8 @@ const Created = z
   .object({
     volume,
     version,
-    replicas: z.array(z.object({ host, store, zone: z.string() })),
+    /** The primary first. A majority is in step; others are brought up. */
+    replicas: z.array(z.object({ host, store, zone: z.string(), isInStep: z.boolean() })),
     /** What an operator should know about the choice. */
     notes: z.array(z.string()),
   })
@@ -277,6 +286,14 @@ export const operations = {
     status: 200,
     params: volumeParameter,
     answer: z.object({ volume }),
+  },
+  release: {
+    method: 'DELETE',
+    path: '/v1/volumes/{volume}/attachments/{host}',
+    summary: 'Gives up the attachment of a host that is down',
+    status: 200,
+    params: z.object({ volume: reference, host }),
+    answer: z.object({ volume, host }),
   },
 } as const satisfies Record<string, Operation>
 

@@ -105,7 +105,10 @@ export interface VolumeStatus {
   readonly serving: boolean
   /** Its creation is committed. Others are listed where all are asked for, as are deleted ones. */
   readonly established: boolean
+  /** Its last record is its deletion. */
   readonly deleted: boolean
+  /** And that is committed: nothing of the volume is left here. */
+  readonly deletionCommitted: boolean
   /** At the primary: how the other members are. */
   readonly members?: readonly MemberProgress[]
   readonly snapshots: readonly unknown[]

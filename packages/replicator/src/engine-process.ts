@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import type { HostId } from '@cloudfs/interface'
 import type { Config } from './config.js'
 import { engineProgram as program } from './engine-program.js'
+import { hostAndPort } from './engine-address.js'
 import { EngineStartError } from './errors.js'
 
 /** What of an engine's log belongs in an error. */
@@ -92,6 +93,7 @@ function argumentsOf(config: Config): string[] {
   return [
     ...['--store', config.store],
     ...['--run', config.runDirectory],
+    ...['--http', hostAndPort(config.engineHttpHost, config.engineHttpPort)],
     ...['--nbd-host', config.nbdHost, '--nbd-port', String(config.nbdPort)],
     ...['--log-level', config.logLevel],
   ]

@@ -36,9 +36,24 @@ export class NotAttachedError extends CloudfsError {
   readonly code = 'ERR_NOT_ATTACHED'
 }
 
-/** The volume can be attached at its primary alone; `details.primary` is the host. */
-export class NotPrimaryError extends CloudfsError {
-  readonly code = 'ERR_NOT_PRIMARY'
+/** A volume is attached at as many hosts as its primary can remember. */
+export class TooManyHoldersError extends CloudfsError {
+  readonly code = 'ERR_TOO_MANY_HOLDERS'
+}
+
+/** The host whose attachment is to be given up is there. */
+export class HolderUpError extends CloudfsError {
+  readonly code = 'ERR_HOLDER_UP'
+}
+
+/** Too few of a volume's replicas are there for a change of it to be committed. */
+export class NoMajorityError extends CloudfsError {
+  readonly code = 'ERR_NO_MAJORITY'
+}
+
+/** The host is none of those that keep the volume. */
+export class NotMemberError extends CloudfsError {
+  readonly code = 'ERR_NOT_MEMBER'
 }
 
 /** A version that this host no longer knows as the state of a volume, or never knew. */
@@ -51,9 +66,9 @@ export class BadRequestError extends CloudfsError {
   readonly code = 'ERR_BAD_REQUEST'
 }
 
-/** The engines of this build do not stream updates to each other yet: a volume has one replica. */
-export class ReplicationUnavailableError extends CloudfsError {
-  readonly code = 'ERR_REPLICATION_UNAVAILABLE'
+/** A volume was not made: no majority of the chosen hosts took it. */
+export class CreationGivenUpError extends CloudfsError {
+  readonly code = 'ERR_CREATION_GIVEN_UP'
 }
 
 /** What a host said it keeps room for is no longer kept. */

@@ -3,32 +3,38 @@ import type { Answer } from '@cloudfs/http'
 import type { Attachments } from './attachments.js'
 import type { Handlers } from './http-server.js'
 import { healthOf } from './health.js'
+import type { Catalogue } from './catalogue.js'
+import type { Creation } from './creation.js'
 import type { Volumes } from './volumes.js'
 
 export interface HandlerParts {
   readonly self: () => Promise<Answer<'self'>>
   readonly nodes: () => Answer<'nodes'>
+  readonly catalogue: Catalogue
+  readonly creation: Creation
   readonly volumes: Volumes
   readonly attachments: Attachments
 }
 
-export function handlersOf({ self, nodes, volumes, attachments }: HandlerParts): Handlers {
+export function handlersOf(parts: HandlerParts): Handlers {
+  const { self, nodes, catalogue, creation, volumes, attachments } = parts
   return {
     self,
     nodes,
     status: async () => {
       const known = nodes()
-      const health = [...(await volumes.all()).values()].map(({ volume }) => healthOf(volume))
+      const states = new Map(known.map(({ host, state }) => [host, state]))
+      const health = [...(await catalogue.all()).values()].map(({ volume }) => healthOf(volume, states))
       const isDegraded =
         known.some(({ state }) => state !== 'up') || health.some(({ state }) => state !== 'ok')
       return { isDegraded, nodes: known, volumes: health.sort((a, b) => (a.volume < b.volume ? -1 : 1)) }
     },
     volumes: async () => {
-      const all = [...(await volumes.all()).values()].map(({ volume }) => volume)
+      const all = [...(await catalogue.all()).values()].map(({ volume }) => volume)
       return all.sort((a, b) => (a.volume < b.volume ? -1 : 1))
     },
-    newVolume: ({ body }) => volumes.create(body),
-    volume: async ({ params }) => (await volumes.find(params.volume)).volume,
+    newVolume: ({ body }) => creation.create(body),
+    volume: async ({ params }) => (await catalogue.find(params.volume)).volume,
     deleteVolume: ({ params }) => volumes.delete(params.volume),
     snapshot: ({ params, body }) => volumes.snapshot(params.volume, body.name),
     deleteSnapshot: ({ params }) => volumes.deleteSnapshot(params.volume, params.name),
@@ -36,5 +42,6 @@ export function handlersOf({ self, nodes, volumes, attachments }: HandlerParts):
     attachments: () => attachments.all(),
     attach: ({ body }) => volumes.attach(body),
     detach: ({ params }) => volumes.detach(params.volume),
+    release: ({ params }) => volumes.release(params.volume, params.host),
   }
 }

@@ -9,6 +9,7 @@ const volumeOf = (...states: State[]): Volume =>
   ({
     volume: 'v',
     name: 'n',
+    isServing: true,
     replicas: states.map((state, index) => ({
       host: `h${String(index)}`,
       store: 's',
@@ -26,5 +27,17 @@ test.each<[State[], string, RegExp]>([
   [['away', 'in-step', 'in-step'], 'paused', /primary h0 is away/],
   [['in-step', 'away'], 'paused', /1 of 2/],
 ])('replicas %j make a volume %s and say what to do', (states, state, text) => {
-  expect(healthOf(volumeOf(...states))).toMatchObject({ state, text: expect.stringMatching(text) })
+  expect(healthOf(volumeOf(...states), new Map())).toMatchObject({ state, text: expect.stringMatching(text) })
+})
+
+test('a replica says by how much it is behind, and a node that is up is not to be started', () => {
+  const volume = volumeOf('in-step', 'in-step', 'behind')
+  const replicas = volume.replicas.map((each) => ({ ...each, behindBytes: 3 * 1024 ** 2 }))
+  expect(healthOf({ ...volume, replicas }, new Map()).text).toMatch(/^behind: h2 by 3.00 MiB; nothing to do/)
+  expect(healthOf(volumeOf('in-step', 'in-step', 'away'), new Map([['h2', 'up']])).text).toMatch(/is up/)
+})
+
+test('a primary that asks its followers first is paused', () => {
+  const volume = { ...volumeOf('in-step', 'in-step', 'in-step'), isServing: false }
+  expect(healthOf(volume, new Map())).toMatchObject({ state: 'paused' })
 })

@@ -1,37 +1,55 @@
 /** How a volume is, in words that say what to do. */
 import type { Answer } from '@cloudfs/http'
+import { formatBytes } from '@cloudfs/interface'
 
 type Volume = Answer<'volume'>
+type Replica = Volume['replicas'][number]
 type Health = Answer<'status'>['volumes'][number]
 
-export function healthOf({ volume, name, replicas }: Volume): Health {
+/** @param hosts - the state of each host, as the node that is asked sees it */
+export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): Health {
+  const { replicas, isServing } = volume
   const voters = replicas.filter(({ role }) => role !== 'learner')
   const majority = Math.floor(voters.length / 2) + 1
-  const present = voters.filter(({ state }) => state !== 'away')
   const away = voters.filter(({ state }) => state === 'away')
   const behind = replicas.filter(({ state }) => state === 'behind')
   const primary = replicas.find(({ isPrimary }) => isPrimary)
-  const base = { volume, name, replicas }
+  const base = { volume: volume.volume, name: volume.name, replicas }
+  const presentCount = voters.length - away.length
   if (primary?.state === 'away') {
     return { ...base, state: 'paused', text: `paused: its primary ${primary.host} is away; start that node` }
   }
-  if (present.length < majority) {
+  if (presentCount < majority) {
     const who = away.map(({ host }) => host).join(', ')
+    const count = `${String(presentCount)} of ${String(voters.length)}`
+    return { ...base, state: 'paused', text: `paused: ${count} replicas answer; start ${who}` }
+  }
+  if (!isServing) {
     return {
       ...base,
       state: 'paused',
-      text: `paused: ${String(present.length)} of ${String(voters.length)} replicas answer; start ${who}`,
+      text: 'paused: its primary has started again and asks the others first',
     }
   }
   if (away.length > 0) {
-    const who = away.map(({ host }) => host).join(', ')
-    return { ...base, state: 'degraded', text: `away: ${who}; it catches up once that node is started` }
+    const text = `away: ${away.map(lackOf).join(', ')}; ${remedyFor(away, hosts)}`
+    return { ...base, state: 'degraded', text }
   }
   if (behind.length > 0) {
-    const how = behind.map(({ host, behindBytes }) =>
-      behindBytes === undefined ? host : `${host} by ${String(behindBytes)} bytes`,
-    )
-    return { ...base, state: 'degraded', text: `behind: ${how.join(', ')}; nothing to do, it is catching up` }
+    const text = `behind: ${behind.map(lackOf).join(', ')}; nothing to do, it is catching up`
+    return { ...base, state: 'degraded', text }
   }
   return { ...base, state: 'ok', text: 'in step' }
+}
+
+function lackOf({ host, behindBytes }: Replica): string {
+  const isKnown = behindBytes !== undefined && behindBytes > 0
+  return isKnown ? `${host} by ${formatBytes(behindBytes)}` : host
+}
+
+function remedyFor(away: readonly Replica[], hosts: ReadonlyMap<string, string>): string {
+  const isUp = away.every(({ host }) => hosts.get(host) === 'up')
+  return isUp
+    ? 'that node is up and about to follow; if this stays, see its engine.log'
+    : 'it catches up once that node is started'
 }

@@ -13,11 +13,11 @@ const described = z.object({
 })
 
 /** The view of a volume. @throws the engine sent what is none */
-function viewOf(status: VolumeStatus): ViewPayload {
+export function viewOf(status: VolumeStatus): ViewPayload {
   return decodeView(hexToBytes(described.parse(status).view))
 }
 
-export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachment'> {
+export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachments'> {
   const { epoch, parent, snapshots } = described.parse(status)
   const view = viewOf(status)
   return {
@@ -28,10 +28,12 @@ export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachment'>
     lsn: status.lsn,
     version: status.version,
     committedLsn: status.committedLsn,
+    isServing: status.serving,
     primary: view.primary,
     epoch,
     members: view.members.map(({ host, store, role }) => ({ host, store, role })),
     snapshots,
     ...(parent !== undefined && { parent }),
+    ...(status.members !== undefined && { progress: status.members.map((member) => ({ ...member })) }),
   }
 }

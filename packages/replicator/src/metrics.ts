@@ -1,4 +1,5 @@
 /** `/metrics`, for Prometheus: this process, the members, and what the engine counts. */
+import type { VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { EngineSupervisor } from './engine-supervisor.js'
@@ -10,6 +11,17 @@ export class Metrics {
   readonly #engineUp = this.#gauge('cloudfs_engine_up', 'Whether the engine is connected')
   readonly #engineStarts = this.#gauge('cloudfs_engine_starts', 'Engines that this replicator has started')
   readonly #members = this.#gauge('cloudfs_members', 'Other hosts, by state', ['state'])
+  readonly #replicas = this.#gauge(
+    'cloudfs_replicas',
+    'Replicas of volumes whose primary is here, by state',
+    ['state'],
+  )
+  readonly #behind = this.#gauge(
+    'cloudfs_behind_bytes',
+    'What replicas lack of volumes whose primary is here',
+    ['volume', 'host'],
+  )
+  readonly #held = this.#gauge('cloudfs_volumes', 'Volumes of which this host holds a replica')
   readonly #figures = new Map<string, Gauge>()
 
   constructor(engine: EngineSupervisor, peers: PeerNode) {
@@ -28,9 +40,24 @@ export class Metrics {
     if (this.#engine.isUp) {
       const core = await this.#engine.result('stats', {})
       const shell = await this.#engine.result('shell-stats', {})
+      this.#countReplicas(await this.#engine.result('volumes', {}))
       for (const [name, value] of Object.entries({ ...core, ...shell })) this.#set(name, value)
     }
     return this.#registry.metrics()
+  }
+
+  #countReplicas(volumes: readonly VolumeStatus[]): void {
+    this.#held.set(volumes.length)
+    this.#behind.reset()
+    const members = volumes.flatMap(({ volume, members = [] }) =>
+      members.map((each) => ({ volume, ...each })),
+    )
+    for (const state of ['in-step', 'behind', 'away']) {
+      this.#replicas.set({ state }, members.filter((each) => each.state === state).length)
+    }
+    for (const { volume, host, behindBytes } of members) {
+      if (behindBytes !== undefined && behindBytes > 0) this.#behind.set({ volume, host }, behindBytes)
+    }
   }
 
   /** The engine's figures come and go with its version: each becomes a gauge under its own name. */

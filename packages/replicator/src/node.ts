@@ -5,20 +5,12 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Answer } from '@cloudfs/http'
-import {
-  bytesToHex,
-  type EngineEvent,
-  type HostId,
-  StoreId,
-  type StoreStatus,
-  type VersionId,
-  VolumeId,
-} from '@cloudfs/interface'
+import { bytesToHex, type HostId, StoreId, type StoreStatus } from '@cloudfs/interface'
 import { HostKey, hostIdOf, PeerNode, type PeerMember } from '@cloudfs/peers'
 import type { HostCandidate } from '@cloudfs/placement'
 import type { Logger } from 'pino'
-import { Attachments } from './attachments.js'
 import type { Config } from './config.js'
+import { engineAddressOf } from './engine-address.js'
 import { formatStore } from './engine-process.js'
 import { EngineSupervisor } from './engine-supervisor.js'
 import { HostIdMismatchError } from './errors.js'
@@ -28,8 +20,8 @@ import { HttpServer } from './http-server.js'
 import { join as joinCluster } from './joining.js'
 import { Metrics } from './metrics.js'
 import { takeNodeDirectory } from './node-lock.js'
+import { Replication } from './replication.js'
 import { keyDirectoryOf, mayFormat, trySuperblock } from './store-place.js'
-import { Volumes } from './volumes.js'
 
 /** What others are told of free room is this old at most. */
 const INFO_INTERVAL_MS = 5_000
@@ -52,12 +44,13 @@ export class ReplicatorNode {
   readonly #log: Logger
   readonly #identity: Identity
   readonly #engine: EngineSupervisor
-  readonly #attachments: Attachments
   readonly #closing = new AbortController()
   #figures: StoreFigures | undefined
   #peers: PeerNode | undefined
   #http: HttpServer | undefined
-  #volumes: Volumes | undefined
+  #replication: Replication | undefined
+  /** Where the engine's HTTP listens, as it says. */
+  #engineHttp: { readonly host: string; readonly port: number }
   #joining: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #letGo: (() => void) | undefined
@@ -66,8 +59,8 @@ export class ReplicatorNode {
     this.#config = config
     this.#identity = identity
     this.#log = log
+    this.#engineHttp = { host: config.engineHttpHost, port: config.engineHttpPort }
     this.#engine = new EngineSupervisor(config, log.child({ part: 'engine' }))
-    this.#attachments = new Attachments(this.#engine, identity.host, config.runDirectory, log)
   }
 
   /**
@@ -109,6 +102,7 @@ export class ReplicatorNode {
     clearInterval(this.#timer)
     await this.#http?.close()
     await this.#joining
+    await this.#replication?.close()
     await this.#peers?.close()
     await this.#engine.close()
     this.#letGo?.()
@@ -118,23 +112,25 @@ export class ReplicatorNode {
     const { config, log } = { config: this.#config, log: this.#log }
     await this.#engine.start()
     this.#peers = await this.#startPeers()
-    this.#volumes = new Volumes({
+    this.#replication = new Replication({
       host: this.host,
       key: this.#identity.key,
       engine: this.#engine,
       peers: this.#peers,
-      attachments: this.#attachments,
+      runDirectory: config.runDirectory,
+      address: () => engineAddressOf(this.#engineHttp, this.#peers?.addresses ?? []),
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
       log,
     })
-    this.#engine.on('event', (event) => {
-      this.#onEvent(event)
+    this.#engine.on('event', ({ event, detail }) => {
+      if (event === 'store-state' && (detail as StoreStatus).state === 'ready')
+        this.#settle(this.#refresh(), 'the store cannot be measured')
     })
     this.#engine.on('up', () => {
-      this.#settle(this.#restore(), 'attachments are not all served')
+      this.#settle(this.#begin(), 'volumes are not all served')
     })
-    await this.#restore()
+    await this.#begin()
     const metrics = new Metrics(this.#engine, this.#peers)
     this.#http = await HttpServer.listen({
       host: config.httpHost,
@@ -144,15 +140,17 @@ export class ReplicatorNode {
       handlers: handlersOf({
         self: () => this.#describeSelf(),
         nodes: () => this.#nodes(),
-        volumes: this.#volumes,
-        attachments: this.#attachments,
+        catalogue: this.#replication.catalogue,
+        creation: this.#replication.creation,
+        volumes: this.#replication.volumes,
+        attachments: this.#replication.attachments,
       }),
       pages: {
         id: () => ({ host: this.host, json: this.#identityJson() }),
         peers: (host) => this.#peerLines(host),
         notReady: () => this.#notReady(),
         metrics: () => metrics.text(),
-        enginePort: () => config.engineHttpPort,
+        enginePort: () => this.#engineHttp.port,
       },
     })
     this.#peers.update(this.#info())
@@ -192,28 +190,17 @@ export class ReplicatorNode {
     return peers
   }
 
-  #onEvent({ event, detail }: EngineEvent): void {
-    if (event === 'store-state' && (detail as StoreStatus).state === 'ready') {
-      this.#settle(this.#restore(), 'attachments are not all served')
-    } else if (event === 'head-moved') {
-      const { volume, version } = detail as { volume: VolumeId; version: VersionId }
-      this.#settle(this.#attachments.moved(volume, version), 'an info file cannot be written')
-    } else if (event === 'store-failed' || event === 'block-corrupt') {
-      this.#log.error(detail, event)
-    }
-  }
-
-  /** Each engine is told anew what it serves, once its store is ready. */
-  async #restore(): Promise<void> {
+  /** An engine was found or started; if its store is not ready yet, an event says when it is. */
+  async #begin(): Promise<void> {
     if ((await this.#engine.store())?.state !== 'ready') return
     await this.#refresh()
-    const held = await this.#volumes?.held()
-    for (const { volume } of held ?? []) this.#peers?.provide(VolumeId.parse(volume))
-    await this.#attachments.restore(held ?? [])
+    await this.#replication?.begin()
   }
 
   async #refresh(): Promise<void> {
     if (!this.#engine.isUp) return
+    const { host, port } = await this.#engine.result('http', {})
+    if (host !== undefined && port !== undefined) this.#engineHttp = { host, port }
     await this.#measure()
     this.#peers?.update(this.#info())
   }
@@ -243,7 +230,7 @@ export class ReplicatorNode {
           ? []
           : [{ storeId: figures.store, capacityBytes: figures.capacityBytes, freeBytes: figures.freeBytes }],
       httpPort: this.httpPort,
-      enginePort: this.#config.engineHttpPort,
+      enginePort: this.#engineHttp.port,
       version: VERSION,
     }
   }

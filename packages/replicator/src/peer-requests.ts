@@ -1,34 +1,50 @@
-/** What replicators ask each other about volumes. */
-import { Volume } from '@cloudfs/http'
+/** What replicators ask each other about volumes (docs/protocol.md, "Volumes"). */
+import { AttachedAt, Volume } from '@cloudfs/http'
 import { defineRequest } from '@cloudfs/peers'
 import { z } from 'zod'
 
 const id = z.string().regex(/^[0-9a-f]{40}$/)
+const key = z.string().regex(/^[0-9a-f]{64}$/)
+/** `HOST:PORT` of an engine's HTTP. */
+const address = z
+  .string()
+  .max(300)
+  .regex(/^.+:\d{1,5}$/)
+/** In one question or answer: what a frame holds. */
+const VOLUMES_MAX = 4_096
+
+/** A host that has a volume attached, and where it serves it. */
+export const Holder = AttachedAt
+export type Holder = z.output<typeof Holder>
 
 /** A volume as one host holds it: what it knows of its own replica. */
-export const HeldVolume = Volume.omit({ replicas: true, parent: true, attachment: true }).extend({
+export const HeldVolume = Volume.omit({ replicas: true }).extend({
   members: z.array(z.object({ host: id, store: id, role: z.enum(['data', 'witness', 'learner']) })),
-  parent: z.object({ volume: id, lsn: z.int(), version: id }).optional(),
-  /** Where it is attached, as its primary remembers. */
-  attachment: z
-    .object({ volume: id, host: id, socket: z.string(), uri: z.string(), isShared: z.boolean() })
+  /** How the other members are, as the primary's engine sees them. */
+  progress: z
+    .array(
+      z.object({
+        host: id,
+        store: id,
+        state: z.enum(['away', 'behind', 'in-step']),
+        appendedLsn: z.int().min(0),
+        syncedLsn: z.int().min(0),
+        behindBytes: z.int().min(0).optional(),
+      }),
+    )
     .optional(),
 })
 export type HeldVolume = z.output<typeof HeldVolume>
 
-/** The volumes that a host holds. */
+/** The volumes that a host holds, in order of their ids, from behind `after` on. */
 export const askVolumes = defineRequest(
   'volume/list',
-  z.object({}),
-  z.object({ volumes: z.array(HeldVolume) }),
+  z.object({ after: id.optional() }),
+  z.object({ volumes: z.array(HeldVolume), isMore: z.boolean() }),
 )
 
 /** A host that is to hold a replica, in this store. */
-export const Member = z.object({
-  host: id,
-  store: id,
-  publicKey: z.string().regex(/^[0-9a-f]{64}$/),
-})
+export const Member = z.object({ host: id, store: id, publicKey: key })
 export type Member = z.output<typeof Member>
 
 /** Keeps room for a replica, for `RESERVATION_MS`. */
@@ -41,6 +57,10 @@ export const askReserve = defineRequest(
 /** The room is not needed any more, or is the replica's own by now. */
 export const askRelease = defineRequest('volume/release', z.object({ reservation: id }), z.object({}))
 
+/** A volume that was made, and the members that have its creation. */
+const Made = z.object({ volume: id, version: id, lsn: z.int(), inStep: z.array(id) })
+export type Made = z.output<typeof Made>
+
 /** The primary makes a volume whose members keep room for it; done when the creation is committed. */
 export const askCreate = defineRequest(
   'volume/create',
@@ -50,8 +70,41 @@ export const askCreate = defineRequest(
     mode: z.enum(['durable', 'quorum', 'local']),
     members: z.array(Member).min(1),
   }),
-  z.object({ volume: id, version: id }),
+  Made,
 )
+
+/** The caller, a volume's primary, misses the host asked among its followers. */
+export const askFollow = defineRequest('volume/follow', z.object({ volume: id }), z.object({}))
+
+/** Lets the caller, a member, follow a volume whose primary is asked: its key and the way to the primary's engine. */
+export const askFollowKey = defineRequest(
+  'volume/follow-key',
+  z.object({ volume: id }),
+  z.object({ key, address }),
+)
+
+/** Which of these volumes, whose primary is asked, are deleted. */
+export const askDeleted = defineRequest(
+  'volume/deleted',
+  z.object({ volumes: z.array(id).max(VOLUMES_MAX) }),
+  z.object({ deleted: z.array(id) }),
+)
+
+/** What a host needs to serve a volume whose primary is elsewhere. */
+const Bridge = z.object({ key, address })
+export type Bridge = z.output<typeof Bridge>
+
+/** What the caller has attached of the volumes whose primary is asked. */
+export const askAttached = defineRequest(
+  'volume/attached',
+  z.object({}),
+  z.object({
+    volumes: z.array(z.object({ volume: id, version: id, isShared: z.boolean(), bridge: Bridge })),
+  }),
+)
+
+/** A volume that the host asked has attached is at another version, says its primary. */
+export const tellHead = defineRequest('volume/head', z.object({ volume: id, version: id }), z.object({}))
 
 /** What only a volume's primary can do. */
 export const PrimaryAction = z.discriminatedUnion('action', [
@@ -65,11 +118,26 @@ export const PrimaryAction = z.discriminatedUnion('action', [
     name: z.string(),
     members: z.array(Member).min(1),
   }),
+  /** The caller wants to serve the volume at this socket. */
+  z.object({
+    action: z.literal('attach'),
+    volume: id,
+    isShared: z.boolean(),
+    socket: z.string().max(200),
+  }),
+  /** The caller, or a host that is gone, serves it no longer. */
+  z.object({ action: z.literal('detach'), volume: id, host: id }),
 ])
 export type PrimaryAction = z.output<typeof PrimaryAction>
 
 /** What the primary did. */
-const Acted = z.object({ volume: id, version: id.optional(), lsn: z.int().optional() })
+const Acted = z.object({
+  volume: id,
+  version: id.optional(),
+  lsn: z.int().optional(),
+  inStep: z.array(id).optional(),
+  bridge: Bridge.optional(),
+})
 export type Acted = z.output<typeof Acted>
 
 export const askPrimary = defineRequest('volume/act', z.object({ request: PrimaryAction }), Acted)

@@ -3,6 +3,7 @@
  * version it is at) and `ID.secret` (for root alone).
  */
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { VersionId, VolumeId } from '@cloudfs/interface'
@@ -22,11 +23,12 @@ export class RunFiles {
     return join(this.#directory, volume)
   }
 
-  /** Makes the files of a volume that is being attached. */
+  /** Makes the files of a volume that is being attached; a secret that is there stays, for a VM may know it. */
   async add(volume: VolumeId, version: VersionId): Promise<void> {
     await mkdir(this.#directory, { recursive: true })
-    await replace(`${this.socketOf(volume)}.secret`, `${randomBytes(SECRET_BYTES).toString('hex')}\n`, 0o600)
-    this.#versions.set(volume, { version, isWriting: false })
+    const secret = `${this.socketOf(volume)}.secret`
+    if (!existsSync(secret)) await replace(secret, `${randomBytes(SECRET_BYTES).toString('hex')}\n`, 0o600)
+    if (!this.#versions.has(volume)) this.#versions.set(volume, { version, isWriting: false })
     await this.update(volume, version)
   }
 

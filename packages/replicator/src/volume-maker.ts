@@ -1,21 +1,27 @@
 /** Makes volumes and branches of which this host is the primary: their secret, its slices, the creation record. */
 import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { encodeCreate, type Mode, NONCE_BYTES } from '@cloudfs/format'
 import {
   bytesToHex,
+  type CreateArguments,
   type CreateResult,
-  type Epoch,
   HostId,
   hexToBytes,
+  type StampHash,
   StoreId,
   type VolumeId,
 } from '@cloudfs/interface'
 import { newView } from '@cloudfs/protocol'
 import type { EngineSupervisor } from './engine-supervisor.js'
-import type { Member } from './peer-requests.js'
+import { CreationGivenUpError } from './errors.js'
+import { viewOf } from './held-volumes.js'
+import type { Made, Member } from './peer-requests.js'
 
 /** The first view of a volume. */
 const FIRST_COUNTER = 1
+/** A majority of the hosts, all up a moment ago, takes a creation in a tenth of a second; a busy one in seconds. */
+const COMMIT_TIMEOUT_MS = 20_000
 
 export interface VolumePlan {
   readonly sizeBytes: number
@@ -31,28 +37,63 @@ export interface BranchPlan extends Omit<VolumePlan, 'sizeBytes'> {
   readonly snapshot?: string | undefined
 }
 
+interface VolumeMakerOptions {
+  readonly engine: EngineSupervisor
+  readonly host: HostId
+  /** The volume is not to be: no majority has taken it. */
+  readonly giveUp: (volume: VolumeId) => void
+}
+
 export class VolumeMaker {
-  readonly #engine: EngineSupervisor
-  readonly #host: HostId
+  readonly #options: VolumeMakerOptions
 
-  constructor(engine: EngineSupervisor, host: HostId) {
-    this.#engine = engine
-    this.#host = host
+  constructor(options: VolumeMakerOptions) {
+    this.#options = options
   }
 
-  /** Resolves when the creation is committed: before that nobody has the volume, after it everybody will. */
-  create(plan: VolumePlan): Promise<CreateResult> {
-    return this.#engine.result('create', this.#creation(plan))
+  /**
+   * Resolves when the creation is committed: before that nobody has the volume, after it everybody will.
+   *
+   * @throws {CreationGivenUpError} no majority of the members took it in time
+   */
+  create(plan: VolumePlan): Promise<Made> {
+    const creation = this.#creation(plan)
+    return this.#made(creation, this.#options.engine.result('create', creation.arguments))
   }
 
-  branch({ parent, snapshot, ...plan }: BranchPlan): Promise<CreateResult> {
+  /** @throws as `create` */
+  branch({ parent, snapshot, ...plan }: BranchPlan): Promise<Made> {
     const from = snapshot === undefined ? parent : `${parent}@${snapshot}`
     // The core puts in the parent's size and the point where the branch leaves it.
-    return this.#engine.result('branch', { from, ...this.#creation({ ...plan, sizeBytes: 0 }) })
+    const creation = this.#creation({ ...plan, sizeBytes: 0 })
+    return this.#made(creation, this.#options.engine.result('branch', { from, ...creation.arguments }))
   }
 
-  #creation(plan: VolumePlan): { stamp: string; payload: string; epoch: Epoch } {
-    const epoch = { counter: FIRST_COUNTER, host: this.#host }
+  async #made({ stampHash }: { stampHash: StampHash }, made: Promise<CreateResult>): Promise<Made> {
+    const late = new AbortController()
+    try {
+      const result = await Promise.race([made, delay(COMMIT_TIMEOUT_MS, undefined, { signal: late.signal })])
+      if (result === undefined) return await this.#givenUp(stampHash)
+      const volumes = await this.#options.engine.result('volumes', {})
+      const members = volumes.find(({ volume }) => volume === result.volume)?.members ?? []
+      return { ...result, inStep: members.flatMap(({ state, host }) => (state === 'in-step' ? host : [])) }
+    } finally {
+      late.abort()
+      made.catch(() => undefined)
+    }
+  }
+
+  async #givenUp(stampHash: StampHash): Promise<never> {
+    const volumes = await this.#options.engine.result('volumes', { all: true })
+    const status = volumes.find((each) => viewOf(each).stampHash === stampHash)
+    if (status !== undefined) this.#options.giveUp(status.volume)
+    throw new CreationGivenUpError(
+      'no majority of the chosen hosts took the volume in time; nothing stays of it',
+    )
+  }
+
+  #creation(plan: VolumePlan): { arguments: CreateArguments; stampHash: StampHash } {
+    const epoch = { counter: FIRST_COUNTER, host: this.#options.host }
     const nonce = new Uint8Array(randomBytes(NONCE_BYTES))
     const members = plan.members.map(({ host, store, publicKey }) => ({
       host: HostId.parse(host),
@@ -61,11 +102,12 @@ export class VolumeMaker {
       publicKey: hexToBytes(publicKey),
     }))
     const view = newView(
-      { nonce, epoch, primary: this.#host, members },
+      { nonce, epoch, primary: this.#options.host, members },
       (count) => new Uint8Array(randomBytes(count)),
     )
     const { sizeBytes, name, mode } = plan
     const payload = encodeCreate({ sizeBytes: BigInt(sizeBytes), name, mode, nonce, view: view.payload })
-    return { stamp: view.stamp, payload: bytesToHex(payload), epoch }
+    const { stampHash } = view.payload
+    return { arguments: { stamp: view.stamp, payload: bytesToHex(payload), epoch }, stampHash }
   }
 }

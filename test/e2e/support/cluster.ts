@@ -16,8 +16,8 @@ const BUILT = join(repository, 'packages/cli/dist/program.js')
 const BINARIES = join(repository, 'node_modules/.bin')
 const OUTPUT_BYTES_MAX = 64 * 1024 ** 2
 
-/** Replicas of the disks in scenarios: as many as this build keeps, which is as many as a cluster has nodes. */
-export const REPLICAS = 1
+/** Replicas of the disks in scenarios, where there are as many nodes. */
+export const REPLICAS = 3
 
 /** At the big count with CLOUDFS_TEST_LONG=1. */
 export const IS_LONG = process.env['CLOUDFS_TEST_LONG'] === '1'
@@ -122,7 +122,7 @@ export class Cluster {
 
   /** Makes a disk with all the replicas there are, and attaches it at the first node. */
   async disk(size: string, name: string): Promise<Disk> {
-    const volume = await this.cloudfs('newdisk', String(REPLICAS), '--size', size, '--name', name)
+    const volume = await this.cloudfs('newdisk', String(this.#replicaCount()), '--size', size, '--name', name)
     return this.attach(volume)
   }
 
@@ -156,7 +156,7 @@ export class Cluster {
         heads = await this.heads(volume)
         return [heads.length, new Set(heads).size]
       }, PATIENCE)
-      .toEqual([REPLICAS, 1])
+      .toEqual([this.#replicaCount(), 1])
     return heads[0] ?? ''
   }
 
@@ -176,6 +176,10 @@ export class Cluster {
       .flatMap(({ directory }) => ['replicator.log', 'engine.log'].map((name) => join(directory, name)))
       .map((path) => (existsSync(path) ? `== ${path}\n${readFileSync(path, 'utf8')}` : ''))
       .join('\n')
+  }
+
+  #replicaCount(): number {
+    return Math.min(REPLICAS, this.nodes.length)
   }
 
   async #dev(...args: readonly string[]): Promise<ClusterNode[]> {

@@ -10,7 +10,7 @@ import { EXIT, paint, say, sayJson, talk } from '../output.js'
 export function attachCommand(): Command {
   return examples(
     new Command('attach')
-      .description('serve a volume at its primary over NBD; the URI is on stdout')
+      .description('serve a volume at this host over NBD; the URI is on stdout')
       .argument('<volume>', 'id, or name where that is unique')
       .option('--shared', 'for cluster file systems: several hosts at once')
       .option('--vmdk <file>', 'write a VMDK descriptor too')
@@ -43,9 +43,13 @@ export function detachCommand(): Command {
     new Command('detach')
       .description('stop serving a volume at this host')
       .argument('<volume>', 'id, or name where that is unique')
+      .option('--host <id>', 'give up the attachment of another host, which is down')
       .action(
-        action(async ({ client, isJson }, volume: string) => {
-          const gone = await client.call('detach', { params: { volume } })
+        action(async ({ client, isJson }, volume: string, { host }: { host?: string }) => {
+          const gone =
+            host === undefined
+              ? await client.call('detach', { params: { volume } })
+              : await client.call('release', { params: { volume, host } })
           if (isJson) sayJson(gone)
           else talk(`detached ${gone.volume}`)
           return EXIT.ok

@@ -20,6 +20,8 @@ function volume(name: string, lsn: number, committedLsn = lsn): Sample['volumes'
     epoch: { counter: 1, host },
     replicas: [replica, { ...replica, isPrimary: false, state: 'away' }],
     snapshots: [],
+    attachments: [],
+    isServing: true,
   }
 }
 

@@ -92,7 +92,7 @@ export function pictureOf(before: Sample, now: Sample): Picture {
       freeBytes: stores.reduce((sum, { freeBytes }) => sum + freeBytes, 0),
     },
     volumes: now.volumes
-      .map(({ volume, name, lsn, committedLsn, replicas, attachment }) => ({
+      .map(({ volume, name, lsn, committedLsn, replicas, attachments }) => ({
         volume,
         name,
         lsn,
@@ -100,7 +100,7 @@ export function pictureOf(before: Sample, now: Sample): Picture {
         uncommitted: Math.max(0, lsn - committedLsn),
         replicas: replicas.length,
         inStep: replicas.filter(({ state }) => state === 'in-step').length,
-        attachedAt: attachment?.host ?? null,
+        attachedAt: attachments[0]?.host ?? null,
       }))
       .sort((a, b) => b.updatesPerSecond - a.updatesPerSecond || (a.volume < b.volume ? -1 : 1)),
   }

@@ -161,28 +161,31 @@ export function deletediskCommand(): Command {
 }
 
 function tellMade(made: Answer<'newVolume'>, isJson: boolean): void {
-  for (const [index, { host, zone }] of made.replicas.entries()) {
-    talk(`${index === 0 ? 'primary' : 'replica'} ${host}${zone === '' ? '' : ` (${zone})`}`)
+  for (const [index, { host, zone, isInStep }] of made.replicas.entries()) {
+    const state = index === 0 ? '' : isInStep ? ' in step' : ' being brought up'
+    talk(`${index === 0 ? 'primary' : 'replica'} ${host}${zone === '' ? '' : ` (${zone})`}${state}`)
   }
   for (const note of made.notes) talk(paint('yellow', note, process.stderr))
   if (isJson) sayJson(made)
   else say(made.volume)
 }
 
-function rowOf({ volume, name, sizeBytes, mode, replicas, lsn, attachment }: Volume): string[] {
+function rowOf({ volume, name, sizeBytes, mode, replicas, lsn, attachments }: Volume): string[] {
+  const inStepCount = replicas.filter(({ state }) => state === 'in-step').length
+  const isWhole = inStepCount === replicas.length
   return [
     volume,
     name === '' ? '-' : name,
     formatBytes(sizeBytes),
     mode,
-    String(replicas.length),
+    isWhole ? String(replicas.length) : `${String(inStepCount)} of ${String(replicas.length)}`,
     String(lsn),
-    attachment?.host ?? '-',
+    attachments.length === 0 ? '-' : attachments.map(({ host }) => host).join(' '),
   ]
 }
 
 function describe(volume: Volume): string {
-  const { parent, attachment, epoch } = volume
+  const { parent, attachments, epoch } = volume
   return table([
     ['volume', volume.volume],
     ['name', volume.name === '' ? '-' : volume.name],
@@ -192,14 +195,20 @@ function describe(volume: Volume): string {
     ['lsn', `${String(volume.lsn)}, committed ${String(volume.committedLsn)}`],
     ['epoch', `${String(epoch.counter)}.${epoch.host}`],
     ...(parent === undefined ? [] : [['parent', `${parent.volume} at lsn ${String(parent.lsn)}`]]),
-    ...volume.replicas.map(({ host, isPrimary, role, state }) => [
-      isPrimary ? 'primary' : 'replica',
-      `${host} ${state}${role === 'data' ? '' : ` (${role})`}`,
-    ]),
+    ...volume.replicas.map((replica) => [replica.isPrimary ? 'primary' : 'replica', replicaText(replica)]),
     ...volume.snapshots.map(({ name, version, lsn }) => [
       'snapshot',
       `${name} ${version} at lsn ${String(lsn)}`,
     ]),
-    ['attached', attachment === undefined ? 'no' : `${attachment.uri} at ${attachment.host}`],
+    ...(attachments.length === 0 ? [['attached', 'no']] : []),
+    ...attachments.map(({ host, socket, isShared }) => [
+      'attached',
+      `at ${host}, ${socket}${isShared ? ' (shared)' : ''}`,
+    ]),
   ])
+}
+
+function replicaText({ host, role, state, behindBytes = 0 }: Volume['replicas'][number]): string {
+  const lack = state !== 'in-step' && behindBytes > 0 ? ` by ${formatBytes(behindBytes)}` : ''
+  return `${host} ${state}${lack}${role === 'data' ? '' : ` (${role})`}`
 }

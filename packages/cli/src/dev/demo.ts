@@ -10,8 +10,7 @@ const DISK_NAME = 'demo'
 const DISK_SIZE = '256M'
 const REFRESH_MS = 2_000
 
-/** Replicas of the disk: as many as this build can keep. */
-const REPLICAS = 1
+const REPLICAS = 3
 
 /** Runs until SIGINT or SIGTERM; then stops the nodes, whose disks the next start finds again. */
 export async function runDemo(cluster: DevCluster, nodeCount: number): Promise<void> {

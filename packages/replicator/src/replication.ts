@@ -1,0 +1,160 @@
+/**
+ * The parts of a node that deal with volumes, put together, and what makes each of them act: an engine that comes up, an
+ * event of it, a host that comes up or has moved.
+ */
+import {
+  type EngineEvent,
+  type HostId,
+  isCloudfsError,
+  type StoreId,
+  type StoreStatus,
+  type VersionId,
+  type VolumeId,
+} from '@cloudfs/interface'
+import type { HostKey, PeerMember, PeerNode } from '@cloudfs/peers'
+import type { HostCandidate } from '@cloudfs/placement'
+import type { Logger } from 'pino'
+import { Attachments } from './attachments.js'
+import { Catalogue } from './catalogue.js'
+import { Creation, creationEffects } from './creation.js'
+import type { EngineSupervisor } from './engine-supervisor.js'
+import { appearance, Following } from './following.js'
+import { HolderTable } from './holder-table.js'
+import { Leading } from './leading.js'
+import { Upkeep } from './upkeep.js'
+import { VolumeMaker } from './volume-maker.js'
+import { Volumes } from './volumes.js'
+
+export interface ReplicationOptions {
+  readonly host: HostId
+  readonly key: HostKey
+  readonly engine: EngineSupervisor
+  readonly peers: PeerNode
+  readonly runDirectory: string
+  /** Where other hosts reach this host's engine. */
+  readonly address: () => string
+  /** This host and the others, as placement sees them. */
+  readonly candidates: () => Promise<HostCandidate[]>
+  /** The store of this host. */
+  readonly store: () => StoreId
+  readonly log: Logger
+}
+
+export class Replication {
+  readonly attachments: Attachments
+  readonly catalogue: Catalogue
+  readonly creation: Creation
+  readonly volumes: Volumes
+  readonly #options: ReplicationOptions
+  readonly #holders: HolderTable
+  readonly #following: Following
+  readonly #upkeep: Upkeep
+  /** How each host was reached when it was last looked at. */
+  readonly #seen = new Map<HostId, string>()
+
+  constructor(options: ReplicationOptions) {
+    const { host, engine, peers, log, candidates, store, runDirectory } = options
+    this.#options = options
+    this.#holders = new HolderTable(engine)
+    this.attachments = new Attachments(engine, host, runDirectory)
+    this.catalogue = new Catalogue({ ...options, holders: this.#holders })
+    const leading = new Leading(options)
+    const giveUp = (volume: VolumeId): void => {
+      leading.giveUp(volume)
+    }
+    const maker = new VolumeMaker({ engine, host, giveUp })
+    this.volumes = new Volumes({
+      ...options,
+      catalogue: this.catalogue,
+      maker,
+      leading,
+      holders: this.#holders,
+      attachments: this.attachments,
+    })
+    this.creation = new Creation({
+      host,
+      candidates,
+      log,
+      member: (at, place) => this.volumes.member(at, place),
+      effects: creationEffects({ host, peers, candidates, store, make: (plan) => maker.create(plan) }),
+    })
+    this.#following = new Following(options)
+    this.#upkeep = new Upkeep(engine, this.#following, leading, log)
+    this.#listen()
+  }
+
+  /** The store has become ready, in an engine that was found or started. */
+  async begin(): Promise<void> {
+    const { engine, peers } = this.#options
+    this.#following.forget()
+    for (const { volume } of await engine.result('volumes', {})) peers.provide(volume)
+    await this.volumes.restore()
+    const up = peers.members().filter(({ state }) => state === 'up')
+    await Promise.all(up.map((member) => this.#meet(member)))
+    this.#upkeep.soon()
+  }
+
+  async close(): Promise<void> {
+    await this.#upkeep.close()
+  }
+
+  #listen(): void {
+    const { engine, peers } = this.#options
+    engine.on('event', (event) => {
+      this.#onEvent(event)
+    })
+    peers.on('member-up', (member) => {
+      this.#settle(this.#meet(member), 'a host that came up was not met')
+      this.#upkeep.soon()
+    })
+    peers.on('member-changed', (member) => {
+      if (member.state !== 'up' || this.#seen.get(member.hostId) === appearance(member)) return
+      this.#settle(this.#meet(member), 'a host that moved was not met')
+      this.#upkeep.soon()
+    })
+  }
+
+  #onEvent({ event, detail }: EngineEvent): void {
+    const { peers, log } = this.#options
+    switch (event) {
+      case 'store-state':
+        if ((detail as StoreStatus).state === 'ready')
+          this.#settle(this.begin(), 'volumes are not all served')
+        break
+      case 'head-moved': {
+        const { volume, version } = detail as { volume: VolumeId; version: VersionId }
+        this.#settle(this.volumes.moved(volume, version), 'an info file cannot be written')
+        break
+      }
+      case 'volume-created':
+        peers.provide((detail as { volume: VolumeId }).volume)
+        this.#upkeep.soon()
+        break
+      case 'volume-deleted':
+        this.#holders.forget((detail as { volume: VolumeId }).volume)
+        peers.withdraw((detail as { volume: VolumeId }).volume)
+        break
+      case 'store-failed':
+      case 'block-corrupt':
+        log.error(detail, event)
+        break
+      default:
+    }
+  }
+
+  /** What is attached here of the volumes whose primary a host is, is served by way of it. */
+  async #meet(member: PeerMember): Promise<void> {
+    if (!this.#options.engine.isUp) return
+    await this.volumes.restoreFrom(member.hostId)
+    this.#seen.set(member.hostId, appearance(member))
+  }
+
+  /** Work that nobody waits for: the world's refusals are tried again as it changes. */
+  #settle(work: Promise<void>, what: string): void {
+    const { log } = this.#options
+    work.catch((error: unknown) => {
+      if (isCloudfsError(error)) log.info({ err: error }, what)
+      else log.error({ err: error }, what)
+    })
+  }
+}

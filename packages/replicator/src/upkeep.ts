@@ -1,0 +1,74 @@
+/** Brings this host's replicas in line again and again, and at once when something has changed. */
+import type { Logger } from 'pino'
+import { isCloudfsError } from '@cloudfs/interface'
+import type { EngineSupervisor } from './engine-supervisor.js'
+import type { Following } from './following.js'
+import type { Leading } from './leading.js'
+
+/** What no event tells is noticed within this time, on a host of few volumes. */
+const INTERVAL_MS = 3_000
+/** Of the time; what a store of many volumes takes longer for is looked at less often. */
+const SHARE_MAX = 0.02
+
+export class Upkeep {
+  readonly #engine: EngineSupervisor
+  readonly #following: Following
+  readonly #leading: Leading
+  readonly #log: Logger
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #isWanted = false
+  #isClosed = false
+
+  constructor(engine: EngineSupervisor, following: Following, leading: Leading, log: Logger) {
+    this.#engine = engine
+    this.#following = following
+    this.#leading = leading
+    this.#log = log
+    this.#wait(INTERVAL_MS)
+  }
+
+  /** Looks at all volumes; again, if asked while it does. */
+  soon(): void {
+    this.#isWanted = true
+    this.#running ??= this.#run()
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  #wait(pauseMs: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.soon()
+    }, pauseMs)
+  }
+
+  async #run(): Promise<void> {
+    const startedMs = performance.now()
+    while (this.#isWanted && !this.#isClosed) {
+      this.#isWanted = false
+      try {
+        if (this.#engine.isUp) await this.#mend()
+      } catch (error) {
+        // An engine that has gone away comes back, and asks for this again.
+        if (isCloudfsError(error)) this.#log.info({ err: error }, 'replicas are looked at later')
+        else this.#log.error({ err: error }, 'a bug')
+      }
+    }
+    this.#running = undefined
+    const tookMs = performance.now() - startedMs
+    if (!this.#isClosed) this.#wait(Math.max(INTERVAL_MS, tookMs / SHARE_MAX))
+  }
+
+  async #mend(): Promise<void> {
+    if ((await this.#engine.store())?.state !== 'ready') return
+    const volumes = await this.#engine.result('volumes', { all: true })
+    this.#leading.mend(volumes)
+    await this.#following.mend(volumes)
+  }
+}
