@@ -76,6 +76,9 @@ export interface AdoptedStream {
   readonly early?: Uint8Array
 }
 
+/** A connected socket that becomes an NBD client's. */
+export type AdoptedNbd = Omit<AdoptedStream, 'role'>
+
 /** What stopped a store: `code` is the core's (docs/errors.md). */
 export class StoreFailedError extends CloudfsError {
   readonly code: string
@@ -189,6 +192,16 @@ export class StoreHandle {
    */
   adoptStream(stream: AdoptedStream): Promise<number> {
     return this.#raw.adoptStream(stream)
+  }
+
+  /**
+   * Takes over a connected socket as that of an NBD client, whose default export is `volume`. For the descriptor, preface
+   * and early bytes the rules of `adoptStream` hold.
+   *
+   * @throws ERR_TOO_MANY_CLIENTS
+   */
+  adoptNbd(client: AdoptedNbd): Promise<void> {
+    return this.#raw.adoptNbd(client)
   }
 
   /** Ends a stream that `adoptStream` took over; `stream-ended` follows. Of one that has ended it does nothing. */

@@ -29,6 +29,7 @@ class StoreHandle final : public Napi::ObjectWrap<StoreHandle>, public shell::St
   Napi::Value listen(const Napi::CallbackInfo& info);
   Napi::Value unlisten(const Napi::CallbackInfo& info);
   Napi::Value adopt_stream(const Napi::CallbackInfo& info);
+  Napi::Value adopt_nbd(const Napi::CallbackInfo& info);
   Napi::Value close_stream(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "core/assert.h"
 #include "shell/clock.h"
@@ -26,10 +27,11 @@ struct NbdServer::Listening {
 /// One socket and its protocol state.
 class NbdServer::Client final : public Watcher {
  public:
-  Client(NbdServer& server, uint64_t id, std::unique_ptr<Stream> stream, const Listening& from)
-      : listener_key(from.key),
+  Client(NbdServer& server, uint64_t id, std::unique_ptr<Stream> stream, std::string key,
+         std::shared_ptr<NbdExports> exports)
+      : listener_key(std::move(key)),
         since_ns(now_ns()),
-        exports_(from.exports),
+        exports_(std::move(exports)),
         connection(id, *exports_),
         server_(server),
         stream_(std::move(stream)) {
@@ -85,7 +87,7 @@ class NbdServer::Client final : public Watcher {
     server_.loop_.change(stream_->fd(), wanted, *this);
   }
 
-  const std::string listener_key;
+  const std::string listener_key;  // empty: it was connected elsewhere
   const uint64_t since_ns;
 
  private:
@@ -129,8 +131,9 @@ uint16_t NbdServer::listen(const std::string& key, const ListenAddress& address,
   listening->key = key;
   listening->exports = std::make_shared<NbdExports>(core_, volume);
   listening->listener = std::make_unique<Listener>(
-      loop_, address,
-      [this, from = listening.get()](std::unique_ptr<Stream> stream) { accept(*from, std::move(stream)); });
+      loop_, address, [this, from = listening.get()](std::unique_ptr<Stream> stream) {
+        add(from->key, from->exports, std::move(stream));
+      });
   const uint16_t port = listening->listener->port();
   listeners_.emplace(key, std::move(listening));
   return port;
@@ -155,12 +158,36 @@ void NbdServer::shut_down() {
   }
 }
 
-void NbdServer::accept(Listening& from, std::unique_ptr<Stream> stream) {
-  if (connections_.size() >= kNbdConnectionsMax) return;
+bool NbdServer::adopt(std::unique_ptr<Stream> stream, const std::string& volume,
+                      const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early) {
+  if (shutting_down_) return false;
+  Stream& socket = *stream;
+  Client* client = add({}, std::make_shared<NbdExports>(core_, volume), std::move(stream));
+  if (client == nullptr) return false;
+  // Nothing waits in the socket yet, so it takes these few bytes whole; or its other end is gone.
+  const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
+  const bool sent = preface.empty() || socket.writev({&part, 1}) == static_cast<ssize_t>(preface.size());
+  for (size_t at = 0; sent && at < early.size();) {
+    const nbd::Window window = client->connection.receive_target();
+    const size_t count = std::min(window.bytes, early.size() - at);
+    if (count == 0) break;  // no client says so much before it has been greeted
+    std::memcpy(window.data, early.data() + at, count);
+    client->connection.received(count);
+    at += count;
+  }
+  if (!sent) client->hang_up();
+  return true;
+}
+
+NbdServer::Client* NbdServer::add(std::string key, std::shared_ptr<NbdExports> exports,
+                                  std::unique_ptr<Stream> stream) {
+  if (connections_.size() >= kNbdConnectionsMax) return nullptr;
   const uint64_t id = ++clients_;
-  const auto added = connections_.emplace(id, std::make_unique<Client>(*this, id, std::move(stream), from));
+  const auto added = connections_.emplace(
+      id, std::make_unique<Client>(*this, id, std::move(stream), std::move(key), std::move(exports)));
   handshaking_.push_back(id);
   touch(*added.first->second);  // the greeting waits to be sent
+  return added.first->second.get();
 }
 
 void NbdServer::touch(Client& client) {

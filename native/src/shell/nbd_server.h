@@ -21,6 +21,8 @@
 
 namespace cloudfs::shell {
 
+class NbdExports;
+
 /// Clients at once. At this many the next one is closed as soon as it is accepted.
 constexpr size_t kNbdConnectionsMax = 1024;
 /// A client that has not chosen an export by then is closed.
@@ -38,6 +40,12 @@ class NbdServer {
   /// volume; without, they see all exports. @returns the TCP port, or 0
   /// @throws Error as Listener; ERR_ADDRESS_IN_USE too if this server listens at `key` already
   uint16_t listen(const std::string& key, const ListenAddress& address, const std::string& volume);
+
+  /// Serves a socket that was connected elsewhere, as if it had come to a listener of `volume`. `preface` goes out ahead
+  /// of the greeting; `early`: bytes that were received already. @returns false if there are too many clients, or the
+  /// server shuts down; the socket is closed then
+  bool adopt(std::unique_ptr<Stream> stream, const std::string& volume, const std::vector<uint8_t>& preface,
+             const std::vector<uint8_t>& early);
 
   /// Stops listening at `key` and ends the connections that came from there, each when its requests in flight are
   /// answered. @returns false if there is no such listener
@@ -58,11 +66,10 @@ class NbdServer {
   size_t listener_count() const { return listeners_.size(); }
 
  private:
-  class Exports;
   class Client;
   struct Listening;
 
-  void accept(Listening& from, std::unique_ptr<Stream> stream);
+  Client* add(std::string key, std::shared_ptr<NbdExports> exports, std::unique_ptr<Stream> stream);
   void touch(Client& client);
   bool advance(Client& client);
   void expire();

@@ -1,9 +1,5 @@
 #include "shell/peer_streams.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -138,9 +134,6 @@ uint64_t PeerStreams::adopt(std::unique_ptr<Stream> socket, StreamRole role, con
                             std::string& refusal) {
   const uint64_t id = core_.open_stream(role, volume, refusal);
   if (id == 0) return 0;
-  // A turn's frames leave in one write; waiting for more would only delay acknowledgements. (No TCP socket: no harm.)
-  const int on = 1;
-  ::setsockopt(socket->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   for (size_t at = 0; at < early.size();) {
     const ReceiveWindow window = core_.stream_receive_target(id);
     const size_t count = std::min(window.bytes, early.size() - at);

@@ -83,13 +83,22 @@ void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vecto
               done = std::move(done)] {
     std::string refusal;
     const uint64_t stream =
-        streams_.adopt(make_socket_stream(std::move(*held)), role, volume, preface, early, refusal);
+        streams_.adopt(make_connected_stream(std::move(*held)), role, volume, preface, early, refusal);
     done(stream, refusal);
   });
 }
 
 void Store::close_stream(uint64_t stream) {
   loop_.post([this, stream] { streams_.end(stream); });
+}
+
+void Store::adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> preface, std::vector<uint8_t> early,
+                      std::function<void(bool taken)> done) {
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post([this, held, volume = std::move(volume), preface = std::move(preface), early = std::move(early),
+              done = std::move(done)] {
+    done(nbd_.adopt(make_connected_stream(std::move(*held)), volume, preface, early));
+  });
 }
 
 void Store::stats(std::function<void(const StoreStats&)> done) {

@@ -79,6 +79,10 @@ class Store {
                     std::vector<uint8_t> early,
                     std::function<void(uint64_t stream, const std::string& refusal)> done);
   void close_stream(uint64_t stream);
+  /// Serves a connected socket as an NBD client of `volume` (hex id); `preface` and `early` as above. `taken` says whether
+  /// there was room for it.
+  void adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> preface, std::vector<uint8_t> early,
+                 std::function<void(bool taken)> done);
   void stats(std::function<void(const StoreStats&)> done);
 
  private:

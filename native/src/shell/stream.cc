@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -48,6 +50,14 @@ class SocketStream final : public Stream {
 
 std::unique_ptr<Stream> make_socket_stream(Fd socket) {
   return std::make_unique<SocketStream>(std::move(socket));
+}
+
+std::unique_ptr<Stream> make_connected_stream(Fd socket) {
+  // Of a socket that is not TCP these fail, and are not needed.
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnconfirmedMsMax, sizeof kUnconfirmedMsMax);
+  return make_socket_stream(std::move(socket));
 }
 
 }  // namespace cloudfs::shell

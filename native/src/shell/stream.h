@@ -28,4 +28,10 @@ class Stream {
 /// Over a connected socket, which it makes non-blocking.
 std::unique_ptr<Stream> make_socket_stream(Fd socket);
 
+/// Bytes that the other host has not confirmed after this long end the connection: the host is gone.
+constexpr unsigned kUnconfirmedMsMax = 15'000;
+
+/// As make_socket_stream, for a connection to another host: small messages leave at once, and a host that vanishes ends it.
+std::unique_ptr<Stream> make_connected_stream(Fd socket);
+
 }  // namespace cloudfs::shell

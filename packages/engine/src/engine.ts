@@ -12,6 +12,8 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
+import { Bridges } from './bridge/bridges.js'
+import { nbdRoute } from './bridge/nbd-route.js'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
 import { dataRoutes } from './data-routes.js'
 import { FollowManager } from './follow/follow-manager.js'
@@ -43,6 +45,7 @@ export class Engine {
   #control: ControlServer | undefined
   #http: HttpServer | undefined
   #follows: FollowManager | undefined
+  #bridges: Bridges | undefined
 
   private constructor(options: EngineOptions) {
     this.#options = options
@@ -79,6 +82,7 @@ export class Engine {
 
   /** Stops all stores cleanly, then lets the control clients go. */
   async stop(): Promise<void> {
+    this.#bridges?.close()
     await Promise.all([this.#http?.close(), this.#follows?.close()])
     await Promise.all(this.#stores.map((store) => store.stop()))
     await this.#control?.close()
@@ -105,7 +109,11 @@ export class Engine {
     const { http, log } = this.#options
     if (http === undefined) return
     const get = dataRoutes({ stores: this.#stores, status: () => this.stores })
-    const upgrade = new Map([['/stream', recordsRoute(this.#stores, new TicketGate())]])
+    const gate = new TicketGate()
+    const upgrade = new Map([
+      ['/stream', recordsRoute(this.#stores, gate)],
+      ['/nbd', nbdRoute(this.#stores, gate)],
+    ])
     this.#http = await HttpServer.listen({ ...http, get, upgrade, log })
   }
 
@@ -113,6 +121,13 @@ export class Engine {
   #follow(): FollowManager {
     const { followsPath: path, log } = this.#options
     return (this.#follows ??= new FollowManager({ path, stores: this.#stores, log }))
+  }
+
+  /** Made when it is first needed: most hosts need none, and it has a thread. */
+  #bridge(): Bridges {
+    const host = this.stores.find((each) => each.host !== undefined)?.host
+    if (host === undefined) throw new StoreNotReadyError('no store says which host this is')
+    return (this.#bridges ??= new Bridges({ host, log: this.#options.log }))
   }
 
   async #listenNbd(): Promise<void> {
@@ -156,6 +171,11 @@ export class Engine {
         return { result: { followed: await this.#follow().unfollow(request.args.volume) } }
       case 'follows':
         return { result: this.#follow().status }
+      case 'bridge':
+        await this.#bridge().open(request.args)
+        return { result: {} }
+      case 'unbridge':
+        return { result: { bridged: (await this.#bridges?.shut(request.args.socket)) ?? false } }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }
       default:

@@ -2,3 +2,6 @@
 
 /** The store's updates: docs/wire-protocol.md. */
 export const UPGRADE_RECORDS = 'cloudfs-records'
+
+/** NBD, with one volume as the default export. */
+export const UPGRADE_NBD = 'cloudfs-nbd'

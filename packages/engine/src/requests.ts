@@ -31,13 +31,14 @@ const address = z
 /** What `follow-key` gave. */
 const key = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
 const nothing = z.strictObject({})
+const mode = z.int().min(0).max(0o777).optional()
 const socketPath = z.string().startsWith('/').max(107)
 
 /** Arguments of each verb. */
 const verbs = {
   stores: nothing,
   subscribe: nothing,
-  serve: z.strictObject({ volume, socket: socketPath, mode: z.int().min(0).max(0o777).optional() }),
+  serve: z.strictObject({ volume, socket: socketPath, mode }),
   unserve: z.strictObject({ socket: socketPath }),
   listen: z.strictObject({ host: z.string().max(64), port: z.int().min(0).max(65535) }),
   http: nothing,
@@ -45,6 +46,8 @@ const verbs = {
   follow: z.strictObject({ volume, leader: hostId, address, key }),
   unfollow: z.strictObject({ volume }),
   follows: nothing,
+  bridge: z.strictObject({ volume, socket: socketPath, mode, leader: hostId, address, key }),
+  unbridge: z.strictObject({ socket: socketPath }),
   'shell-stats': nothing,
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
   branch: z.strictObject({ from: version, stamp: hex, payload: hex, epoch }),

@@ -54,6 +54,13 @@ export interface FollowArguments {
   readonly key: string
 }
 
+/** A unix socket here that is served by a volume's primary elsewhere. */
+export interface BridgeArguments extends FollowArguments {
+  readonly socket: string
+  /** Permissions of the socket. */
+  readonly mode?: number | undefined
+}
+
 /** How a volume is followed. */
 export interface FollowStatus {
   readonly volume: VolumeId
@@ -99,6 +106,13 @@ export interface EngineCommands extends CoreCommands {
   /** Ends `follow` and its stream. */
   unfollow: { args: { readonly volume: VolumeId }; result: { readonly followed: boolean } }
   follows: { args: object; result: readonly FollowStatus[] }
+  /**
+   * Serves a volume whose primary is another host at a unix socket here, as its default export. Doing it again replaces
+   * address and key for clients that come later.
+   */
+  bridge: { args: BridgeArguments; result: unknown }
+  /** Ends `bridge`; its clients are closed. */
+  unbridge: { args: { readonly socket: string }; result: { readonly bridged: boolean } }
   'shell-stats': { args: object; result: ShellStatus }
 }
 export type EngineVerb = keyof EngineCommands

@@ -194,7 +194,7 @@ export class HttpMethodError extends CloudfsError {
   readonly code = 'ERR_HTTP_METHOD'
 }
 
-/** The path asks for an upgrade to `cloudfs-records`, or another upgrade was asked for. */
+/** The path asks for an upgrade to a protocol of its own, or another upgrade was asked for. */
 export class HttpUpgradeError extends CloudfsError {
   readonly code = 'ERR_HTTP_UPGRADE'
 }
