@@ -92,3 +92,24 @@ TEST_CASE("members: the primary tells who is away, who is behind by how much, wh
   CHECK(bytes > 63 * kBlockBytes);
   CHECK(bytes < 2 * 64 * kBlockBytes);
 }
+
+TEST_CASE(
+    "drop: a primary that starts again in the midst of a deletion finishes it with followers that have it") {
+  Random random(2);
+  Cluster cluster(3);
+  const std::string volume = create_volume(cluster);
+  for (size_t index = 1; index < 3; ++index) CHECK(cluster.connect(0, index, volume));
+  cluster.run(50);
+  CHECK(command(cluster, 0, "delete", "{\"volume\":\"" + volume + "\"}").front() == '{');
+  cluster.run();
+  cluster.kill(0, random);
+  cluster.start(0);
+  cluster.run(50);
+  // It knows of the deletion, but not that others have it.
+  CHECK(command(cluster, 0, "volumes", "{\"all\":true}").find("\"deletionCommitted\":false") !=
+        std::string::npos);
+  CHECK(cluster.connect(0, 1, volume));
+  cluster.run();
+  CHECK(command(cluster, 0, "volumes", "{\"all\":true}").find("\"deletionCommitted\":true") !=
+        std::string::npos);
+}

@@ -28,7 +28,7 @@ Checkpoint CheckpointWriter::freeze_tables() {
   for (const auto& [key, value] : store_.locals.values()) {
     // The stamp of a volume that never came to be, or is gone.
     if (key.second == LocalKind::stamp &&
-        (store_.find(key.first) == nullptr || store_.find(key.first)->deleted()))
+        (store_.find(key.first) == nullptr || store_.find(key.first)->applied().deleted))
       continue;
     out.locals.push_back({key.first, value.epoch, key.second, value.bytes});
   }

@@ -71,8 +71,10 @@ StreamId Store::open_to_leader(const VolumeId& id, std::string& refusal) {
     return 0;
   }
   if (const Volume* volume = find(id); volume != nullptr) {
-    if (volume->replication() == nullptr || volume->applied().deleted) {
-      refusal = volume->applied().deleted ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_MEMBER";
+    // One deleted by a record follows still: its primary may have started again, and ask whether that is committed.
+    const bool dropped = locals.find(id, LocalKind::dropped) != nullptr;
+    if (volume->replication() == nullptr || dropped) {
+      refusal = dropped ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_MEMBER";
       return 0;
     }
   }

@@ -14,7 +14,7 @@ export interface FoundVolume {
 }
 
 /**
- * A volume, its creation committed or not; where several stores have it, the one that is its primary.
+ * A volume, its creation committed or not, nor its deletion: for that its followers are needed still. Where several stores have it, the one that is its primary.
  *
  * @throws {UnknownVolumeError} no store has it, or it was deleted
  * @throws {StoreNotReadyError} no store that is ready has it, and others are not ready
@@ -27,7 +27,7 @@ export async function findVolume(stores: readonly StoreService[], volume: Volume
       return result.map((status) => ({ store, status }))
     }),
   )
-  const found = lists.flat().filter(({ status }) => !status.deleted)
+  const found = lists.flat().filter(({ status }) => !status.deletionCommitted)
   const best = found.find(({ status }) => status.writable) ?? found[0]
   if (best !== undefined) return best
   if (ready.length < stores.length) {

@@ -43,7 +43,9 @@ export class Leading {
       const asked = new Set(volumes)
       const all = await engine.result('volumes', { all: true })
       return {
-        deleted: all.filter((each) => each.deleted && asked.has(each.volume)).map((each) => each.volume),
+        deleted: all
+          .filter(({ deletionCommitted, volume }) => deletionCommitted && asked.has(volume))
+          .map(({ volume }) => volume),
       }
     })
   }
@@ -60,10 +62,11 @@ export class Leading {
     const { host } = this.#options
     const halfMade = new Set<VolumeId>()
     for (const status of volumes) {
-      const { volume, deleted, established, members = [] } = status
-      if (deleted || viewOf(status).primary !== host) continue
+      const { volume, deleted, deletionCommitted, established, members = [] } = status
+      if (deletionCommitted || viewOf(status).primary !== host) continue
+      // A deletion, too, is committed by a majority.
       for (const member of members) if (member.state === 'away') this.#tell(volume, member.host)
-      if (established) continue
+      if (established || deleted) continue
       halfMade.add(volume)
       this.#minderOf(volume)
     }
