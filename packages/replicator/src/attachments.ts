@@ -4,7 +4,7 @@
  * processes; whoever starts next serves it again at the same socket.
  */
 import { rm } from 'node:fs/promises'
-import { type HostId, NotPrimaryError, type VersionId, type VolumeId } from '@cloudfs/interface'
+import type { HostId, VersionId, VolumeId } from '@cloudfs/interface'
 import type { Answer } from '@cloudfs/http'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import type { Bridge } from './peer-requests.js'
@@ -63,16 +63,11 @@ export class Attachments {
   /** Serves a volume, at the socket where it always is. Doing so again takes a new way to the primary. */
   async serve({ volume, version, isShared, bridge }: Serving): Promise<Attachment> {
     const socket = this.socketOf(volume)
-    if (bridge !== undefined) {
-      throw new NotPrimaryError(`host ${bridge.leader} is the volume's primary: attach it there`, {
-        volume,
-        primary: bridge.leader,
-      })
-    }
-    await this.#engine.call('serve', { volume, socket, mode: 0o660 })
+    if (bridge === undefined) await this.#engine.call('serve', { volume, socket, mode: 0o660 })
+    else await this.#engine.call('bridge', { volume, socket, mode: 0o660, ...bridge })
     await this.#files.add(volume, version)
     const attachment = { volume, host: this.#host, socket, uri: uriOf(socket), isShared }
-    this.#attached.set(volume, { attachment, leader: undefined })
+    this.#attached.set(volume, { attachment, leader: bridge?.leader })
     return attachment
   }
 
@@ -81,7 +76,7 @@ export class Attachments {
     const present = this.#attached.get(volume)
     if (present === undefined) return
     const { socket } = present.attachment
-    await this.#engine.call('unserve', { socket })
+    await this.#engine.call(present.leader === undefined ? 'unserve' : 'unbridge', { socket })
     this.#attached.delete(volume)
     await this.#files.remove(volume)
     await rm(socket, { force: true })
