@@ -6,6 +6,8 @@ import { completionCommand } from './commands/completion.js'
 import { devCommand } from './commands/dev.js'
 import { formatCommand } from './commands/format.js'
 import { replicatorCommand } from './commands/replicator.js'
+import { headsCommand } from './commands/heads.js'
+import { streamCommand } from './commands/stream.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
 import { topCommand } from './commands/top.js'
 import { exportCommand, importCommand } from './commands/transfer.js'
@@ -35,6 +37,7 @@ export function buildProgram(): Command {
     lsCommand(),
     infoCommand(),
     statusCommand(),
+    headsCommand(),
     topCommand(),
     nodesCommand(),
     attachCommand(),
@@ -44,6 +47,7 @@ export function buildProgram(): Command {
     deletediskCommand(),
     importCommand(),
     exportCommand(),
+    streamCommand(),
     formatCommand(),
     verifyCommand(),
     devCommand(),

@@ -1,9 +1,9 @@
 /** What the engine answers on its HTTP port from the stores it has: heads, lsns, and whether it is well. */
-import type { StoreStatus, VolumeStatus } from '@cloudfs/interface'
+import type { StoreStatus } from '@cloudfs/interface'
 import type { HttpReply } from './http-error.js'
 import { type GetRoute, volumeOfQuery } from './http-server.js'
 import type { StoreService } from './store-service.js'
-import { findVolume } from './volume-lookup.js'
+import { findVolume, volumesOf } from './volume-lookup.js'
 
 export interface DataRoutesOptions {
   readonly stores: readonly StoreService[]
@@ -29,18 +29,11 @@ function health(stores: readonly StoreStatus[]): HttpReply {
 }
 
 async function heads(stores: readonly StoreService[]): Promise<HttpReply> {
-  const lines = (await volumesOf(stores)).map(({ volume, version }) => `${volume}:${version}\n`)
+  const lines = (await volumesOf(stores)).map(({ status: { volume, version } }) => `${volume}:${version}\n`)
   return { status: 200, type: 'text/plain', body: lines.sort().join('') }
 }
 
 async function lsn(stores: readonly StoreService[], query: string): Promise<HttpReply> {
   const { status } = await findVolume(stores, volumeOfQuery(query))
   return { status: 200, type: 'text/plain', body: `${status.lsn}\n` }
-}
-
-/** Of all stores that are ready. */
-async function volumesOf(stores: readonly StoreService[]): Promise<VolumeStatus[]> {
-  const ready = stores.filter(({ status }) => status.state === 'ready')
-  const lists = await Promise.all(ready.map((store) => store.command('volumes', {})))
-  return lists.flatMap(({ result }) => result)
 }

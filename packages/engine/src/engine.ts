@@ -22,6 +22,7 @@ import { keyAtPrimary, TicketGate } from './follow/ticket-gate.js'
 import { HttpServer } from './http-server.js'
 import type { Request } from './requests.js'
 import { StoreService } from './store-service.js'
+import { streamRoute } from './stream-route.js'
 import { findPrimary } from './volume-lookup.js'
 
 export interface EngineOptions {
@@ -109,12 +110,13 @@ export class Engine {
     const { http, log } = this.#options
     if (http === undefined) return
     const get = dataRoutes({ stores: this.#stores, status: () => this.stores })
+    const raw = new Map([['/stream', streamRoute(this.#stores)]])
     const gate = new TicketGate()
     const upgrade = new Map([
       ['/stream', recordsRoute(this.#stores, gate)],
       ['/nbd', nbdRoute(this.#stores, gate)],
     ])
-    this.#http = await HttpServer.listen({ ...http, get, upgrade, log })
+    this.#http = await HttpServer.listen({ ...http, get, raw, upgrade, log })
   }
 
   /** Made when it is first needed: the stores must be open. */

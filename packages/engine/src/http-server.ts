@@ -30,6 +30,9 @@ const CONNECTIONS_MAX = 1024
 
 /** `query`: what stands behind `?`, as it is. */
 export type GetRoute = (query: string) => Promise<HttpReply>
+/** Answers by itself, or throws having written nothing; what it throws later ends the connection. */
+export type RawRoute = (request: IncomingMessage, query: string, response: ServerResponse) => Promise<void>
+
 /** A path whose connections become something else than HTTP. */
 export interface UpgradeRoute {
   readonly protocol: string
@@ -45,7 +48,8 @@ export interface HttpServerOptions {
   /** 0 = any that is free. */
   readonly port: number
   readonly get: ReadonlyMap<string, GetRoute>
-  /** By path. */
+  /** By path, as are the upgrades. */
+  readonly raw: ReadonlyMap<string, RawRoute>
   readonly upgrade: ReadonlyMap<string, UpgradeRoute>
   readonly log: Logger
 }
@@ -117,12 +121,15 @@ export class HttpServer {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const id = ++this.#requests
     const { log } = this.#options
-    this.#route(request, id)
+    this.#route(request, response, id)
       .catch((error: unknown) => {
         log.info({ request: id, err: error }, 'an HTTP request failed')
-        return replyOf(error)
+        if (!response.headersSent) return replyOf(error)
+        response.destroy()
+        return undefined
       })
       .then((reply) => {
+        if (reply === undefined) return
         response.writeHead(reply.status, headersOf(reply))
         response.end(reply.body)
       })
@@ -132,7 +139,12 @@ export class HttpServer {
       })
   }
 
-  async #route(request: IncomingMessage, id: number): Promise<HttpReply> {
+  /** @returns what to answer, unless the route has done it */
+  async #route(
+    request: IncomingMessage,
+    response: ServerResponse,
+    id: number,
+  ): Promise<HttpReply | undefined> {
     const { path, query } = splitUrl(request.url)
     this.#options.log.debug(
       { request: id },
@@ -142,6 +154,11 @@ export class HttpServer {
     if (route !== undefined) {
       if (request.method === 'GET' || request.method === 'HEAD') return route(query)
       throw new HttpMethodError(`${path} takes GET`, { headers: { Allow: 'GET, HEAD' } })
+    }
+    const raw = this.#options.raw.get(path)
+    if (raw !== undefined) {
+      await raw(request, query, response)
+      return undefined
     }
     const upgrade = this.#options.upgrade.get(path)
     if (upgrade !== undefined) throw upgradeNeeded(path, upgrade.protocol)

@@ -16,6 +16,7 @@ import type { Logger } from 'pino'
 import { AdoptedStreams, type RunningStream } from './adopted-streams.js'
 import { Cleaner } from './cleaner.js'
 import { errorMessage } from './control-server.js'
+import { HeadWatch } from './head-watch.js'
 import { readSuperblock } from './superblock-file.js'
 
 export interface StoreServiceOptions {
@@ -31,6 +32,7 @@ export class StoreService {
   readonly #handle: StoreHandle
   readonly #cleaner: Cleaner
   readonly #identity: { readonly store: StoreId; readonly host: HostId }
+  readonly heads = new HeadWatch()
   readonly #streams = new AdoptedStreams()
   #state: StoreState = 'starting'
   #error: { code: string; message: string } | undefined
@@ -124,6 +126,7 @@ export class StoreService {
     else if (event.name === 'block-corrupt') log.error(event.detail, 'a block fails its checksum')
     else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
     else log.debug(event.detail, event.name)
+    if (event.name === 'head-moved') this.heads.onMoved(event.detail.volume)
     if (event.name === 'stream-ended') this.#streams.onEnded(event.detail.stream)
     this.#cleaner.onEvent(event)
     publish({ event: event.name, store: this.path, detail: event.detail })

@@ -42,3 +42,15 @@ export async function findPrimary(stores: readonly StoreService[], volume: Volum
   if (!found.status.writable) throw new NotPrimaryError(`this host is not the primary of volume ${volume}`)
   return found
 }
+
+/** All volumes of the stores that are ready, those left out that are deleted or not quite created. */
+export async function volumesOf(stores: readonly StoreService[]): Promise<FoundVolume[]> {
+  const ready = stores.filter(({ status }) => status.state === 'ready')
+  const lists = await Promise.all(
+    ready.map(async (store) => {
+      const { result } = await store.command('volumes', {})
+      return result.map((status) => ({ store, status }))
+    }),
+  )
+  return lists.flat()
+}

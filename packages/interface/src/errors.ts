@@ -213,3 +213,18 @@ export class StreamLostError extends CloudfsError {
 export class NotPrimaryError extends CloudfsError {
   readonly code = 'ERR_NOT_PRIMARY'
 }
+
+/** What stands behind the `?` of a request is not what its path takes. */
+export class HttpQueryError extends CloudfsError {
+  readonly code = 'ERR_HTTP_QUERY'
+}
+
+/** As many streams are open as there may be. */
+export class TooManyStreamsError extends CloudfsError {
+  readonly code = 'ERR_TOO_MANY_STREAMS'
+}
+
+/** No volume or snapshot is at this version. */
+export class UnknownVersionError extends CloudfsError {
+  readonly code = 'ERR_UNKNOWN_VERSION'
+}
