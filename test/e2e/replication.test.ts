@@ -22,10 +22,8 @@ interface Status {
 }
 
 async function healthOf(volume: string): Promise<{ state: string; text: string } | undefined> {
-  const text = await cluster
-    .cloudfs('status', '--json')
-    .catch((error: unknown) => (error as { stdout: string }).stdout)
-  return (JSON.parse(text) as Status).volumes.find((each) => each.volume === volume)
+  const { volumes } = (await (await fetch(`${cluster.first.url}/v1/status`)).json()) as Status
+  return volumes.find((each) => each.volume === volume)
 }
 
 async function isWell(volume: string): Promise<void> {
