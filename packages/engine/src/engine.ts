@@ -59,7 +59,7 @@ export class Engine {
    */
   static async start(options: EngineOptions): Promise<Engine> {
     const engine = new Engine(options)
-    engine.#open()
+    await engine.#open()
     try {
       engine.#control = await ControlServer.listen({
         socketPath: options.socketPath,
@@ -89,13 +89,13 @@ export class Engine {
     await this.#control?.close()
   }
 
-  #open(): void {
+  async #open(): Promise<void> {
     const { stores, params, log } = this.#options
     let first: unknown
     for (const path of stores.map((each) => resolve(each))) {
       try {
         const publish = (event: EngineEvent) => this.#control?.publish(event)
-        this.#stores.push(new StoreService({ path, params, log: log.child({ store: path }), publish }))
+        this.#stores.push(await StoreService.open({ path, params, log: log.child({ store: path }), publish }))
       } catch (error) {
         first ??= error
         const { code, message } = errorMessage(error)

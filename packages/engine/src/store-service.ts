@@ -11,6 +11,7 @@ import {
   type StoreState,
   type StoreStatus,
 } from '@cloudfs/interface'
+import type { Superblock } from '@cloudfs/format'
 import { type AdoptedStream, type CommandAnswer, StoreHandle } from '@cloudfs/native'
 import type { Logger } from 'pino'
 import { AdoptedStreams, type RunningStream } from './adopted-streams.js'
@@ -37,28 +38,39 @@ export class StoreService {
   #state: StoreState = 'starting'
   #error: { code: string; message: string } | undefined
 
-  /**
-   * Opens and locks the store; `start` comes next.
-   *
-   * @throws ERR_STORE_NOT_FOUND, ERR_STORE_LOCKED, ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_STORE_IO
-   */
-  constructor(options: StoreServiceOptions) {
+  private constructor(options: StoreServiceOptions, handle: StoreHandle, superblock: Superblock) {
     this.path = options.path
     this.#options = options
-    this.#handle = StoreHandle.open({
-      path: options.path,
-      params: options.params,
-      onEvent: (event) => {
-        this.#onEvent(event)
-      },
-    })
-    const superblock = readSuperblock(options.path)
+    this.#handle = handle
     this.#identity = { store: superblock.store, host: superblock.host }
     this.#cleaner = new Cleaner({
       segmentBytes: 2 ** superblock.segmentLog2,
       log: options.log,
       command: async (verb, args) => (await this.#handle.command(verb, args)).result,
     })
+  }
+
+  /**
+   * Opens and locks the store; `start` comes next.
+   *
+   * @throws ERR_STORE_NOT_FOUND, ERR_STORE_LOCKED, ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_STORE_IO
+   */
+  static async open(options: StoreServiceOptions): Promise<StoreService> {
+    let service: StoreService | undefined
+    const { path, params } = options
+    // There are no events before the start, and no start before there is a service.
+    const onEvent = (event: CoreEvent): void => {
+      if (service !== undefined) service.#onEvent(event)
+    }
+    const handle = StoreHandle.open({ path, params, onEvent })
+    try {
+      service = new StoreService(options, handle, readSuperblock(path))
+      return service
+    } catch (error) {
+      // Its threads would keep the process, and the lock.
+      await handle.close()
+      throw error
+    }
   }
 
   get status(): StoreStatus {
