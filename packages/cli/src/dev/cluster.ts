@@ -1,14 +1,15 @@
 /** A cluster of real processes on this machine, for trying things out and for tests. */
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { randomBytes } from 'node:crypto'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { NodeClient } from '@cloudfs/http'
+import { NodeClient, NodeUnreachableError } from '@cloudfs/http'
 import { GIB, parseBytes, UsageError } from '@cloudfs/interface'
 import { z } from 'zod'
-import { ClusterError } from './errors.js'
+import { ClusterError, PortTakenError } from './errors.js'
+import { choosePorts } from './ports.js'
 import { isRunning, readPid, signal } from './processes.js'
 
 const program = fileURLToPath(new URL('../../bin/cloudfs.js', import.meta.url))
@@ -24,6 +25,10 @@ const READY_TIMEOUT_MS = 60_000
 /** A clean stop writes a checkpoint and syncs it, which takes as long as the disk does. */
 const STOP_TIMEOUT_MS = 120_000
 const POLL_MS = 50
+/** How often a node looks for other ports, at its first start and later. */
+const MOVES_MAX = 5
+/** Of the file that all nodes share. */
+const PRIVATE_NETWORK_KEY_BYTES = 32
 /** A young heap of this many MiB: memory that an idle node does not use is memory of the others. */
 const SEMI_SPACE_MIB = 1
 
@@ -36,6 +41,7 @@ const NodePlace = z.object({
   nbdPort: z.int(),
 })
 const ClusterFile = z.object({ storeSize: z.string(), nodes: z.array(NodePlace) })
+type ClusterFile = z.output<typeof ClusterFile>
 export type NodePlace = z.output<typeof NodePlace>
 
 export interface NodeState extends NodePlace {
@@ -45,10 +51,6 @@ export interface NodeState extends NodePlace {
 }
 
 export type Half = 'engine' | 'replicator'
-
-/** The ports that everything looks at by default; a cluster takes them for its first node if they are free. */
-const usualPorts = { httpPort: 8091, enginePort: 8090, peerPort: 8092, nbdPort: 10809 }
-const portNames = ['httpPort', 'enginePort', 'peerPort', 'nbdPort'] as const
 
 export class DevCluster {
   readonly directory: string
@@ -68,22 +70,41 @@ export class DevCluster {
     const file = this.#read() ?? { storeSize, nodes: [] }
     while (file.nodes.length < count) {
       const index = file.nodes.length + 1
-      const taken = file.nodes.flatMap((node) => portNames.map((name) => node[name]))
-      const ports = await choosePorts(index === 1, taken)
+      const ports = await choosePorts(index === 1, file.nodes)
       file.nodes.push({ index, directory: join(this.directory, `node${String(index)}`), ...ports })
     }
-    writeFileSync(this.#path, `${JSON.stringify(file, undefined, 2)}\n`)
-    await Promise.all(file.nodes.map((node) => this.start(node.index)))
-    await this.#acquainted(file.nodes)
-    return this.list()
+    this.#write(file)
+    this.#ensureKey()
+    await Promise.all(file.nodes.map(({ index }) => this.#startSomewhere(index)))
+    const nodes = this.list()
+    await this.#acquainted(nodes)
+    return nodes
+  }
+
+  /** Starts a node; if another program was quicker to take one of its ports, with others. */
+  async #startSomewhere(index: number): Promise<void> {
+    for (let moves = 0; ; moves++) {
+      try {
+        await this.start(index)
+        return
+      } catch (error) {
+        if (!(error instanceof PortTakenError) || moves === MOVES_MAX) throw error
+        await this.kill(index)
+        const { nodes } = this.#cluster()
+        const ports = await choosePorts(false, nodes)
+        // Read again: another node may have moved meanwhile.
+        const file = this.#cluster()
+        this.#write({
+          ...file,
+          nodes: file.nodes.map((node) => (node.index === index ? { ...node, ...ports } : node)),
+        })
+      }
+    }
   }
 
   /** @throws {ClusterError} there is no cluster in the directory */
   list(): NodeState[] {
-    const file = this.#read()
-    if (file === undefined)
-      throw new ClusterError(`no cluster in ${this.directory}; cloudfs dev up makes one`)
-    return file.nodes.map(stateOf)
+    return this.#cluster().nodes.map(stateOf)
   }
 
   node(index: number): NodeState {
@@ -95,8 +116,10 @@ export class DevCluster {
   /** Starts a node's replicator, which starts its engine; does nothing if it runs. Resolves when it is ready. */
   async start(index: number): Promise<NodeState> {
     const node = this.node(index)
+    const logs = [join(node.directory, 'replicator.log'), join(node.directory, 'engine.log')]
+    const said = logs.map((path) => new LogTail(path))
     if (node.replicatorPid === undefined) this.#spawn(node)
-    await this.#ready(node)
+    await this.#ready(node, said)
     return this.node(index)
   }
 
@@ -124,7 +147,24 @@ export class DevCluster {
     await Promise.all(this.list().map(({ index }) => this.stop(index)))
   }
 
-  #read(): z.output<typeof ClusterFile> | undefined {
+  #cluster(): ClusterFile {
+    const file = this.#read()
+    if (file !== undefined) return file
+    throw new ClusterError(`no cluster in ${this.directory}; cloudfs dev up makes one`)
+  }
+
+  #write(file: ClusterFile): void {
+    writeFileSync(this.#path, `${JSON.stringify(file, undefined, 2)}\n`)
+  }
+
+  /** Keeps the cluster's nodes to themselves: at a port of theirs another cluster's node may answer one day. */
+  #ensureKey(): string {
+    const path = join(this.directory, 'network.key')
+    if (!existsSync(path)) writeFileSync(path, randomBytes(PRIVATE_NETWORK_KEY_BYTES), { mode: 0o600 })
+    return path
+  }
+
+  #read(): ClusterFile | undefined {
     if (!existsSync(this.#path)) return undefined
     try {
       return ClusterFile.parse(JSON.parse(readFileSync(this.#path, 'utf8')))
@@ -147,6 +187,7 @@ export class DevCluster {
       'engine-http-port': node.enginePort,
       'peer-port': node.peerPort,
       'nbd-port': node.nbdPort,
+      'private-network-key': this.#ensureKey(),
     }
     const others = nodes.filter(({ index }) => index !== node.index)
     try {
@@ -163,16 +204,29 @@ export class DevCluster {
     }
   }
 
-  async #ready(node: NodePlace): Promise<void> {
-    await until(
-      READY_TIMEOUT_MS,
-      `node ${String(node.index)} is not ready; see ${node.directory}/replicator.log`,
-      () =>
-        fetch(`${urlOf(node)}/readyz`).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-    )
+  /** The answer must be this node's: another may have its port. */
+  async #ready(node: NodePlace, said: readonly LogTail[]): Promise<void> {
+    const client = new NodeClient({ url: urlOf(node) })
+    const what = `node ${String(node.index)} is not ready; see ${node.directory}/replicator.log`
+    await until(READY_TIMEOUT_MS, what, async () => {
+      if (
+        said.some((log) => log.text().includes('EADDRINUSE') || log.text().includes('ERR_ADDRESS_IN_USE'))
+      ) {
+        throw new PortTakenError(`another program has a port of node ${String(node.index)}: ${portsOf(node)}`)
+      }
+      const isOk = await fetch(`${urlOf(node)}/readyz`).then(
+        ({ ok }) => ok,
+        () => false,
+      )
+      if (!isOk) return false
+      const answer = await client.call('self').catch((error: unknown): Error => {
+        if (error instanceof Error) return error
+        throw error
+      })
+      if (answer instanceof NodeUnreachableError) return false
+      if (!(answer instanceof Error) && answer.runDirectory === join(node.directory, 'run')) return true
+      throw new PortTakenError(`another program has a port of node ${String(node.index)}: ${urlOf(node)}`)
+    })
   }
 
   async #acquainted(nodes: readonly NodePlace[]): Promise<void> {
@@ -181,6 +235,25 @@ export class DevCluster {
       return known.every((each) => each.filter(({ state }) => state === 'up').length >= nodes.length)
     })
   }
+}
+
+/** What is added to a log from now on. */
+class LogTail {
+  readonly #path: string
+  readonly #start: number
+
+  constructor(path: string) {
+    this.#path = path
+    this.#start = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  }
+
+  text(): string {
+    return existsSync(this.#path) ? readFileSync(this.#path).subarray(this.#start).toString('utf8') : ''
+  }
+}
+
+function portsOf({ httpPort, enginePort, peerPort, nbdPort }: NodePlace): string {
+  return [httpPort, enginePort, peerPort, nbdPort].join(', ')
 }
 
 function urlOf({ httpPort }: NodePlace): string {
@@ -208,46 +281,4 @@ async function until(timeoutMs: number, what: string, isSo: () => Promise<boolea
     if (performance.now() > giveUpMs) throw new ClusterError(what)
     await delay(POLL_MS)
   }
-}
-
-type Ports = Pick<NodePlace, (typeof portNames)[number]>
-
-async function choosePorts(isFirst: boolean, taken: readonly number[]): Promise<Ports> {
-  if (isFirst && (await Promise.all(Object.values(usualPorts).map(isFree))).every(Boolean)) return usualPorts
-  const ports = await freePorts(portNames.length, taken)
-  const [httpPort = 0, enginePort = 0, peerPort = 0, nbdPort = 0] = ports
-  return { httpPort, enginePort, peerPort, nbdPort }
-}
-
-function listen(port: number): Promise<{ port: number; close: () => Promise<void> } | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => {
-      resolve(undefined)
-    })
-    server.listen(port, '127.0.0.1', () => {
-      const address = server.address()
-      const close = (): Promise<void> =>
-        new Promise((closed) =>
-          server.close(() => {
-            closed()
-          }),
-        )
-      resolve({ port: typeof address === 'object' ? (address?.port ?? 0) : 0, close })
-    })
-  })
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = await listen(port)
-  await server?.close()
-  return server !== undefined
-}
-
-/** Held open together, so that they differ. */
-async function freePorts(count: number, taken: readonly number[]): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count + taken.length }, () => listen(0)))
-  const ports = servers.flatMap((each) => (each === undefined ? [] : [each.port]))
-  await Promise.all(servers.flatMap((each) => (each === undefined ? [] : [each.close()])))
-  return ports.filter((port) => !taken.includes(port)).slice(0, count)
 }

@@ -5,3 +5,6 @@ import { CloudfsError } from '@cloudfs/interface'
 export class ClusterError extends CloudfsError {
   readonly code = 'ERR_DEV_CLUSTER'
 }
+
+/** Another program has a port that a node of the cluster is to have. */
+export class PortTakenError extends ClusterError {}
