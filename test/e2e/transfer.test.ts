@@ -41,7 +41,7 @@ test(
   'an image goes in and out as raw and as qcow2, byte for byte, and holes stay holes',
   options,
   async () => {
-    const volume = await cluster.cloudfs('import', image, '--name', 'whole')
+    const volume = await cluster.cloudfs('import', image, '--replicas', '1', '--name', 'whole')
     expect(volume).toMatch(/^[0-9a-f]{40}$/)
     await cluster.cloudfs('export', 'whole', 'back.raw')
     await runTool('cmp', image, cluster.path('back.raw'))
@@ -50,7 +50,7 @@ test(
     await runTool('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', image, cluster.path('back.qcow2'))
     await runTool('qemu-img', 'check', '-q', cluster.path('back.qcow2'))
 
-    const again = await cluster.cloudfs('import', 'back.qcow2', '--name', 'again')
+    const again = await cluster.cloudfs('import', 'back.qcow2', '--replicas', '1', '--name', 'again')
     await cluster.cloudfs('export', again, 'again.raw')
     await runTool('cmp', image, cluster.path('again.raw'))
 
@@ -95,7 +95,7 @@ test.each(['SIGINT', 'SIGKILL'] as const)(
 
 test('an import that is killed goes on into the same disk', options, async () => {
   const before = JSON.parse(await cluster.cloudfs('ls', '--json')) as { volume: string }[]
-  const first = cluster.start(`cloudfs import ${image} --name resumed ${windowed.join(' ')}`)
+  const first = cluster.start(`cloudfs import ${image} --replicas 1 --name resumed ${windowed.join(' ')}`)
   const ended = once(first, 'close')
   const stateFile = (): string | undefined => {
     const found = spawnSync('find', [cluster.path('state'), '-name', 'import-*.json'], { encoding: 'utf8' })
@@ -104,7 +104,7 @@ test('an import that is killed goes on into the same disk', options, async () =>
   await expect.poll(() => stateAt(stateFile() ?? '')?.doneBytes ?? 0, PATIENCE).toBeGreaterThan(2 * MIB)
   first.kill('SIGKILL')
   await ended
-  const volume = await cluster.cloudfs('import', image, '--name', 'resumed')
+  const volume = await cluster.cloudfs('import', image, '--replicas', '1', '--name', 'resumed')
   const after = JSON.parse(await cluster.cloudfs('ls', '--json')) as { volume: string; name: string }[]
   expect(after.length).toBe(before.length + 1)
   expect(after.find((each) => each.volume === volume)?.name).toBe('resumed')

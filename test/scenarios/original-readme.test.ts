@@ -3,7 +3,7 @@
  * each other; disks with fewer and fewer replicas appear in the run directory; heads are equal at revision 0, and after a
  * write; a branch begins where `cat ID.info` says.
  */
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { HandmadeCluster } from '../e2e/support/handmade-cluster.js'
 import { REPLICAS } from '../e2e/support/cluster.js'
@@ -93,6 +93,17 @@ test('after a write the heads are others, and equal', options, async () => {
       await cluster.shell(`curl -sf "http://127.0.0.1:${String(cluster.nodes[0]?.enginePort)}/lsn?${disk}"`),
     ),
   ).toBeGreaterThan(1)
+})
+
+test('curl /stream is the delta: what was written since revision 0, and nothing else', options, async () => {
+  const url = `http://127.0.0.1:${String(cluster.nodes[0]?.enginePort)}/stream?${disk}&1&until=head`
+  await cluster.shell(`curl -sf "${url}" > ${cluster.directory}/delta`)
+  const delta = readFileSync(`${cluster.directory}/delta`)
+  expect(delta.includes(Buffer.alloc(64 * 1024, 0x41))).toBe(true)
+  expect(delta.length).toBeGreaterThan(1024 ** 2)
+  expect(delta.length).toBeLessThan(1.04 * 1024 ** 2)
+  await cluster.shell(`cloudfs stream ${disk} --from 1 --until-head --output ${cluster.directory}/same`)
+  expect(readFileSync(`${cluster.directory}/same`)).toEqual(delta)
 })
 
 test('cloudfs branch `cat ID.info` is a writable disk with the old content', options, async () => {

@@ -4,7 +4,7 @@ import { UsageError } from '@cloudfs/interface'
 export const modes = ['durable', 'quorum', 'local'] as const
 
 /** Of a disk that an image becomes. */
-export const REPLICAS_DEFAULT = '1'
+export const REPLICAS_DEFAULT = '3'
 
 export function modeOf(text: string): (typeof modes)[number] {
   const mode = modes.find((each) => each === text)

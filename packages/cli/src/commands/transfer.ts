@@ -55,7 +55,12 @@ export function importCommand(): Command {
           return EXIT.ok
         }),
       ),
-    [['cloudfs import disk.qcow2 --name imported', 'run again, it goes on where it was interrupted']],
+    [
+      [
+        'cloudfs import disk.qcow2 --replicas 1 --name imported',
+        'run again, it goes on where it was interrupted',
+      ],
+    ],
   )
 }
 
