@@ -51,6 +51,8 @@ export interface RawSimCore {
     io: unknown[]
     replies: unknown[]
     events: { name: string; detail: string }[]
+    sends: { stream: number; bytes: Buffer }[]
+    closes: number[]
     answers: { id: number; errorCode: string; message: string; result: string; payload: Buffer }[]
   }
   nextDeadlineNs(): bigint | undefined
@@ -59,6 +61,10 @@ export interface RawSimCore {
   listExports(): unknown[]
   closeExport(handle: number): void
   openRefusal(name: string): string
+  openStream(role: string, volume: string): number
+  streamReceive(stream: number, bytes: Uint8Array): number
+  streamSent(stream: number, bytes: number): void
+  streamClosed(stream: number): void
 }
 
 const require = createRequire(import.meta.url)

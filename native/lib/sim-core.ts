@@ -2,7 +2,14 @@
  * The shipped core, driven by JavaScript: a simulator gives it disks, clients and time of its own. Nothing happens in a
  * `SimCore` but what its methods are told; effects of a turn stay in flight until `complete`, in any order.
  */
-import type { CoreCommands, CoreEvent, CoreParams, CoreVerb, StoreIdentity } from '@cloudfs/interface'
+import type {
+  CoreCommands,
+  CoreEvent,
+  CoreParams,
+  CoreVerb,
+  StoreIdentity,
+  VolumeId,
+} from '@cloudfs/interface'
 import { addon, type RawSimCore } from './addon.js'
 
 /** `physical` of the superblock region, 8192 bytes. */
@@ -78,6 +85,10 @@ export interface SimEffects {
   readonly replies: readonly SimReply[]
   readonly events: readonly CoreEvent[]
   readonly answers: readonly SimAnswer[]
+  /** Bytes for streams, behind those given before; `streamSent` tells what was taken of them. */
+  readonly sends: readonly { readonly stream: number; readonly bytes: Buffer }[]
+  /** Streams to end once what was given before has gone; each still ends with `streamClosed`. */
+  readonly closes: readonly number[]
 }
 
 /** A client's request. A write's length is its payload's. */
@@ -161,6 +172,8 @@ export class SimCore {
       io: raw.io as SimIo[],
       replies: raw.replies as SimReply[],
       events: raw.events.map(({ name, detail }) => ({ name, detail: parsed(detail) ?? {} }) as CoreEvent),
+      sends: raw.sends,
+      closes: raw.closes,
       answers: raw.answers.map((answer) => ({ ...answer, result: parsed(answer.result) })),
     }
   }
@@ -186,6 +199,30 @@ export class SimCore {
 
   closeExport(handle: number): void {
     this.#raw.closeExport(handle)
+  }
+
+  /**
+   * A connection to another engine stands; from now on its bytes are the core's. `leader`: the other side follows.
+   *
+   * @throws a code of docs/errors.md if the core will not have it
+   */
+  openStream(role: 'leader' | 'follower', volume: VolumeId): number {
+    return this.#raw.openStream(role, volume)
+  }
+
+  /** @returns how many of the bytes were taken; the rest is to be given again after a turn */
+  streamReceive(stream: number, bytes: Uint8Array): number {
+    return this.#raw.streamReceive(stream, bytes)
+  }
+
+  /** The other side, or a socket on the way, took this many more of the bytes sent. */
+  streamSent(stream: number, bytes: number): void {
+    this.#raw.streamSent(stream, bytes)
+  }
+
+  /** The connection is gone. */
+  streamClosed(stream: number): void {
+    this.#raw.streamClosed(stream)
   }
 
   /** Why `openExport` has just declined. */

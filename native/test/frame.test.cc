@@ -50,7 +50,7 @@ std::vector<std::vector<uint8_t>> samples() {
   return {
       bytes_of(encode_hello(kEpoch, sample_hello())),
       bytes_of(encode_runs(kEpoch, kFrameSync, 12, 300), runs),
-      bytes_of(encode_commit(kEpoch, {5, 4})),
+      bytes_of(encode_commit(kEpoch, {5, 4, 5})),
       bytes_of(encode_ack(kEpoch, {5, 4})),
       bytes_of(encode_fetch(kEpoch, {5})),
       bytes_of(encode_refuse(kEpoch, {"ERR_EPOCH_STALE", "another host leads"})),

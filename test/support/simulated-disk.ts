@@ -49,6 +49,15 @@ export class SimulatedDisk implements StoreMedium {
     }
   }
 
+  /** A sync that was asked for now; call what it gives when it is complete. */
+  beginSync(physicals: readonly number[]): () => void {
+    const covered = this.#unsynced.filter(({ physical }) => physicals.includes(physical))
+    return () => {
+      for (const write of covered) this.#keep(write, 0, write.bytes.length)
+      this.#unsynced = this.#unsynced.filter((write) => !covered.includes(write))
+    }
+  }
+
   /** A write that reaches the disk's cache. */
   store(write: SimWrite): void {
     write.bytes.copy(this.#at(this.#places, write.physical), write.offset)

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "addon/values.h"
+#include "core/hex.h"
 
 namespace cloudfs::addon {
 
@@ -58,6 +59,18 @@ Napi::Object event_object(Napi::Env env, const Event& event) {
   return object;
 }
 
+Napi::Object send_object(Napi::Env env, const StreamSend& send) {
+  size_t bytes = 0;
+  for (const Slice& slice : send.slices) bytes += slice.size;
+  const auto buffer = Napi::Buffer<uint8_t>::New(env, bytes);
+  uint8_t* target = buffer.Data();
+  for (const Slice& slice : send.slices) target = std::copy_n(slice.data, slice.size, target);
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("stream", number(env, send.stream));
+  object.Set("bytes", buffer);
+  return object;
+}
+
 template <class Item, class Convert>
 Napi::Array array_of(Napi::Env env, std::vector<Item>& items, Convert convert) {
   Napi::Array array = Napi::Array::New(env, items.size());
@@ -94,7 +107,11 @@ Napi::Function SimCore::define(Napi::Env env) {
        InstanceMethod<&SimCore::open_export>("openExport"),
        InstanceMethod<&SimCore::list_exports>("listExports"),
        InstanceMethod<&SimCore::close_export>("closeExport"),
-       InstanceMethod<&SimCore::open_refusal>("openRefusal")});
+       InstanceMethod<&SimCore::open_refusal>("openRefusal"),
+       InstanceMethod<&SimCore::open_stream>("openStream"),
+       InstanceMethod<&SimCore::stream_receive>("streamReceive"),
+       InstanceMethod<&SimCore::stream_sent>("streamSent"),
+       InstanceMethod<&SimCore::stream_closed>("streamClosed")});
 }
 
 SimCore::SimCore(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -216,6 +233,8 @@ Napi::Value SimCore::turn(const Napi::CallbackInfo& info) {
   object.Set("replies",
              array_of(env, effects.replies, [&](Reply& reply) { return reply_object(env, reply); }));
   object.Set("events", array_of(env, effects.events, [&](Event& event) { return event_object(env, event); }));
+  object.Set("sends", array_of(env, effects.sends, [&](StreamSend& send) { return send_object(env, send); }));
+  object.Set("closes", array_of(env, effects.closes, [&](uint64_t stream) { return number(env, stream); }));
   object.Set("answers",
              array_of(env, answers, [&](CommandReply& reply) { return answer_object(env, reply); }));
   return object;
@@ -247,6 +266,45 @@ Napi::Value SimCore::close_export(const Napi::CallbackInfo& info) {
 
 Napi::Value SimCore::open_refusal(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), core_->open_refusal(text_of(info[0], "name")));
+}
+
+Napi::Value SimCore::open_stream(const Napi::CallbackInfo& info) {
+  const std::string role = text_of(info[0], "role");
+  if (role != "leader" && role != "follower")
+    throw coded_error(info.Env(), "ERR_ARGUMENT", "role: not 'leader' or 'follower'");
+  const auto volume = parse_id<VolumeId>(text_of(info[1], "volume"));
+  if (!volume) throw coded_error(info.Env(), "ERR_MALFORMED_ID", "volume: not an id of 40 hex digits");
+  std::string refusal;
+  const uint64_t stream =
+      core_->open_stream(role == "leader" ? StreamRole::leader : StreamRole::follower, *volume, refusal);
+  if (stream == 0) throw coded_error(info.Env(), refusal, "the stream is refused");
+  return number(info.Env(), stream);
+}
+
+/// As many of the bytes as the core takes now.
+Napi::Value SimCore::stream_receive(const Napi::CallbackInfo& info) {
+  const uint64_t stream = integer_of(info[0], "stream");
+  const std::vector<uint8_t> bytes = bytes_of(info[1], "bytes");
+  size_t taken = 0;
+  while (taken < bytes.size()) {
+    const ReceiveWindow window = core_->stream_receive_target(stream);
+    if (window.bytes == 0) break;
+    const size_t count = std::min(window.bytes, bytes.size() - taken);
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(taken), count, window.data);
+    core_->stream_received(stream, count);
+    taken += count;
+  }
+  return number(info.Env(), taken);
+}
+
+Napi::Value SimCore::stream_sent(const Napi::CallbackInfo& info) {
+  core_->stream_sent(integer_of(info[0], "stream"), integer_of(info[1], "bytes"));
+  return info.Env().Undefined();
+}
+
+Napi::Value SimCore::stream_closed(const Napi::CallbackInfo& info) {
+  core_->stream_closed(integer_of(info[0], "stream"));
+  return info.Env().Undefined();
 }
 
 }  // namespace cloudfs::addon

@@ -39,6 +39,8 @@ void Follower::begin(StreamId stream) {
   stream_ = stream;
   hello_ = greeted_ = false;
   acked_appended_ = acked_synced_ = 0;
+  told_commit_ = 0;
+  shared_ = volume_ == nullptr ? 0 : volume_->committed();
   fetch_next_.reset();
   wants_blocks_ = false;
   abandon();
@@ -87,6 +89,7 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
       if (volume_ == nullptr)
         return refuse("ERR_FRAME_CORRUPT", "a commit of a volume that is not here yet"), true;
       greeted_ = true;
+      note_shared(std::min(commit->shared_lsn, volume_->made().lsn));
       note_commit(commit->commit_lsn);
       if (commit->sync_lsn > volume_->own().synced) volume_->want_sync();
       moved_ = true;
@@ -116,6 +119,8 @@ bool Follower::on_hello(const HelloFrame& hello) {
   if (volume_ != nullptr && leader_epoch_ != volume_->made().epoch())
     return refuse("ERR_EPOCH_STALE", "the leader is of another epoch"), true;
   hello_ = true;
+  if (volume_ != nullptr && volume_->version_at(hello.head.lsn) == hello.head.version)
+    shared_ = std::max(shared_, hello.head.lsn);
   return true;
 }
 
@@ -140,6 +145,7 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
     }
     if (made.volume == nullptr) return false;
     ensure(volume_ == made.volume, "a replica that was made is adopted");
+    note_shared(run->last_lsn());
     rest = rest.subspan(run->bytes().size());
   }
   const Volume::Accepted accepted =
@@ -147,6 +153,7 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
   if (accepted.wait) return false;
   if (accepted.code != nullptr) return refuse(accepted.code, accepted.message), true;
   greeted_ = true;
+  note_shared(accepted.last);
   note_commit(runs->commit_lsn);
   moved_ = true;
   return true;
@@ -160,8 +167,11 @@ bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
       if (transfer_ != 0) return refuse("ERR_FRAME_CORRUPT", "a version amid another"), true;
       if (landing_) return false;
       // Up to there its history is the leader's, and committed.
-      if (volume_ != nullptr && compact->from_lsn <= volume_->made().lsn) note_commit(compact->from_lsn);
-      return settle(staging_.open(id_, *compact, transfer_));
+      if (volume_ != nullptr && compact->from_lsn <= volume_->made().lsn) {
+        note_shared(compact->from_lsn);
+        note_commit(compact->from_lsn);
+      }
+      return settle(staging_.open(id_, frame.view.header.epoch, *compact, transfer_));
     }
     case FrameType::blocks: {
       const Result<BlocksFrame> blocks = decode_blocks(frame.view);
@@ -178,6 +188,7 @@ bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
       ensure(volume_ != nullptr, "a volume that was brought is adopted");
       transfer_ = 0;
       wants_blocks_ = false;
+      shared_ = std::max(shared_, end->to_lsn);
       commit_ = std::max(commit_, end->to_lsn);
       landing_ = maker_.want_checkpoint();
       moved_ = true;
@@ -198,9 +209,15 @@ void Follower::abandon() {
 }
 
 void Follower::note_commit(Lsn lsn) {
-  if (lsn <= commit_) return;
-  commit_ = lsn;
+  told_commit_ = std::max(told_commit_, lsn);
+  const Lsn commit = std::min(told_commit_, shared_);
+  if (commit <= commit_) return;
+  commit_ = commit;
   if (volume_ != nullptr) volume_->ask_to_advance();
+}
+
+void Follower::note_shared(Lsn lsn) {
+  shared_ = std::max(shared_, lsn);
 }
 
 void Follower::turn() {
@@ -213,10 +230,11 @@ void Follower::turn() {
   if (!std::exchange(moved_, false) || stream_ == 0 || volume_ == nullptr) return;
   if (fetch_next_) send_fetched();
   if (!greeted_ || landing_) return;
-  const MemberProgress own = volume_->own();
-  if (own.appended == acked_appended_ && own.synced == acked_synced_) return;
-  acked_appended_ = own.appended;
-  acked_synced_ = std::min(own.synced, own.appended);
+  const Lsn appended = std::min(volume_->own().appended, shared_);
+  const Lsn synced = std::min(volume_->own().synced, appended);
+  if (appended == acked_appended_ && synced == acked_synced_) return;
+  acked_appended_ = appended;
+  acked_synced_ = synced;
   streams_.send(stream_, encode_ack(epoch(), {acked_appended_, acked_synced_}));
 }
 

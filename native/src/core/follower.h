@@ -71,6 +71,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   [[nodiscard]] bool settle(const Volume::Accepted& accepted);
   void abandon();
   void note_commit(Lsn lsn);
+  void note_shared(Lsn lsn);
   void send_fetched();
   Epoch epoch() const;
   void refuse(const char* code, const char* message);
@@ -89,6 +90,10 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   bool hello_ = false;    // the leader's has come
   bool greeted_ = false;  // something behind it has come
   Epoch leader_epoch_;
+  // Up to here what is held is the leader's history, as far as this stream has shown; what it says to be committed, and what is
+  // acknowledged, counts up to there alone: behind it may stand records that the leader never had.
+  Lsn shared_ = 0;
+  Lsn told_commit_ = 0;
   Lsn commit_ = 0;
   Lsn acked_appended_ = 0;
   Lsn acked_synced_ = 0;

@@ -95,6 +95,7 @@ BufferRef encode_commit(const Epoch& epoch, const CommitFrame& frame) {
   ByteWriter out;
   out.u64(frame.commit_lsn);
   out.u64(frame.sync_lsn);
+  out.u64(frame.shared_lsn);
   return finish(epoch, FrameType::commit, 0, out, 0);
 }
 
@@ -239,6 +240,7 @@ Result<CommitFrame> decode_commit(const FrameView& frame) {
   CommitFrame commit;
   commit.commit_lsn = in.u64();
   commit.sync_lsn = in.u64();
+  commit.shared_lsn = in.u64();
   return all_read(in, commit, "a malformed commit");
 }
 

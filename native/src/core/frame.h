@@ -72,7 +72,8 @@ struct RunsFrame {
 };
 struct CommitFrame {
   Lsn commit_lsn = 0;
-  Lsn sync_lsn = 0;  // 0 = no wish
+  Lsn sync_lsn = 0;    // 0 = no wish
+  Lsn shared_lsn = 0;  // what the receiver holds up to here is the sender's history
 };
 struct AckFrame {
   Lsn appended_lsn = 0;

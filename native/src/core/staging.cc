@@ -86,10 +86,12 @@ Volume::Accepted Staging::describe(const VolumeId& id, const CompactFrame& frame
   return {};
 }
 
-Volume::Accepted Staging::open(const VolumeId& id, const CompactFrame& frame, TransferId& transfer) {
+Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const CompactFrame& frame,
+                               TransferId& transfer) {
   auto made = std::make_unique<Transfer>();
   if (const Volume::Accepted described = describe(id, frame, *made); described.code != nullptr)
     return described;
+  if (made->state.epochs.back().epoch != epoch) return corrupt("a description of another epoch");
   Volume* volume = store_.find(id);
   if (volume == nullptr) {
     if (frame.from_lsn != 0)
@@ -99,6 +101,7 @@ Volume::Accepted Staging::open(const VolumeId& id, const CompactFrame& frame, Tr
   } else {
     if (volume->writable()) return {false, "ERR_HISTORY_DIVERGED", "a primary takes no blocks"};
     if (volume->deleted()) return {false, "ERR_UNKNOWN_VOLUME", "the volume is deleted here"};
+    if (volume->create_bytes() != made->state.create) return corrupt("a description of another volume");
     if (volume->made().lsn < frame.from_lsn)
       return {false, "ERR_CHAIN_BROKEN", "blocks on top of a history that is not here"};
     made->base = std::max(frame.from_lsn, volume->committed());

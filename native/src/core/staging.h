@@ -28,8 +28,9 @@ class Staging final : BatchMember {
  public:
   explicit Staging(Store& store) : store_(store) {}
 
-  /// `wait`: give the frame again. Else `transfer` is open.
-  [[nodiscard]] Volume::Accepted open(const VolumeId& id, const CompactFrame& frame, TransferId& transfer);
+  /// `epoch`: the leader's. `wait`: give the frame again. Else `transfer` is open.
+  [[nodiscard]] Volume::Accepted open(const VolumeId& id, const Epoch& epoch, const CompactFrame& frame,
+                                      TransferId& transfer);
   /// `frame` holds the blocks' bytes.
   [[nodiscard]] Volume::Accepted add(TransferId transfer, const BlocksFrame& blocks, const Slice& frame);
   /// Moves the volume there; the transfer ends. `wait`: blocks are on their way to the log.

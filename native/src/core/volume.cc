@@ -234,9 +234,10 @@ void Volume::advance() {
   bool moved = false;
   for (bool more = true; more;) {
     more = false;
-    const Lsn point =
-        follows() ? std::min(*replication_->leader_commit(), own_.appended) : commit_point(commit_inputs());
-    committed_ = std::max(committed_, std::min(point, made_.lsn));
+    // Though others may have it sooner: what is applied is read from here, and what is acknowledged is not to hang on
+    // others alone.
+    const Lsn point = follows() ? *replication_->leader_commit() : commit_point(commit_inputs());
+    committed_ = std::max(committed_, std::min(point, own_.appended));
     while (acknowledged_ < placed_ && pending_[acknowledged_].lsn <= committed_)
       acknowledge(pending_[acknowledged_++]);
     // Applying may change the mode, and with it what is committed.

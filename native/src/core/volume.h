@@ -139,6 +139,7 @@ class Volume final : public BatchMember, PageWaiter {
     bool wait = false;           // no room now: give it again
     const char* code = nullptr;  // refused, with why
     const char* message = nullptr;
+    Lsn last = 0;  // held up to here now, as the other host holds it
   };
   /// Runs with their bodies from another host (`runs` lies in `frame`): checked against the head, appended as they are.
   /// What is held already is passed over; what differs and is not known to be committed is dropped first.
@@ -161,6 +162,8 @@ class Volume final : public BatchMember, PageWaiter {
   Lsn durable_wanted() const;
   const MemberProgress& own() const { return own_; }
   Lsn placed_lsn() const { return applied_.lsn + placed_; }
+  /// Zero: before what is applied, or behind the newest record.
+  VersionId version_at(Lsn lsn) const;
   /// As a description or a checkpoint has it; `head` is the node of its head.
   CheckpointVolume describe() const;
   Lsn first_lsn() const { return applied_.epochs.front().first_lsn; }
@@ -278,7 +281,6 @@ class Volume final : public BatchMember, PageWaiter {
 
   // volume_replication.cc
   [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, bool sync);
-  VersionId version_at(Lsn lsn) const;
   void truncate(Lsn last);
   void drop_pending(Lsn last, uint64_t sequence);
   uint64_t cookie(Lsn lsn) const { return generation_ << 48 | lsn; }

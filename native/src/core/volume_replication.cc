@@ -53,6 +53,7 @@ void Volume::create_replica(const RunView& run, NodeId parent) {
 }
 
 Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool sync) {
+  Lsn last = 0;
   while (!runs.empty()) {
     const Result<RunView> run = decode_run(runs);
     if (!run) return {false, "ERR_RECORD_CORRUPT", run.error().message};
@@ -66,8 +67,9 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool syn
     const Accepted accepted = accept_run(*run, body, sync);
     if (accepted.wait || accepted.code != nullptr) return accepted;
     runs = runs.subspan(bytes + header.body_bytes);
+    last = run->last_lsn();
   }
-  return {};
+  return {.last = last};
 }
 
 Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool sync) {
