@@ -350,7 +350,8 @@ void Leader::push_commit(Feed& feed) {
   const bool due = volume_.committed() > feed.commit_sent && commit_since_ns_ != 0 &&
                    now_ns_ - commit_since_ns_ >= kCommitPushNs;
   if (feed.greeted && !sync && !due) return;
-  streams_.send(feed.stream, encode_commit(volume_.made().epoch(), {volume_.committed(), sync ? wish : 0, feed.next - 1}));
+  streams_.send(feed.stream,
+                encode_commit(volume_.made().epoch(), {volume_.committed(), sync ? wish : 0, feed.next - 1}));
   feed.greeted = true;
   feed.commit_sent = volume_.committed();
   if (sync) feed.sync_sent = wish;
