@@ -31,6 +31,8 @@ export interface ClusterNode {
   readonly url: string
   readonly httpPort: number
   readonly enginePort: number
+  readonly peerPort: number
+  readonly nbdPort: number
   readonly enginePid?: number
   readonly replicatorPid?: number
 }
