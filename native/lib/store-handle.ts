@@ -66,8 +66,8 @@ export interface ShellStats {
 export interface AdoptedStream {
   /** Its descriptor. */
   readonly fd: number
-  /** What this side is: the volume's primary, or one of its followers. */
-  readonly role: 'leader' | 'follower'
+  /** What this side is: the volume's primary, one of its followers, or a store outside its view that is given a copy. */
+  readonly role: 'leader' | 'follower' | 'copy'
   /** Volume id in hex. */
   readonly volume: string
   /** Sent ahead of what the store says, and only if it takes the stream: the answer to an HTTP upgrade. */

@@ -181,14 +181,17 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
   const std::string role = text(options, "role");
   const auto volume = parse_id<VolumeId>(text(options, "volume"));
   if (!volume) throw coded_error(info.Env(), "ERR_MALFORMED_ID", "volume: not an id of 40 hex digits");
-  if (role != "leader" && role != "follower")
-    throw coded_error(info.Env(), "ERR_ARGUMENT", "role: not 'leader' or 'follower'");
+  if (role != "leader" && role != "follower" && role != "copy")
+    throw coded_error(info.Env(), "ERR_ARGUMENT", "role: not 'leader', 'follower' or 'copy'");
   std::vector<uint8_t> early = bytes_of(options.Get("early"), "early");
   std::vector<uint8_t> preface = bytes_of(options.Get("preface"), "preface");
   shell::Fd socket(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
   if (socket.get() < 0) throw coded_error(info.Env(), "ERR_ARGUMENT", "fd: not an open descriptor");
   const auto [id, result] = promise(info.Env());
-  target.adopt_stream(std::move(socket), role == "leader" ? StreamRole::leader : StreamRole::follower,
+  target.adopt_stream(std::move(socket),
+                      role == "leader" ? StreamRole::leader
+                      : role == "copy" ? StreamRole::copy
+                                       : StreamRole::follower,
                       *volume, std::move(preface), std::move(early),
                       [this, id = id](uint64_t stream, const std::string& refusal) {
                         mailbox_->send([this, id, stream, refusal](Napi::Env env) {

@@ -260,7 +260,7 @@ uint64_t Core::open_stream(StreamRole role, const VolumeId& volume, std::string&
     return 0;
   }
   return role == StreamRole::leader ? impl.store->open_to_follower(volume, refusal)
-                                    : impl.store->open_to_leader(volume, refusal);
+                                    : impl.store->open_to_leader(volume, role == StreamRole::copy, refusal);
 }
 
 ReceiveWindow Core::stream_receive_target(uint64_t stream) {

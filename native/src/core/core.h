@@ -51,8 +51,9 @@ struct CommandReply {
   Slice payload;
 };
 
-/// What this side of a stream is: the volume's primary, or one of its followers (docs/wire-protocol.md).
-enum class StreamRole : uint8_t { leader, follower };
+/// What this side of a stream is: the volume's primary, one of its followers (docs/wire-protocol.md), or a store outside the
+/// volume's view that is given the history by somebody else, checked as a follower checks it.
+enum class StreamRole : uint8_t { leader, follower, copy };
 
 /// Where the next bytes of a stream's socket go; no bytes: do not read now.
 struct ReceiveWindow {

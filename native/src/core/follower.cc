@@ -34,7 +34,8 @@ void Follower::refuse(const char* code, const char* message) {
   streams_.refuse(stream_, epoch(), code, message);
 }
 
-void Follower::begin(StreamId stream) {
+void Follower::begin(StreamId stream, bool copy) {
+  copy_ = copy;
   if (stream_ != 0) streams_.close(stream_);
   stream_ = stream;
   hello_ = greeted_ = false;
@@ -136,7 +137,7 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
     if (!verify_links(*run, {}))
       return refuse("ERR_CHAIN_BROKEN", "the volume's id is not its creation's"), true;
     const ReplicaMaker::Made made =
-        maker_.make_replica(*run, {frame.bytes.owner, rest.data(), run->bytes().size()});
+        maker_.make_replica(*run, {frame.bytes.owner, rest.data(), run->bytes().size()}, copy_);
     if (made.code != nullptr) return refuse(made.code, "the replica cannot be made here"), true;
     if (made.needs_blocks) {
       wants_blocks_ = true;

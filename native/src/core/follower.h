@@ -26,7 +26,8 @@ class ReplicaMaker {
     bool needs_blocks = false;   // a branch of a version that is not here
   };
   /// Makes a volume of the run that starts it.
-  virtual Made make_replica(const RunView& run, const Slice& bytes) = 0;
+  /// `copy`: for a store that is not a member, instead of one that is.
+  virtual Made make_replica(const RunView& run, const Slice& bytes, bool copy) = 0;
   /// Everything done so far is to be in a checkpoint. @returns what to give to checkpointed()
   virtual uint64_t want_checkpoint() = 0;
   virtual bool checkpointed(uint64_t wanted) const = 0;
@@ -46,7 +47,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   const VolumeId& id() const { return id_; }
   bool connected() const { return stream_ != 0; }
   /// A stream to the leader is open; an older one ends.
-  void begin(StreamId stream);
+  void begin(StreamId stream, bool copy);
 
   // Replication
   void on_placed(const PlacedRun&, const std::vector<Slice>&, bool) override {}
@@ -87,6 +88,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   Volume* volume_ = nullptr;
   std::optional<LogReader> reader_;
   StreamId stream_ = 0;
+  bool copy_ = false;     // the stream is of somebody who is no leader
   bool hello_ = false;    // the leader's has come
   bool greeted_ = false;  // something behind it has come
   Epoch leader_epoch_;

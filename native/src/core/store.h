@@ -77,7 +77,8 @@ class Store final : public VolumeHost,
   /// A follower of `volume` has connected. @returns 0 and why not
   StreamId open_to_follower(const VolumeId& volume, std::string& refusal);
   /// A connection to the primary of `volume`, which may not be here yet. @returns 0 and why not
-  StreamId open_to_leader(const VolumeId& volume, std::string& refusal);
+  /// `copy`: whoever speaks is no leader, and this store no member.
+  StreamId open_to_leader(const VolumeId& volume, bool copy, std::string& refusal);
   /// Volumes that were recovered find out who else has them.
   void begin_replication();
   const Leader* leader_of(const Volume& volume) const;
@@ -160,7 +161,8 @@ class Store final : public VolumeHost,
   // LocalListener
   void on_local_synced(uint64_t command) override;
   // ReplicaMaker
-  Made make_replica(const RunView& run, const Slice& bytes) override;
+  Made make_replica(const RunView& run, const Slice& bytes, bool copy) override;
+  bool is_member(const ViewPayload& view) const;
   uint64_t want_checkpoint() override;
   bool checkpointed(uint64_t wanted) const override { return checkpoint.published() >= wanted; }
   // IoOwner: segments being prepared

@@ -1,4 +1,6 @@
 // Streams to other engines, and who replicates which volume.
+#include <algorithm>
+
 #include "core/hex.h"
 #include "core/store.h"
 
@@ -9,7 +11,8 @@ void Store::on_history_begun(Volume& volume) {
   ensure(view.ok(), "a view's payload was checked");
   size_t data_members = 0;
   for (const ViewMember& member : view->members) data_members += member.role == MemberRole::data ? 1 : 0;
-  if (data_members <= 1 && view->primary == identity.host) return;
+  // A copy outside the view replicates nothing, but takes what it is given.
+  if (data_members <= 1 && is_member(*view)) return;
   if (volume.writable()) {
     auto leader = std::make_unique<Leader>(volume, streams, io, segments, appender, identity);
     leader->begin_new();
@@ -65,10 +68,24 @@ StreamId Store::open_to_follower(const VolumeId& id, std::string& refusal) {
   return stream;
 }
 
-StreamId Store::open_to_leader(const VolumeId& id, std::string& refusal) {
+bool Store::is_member(const ViewPayload& view) const {
+  return std::any_of(view.members.begin(), view.members.end(), [&](const ViewMember& one) {
+    return one.host == identity.host && one.store == identity.store;
+  });
+}
+
+StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refusal) {
   if (leaders_.contains(id)) {
     refusal = "ERR_IS_PRIMARY";
     return 0;
+  }
+  if (const Volume* volume = find(id); copy && volume != nullptr) {
+    const Result<ViewPayload> view = decode_view(volume->made().view);
+    // Members take from their primary alone what counts as committed.
+    if (!view.ok() || is_member(*view)) {
+      refusal = "ERR_IS_MEMBER";
+      return 0;
+    }
   }
   if (const Volume* volume = find(id); volume != nullptr) {
     // One deleted by a record follows still: its primary may have started again, and ask whether that is committed.
@@ -88,17 +105,14 @@ StreamId Store::open_to_leader(const VolumeId& id, std::string& refusal) {
     follower = std::make_unique<Follower>(id, streams, io, segments, appender, identity,
                                           static_cast<ReplicaMaker&>(*this), staging);
   streams.attach(stream, *follower);
-  follower->begin(stream);
+  follower->begin(stream, copy);
   return stream;
 }
 
-ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes) {
+ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes, bool copy) {
   const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
   ensure(payload.ok(), "a run's payloads were checked");
-  bool member = false;
-  for (const ViewMember& one : payload->view.members)
-    member |= one.host == identity.host && one.store == identity.store;
-  if (!member) return {.code = "ERR_NOT_MEMBER"};
+  if (is_member(payload->view) == copy) return {.code = copy ? "ERR_IS_MEMBER" : "ERR_NOT_MEMBER"};
   NodeId parent = 0;
   if (payload->parent) {
     const BranchParent found = find_branch_parent(*payload->parent);

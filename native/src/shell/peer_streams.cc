@@ -1,5 +1,7 @@
 #include "shell/peer_streams.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -37,9 +39,7 @@ class PeerStreams::End final : public Watcher {
     socket_.reset();
     outgoing_.clear();
   }
-  bool done() const {
-    return !socket_ || (closing_ && outgoing_.empty()) || (closing_ && now_ns() > linger_until_ns_);
-  }
+  bool done() const { return !socket_ || (closing_ && now_ns() > linger_until_ns_); }
 
   void give(std::vector<Slice>&& slices) {
     if (!socket_ || closing_) return;
@@ -66,12 +66,15 @@ class PeerStreams::End final : public Watcher {
       if (bytes < 0) return hang_up();
       taken(static_cast<size_t>(bytes));
     }
+    // The other side's last words are read and dropped until it hangs up: closed over them, the socket would be reset, and
+    // why it was closed might not be heard.
+    if (socket_ && closing_ && !std::exchange(said_all_, true)) ::shutdown(socket_->fd(), SHUT_WR);
   }
 
   /// Watches for what can be used: bytes only while the core has room for them.
   void watch() {
     if (!socket_) return;
-    const bool room = !closing_ && owner_.core_.stream_receive_target(id_).bytes > 0;
+    const bool room = closing_ || owner_.core_.stream_receive_target(id_).bytes > 0;
     const uint32_t wanted = (room ? uint32_t{EPOLLIN} : 0) | (outgoing_.empty() ? 0 : uint32_t{EPOLLOUT});
     if (wanted == watched_) return;
     watched_ = wanted;
@@ -101,7 +104,8 @@ class PeerStreams::End final : public Watcher {
 
   void receive(bool broken) {
     if (!socket_) return;
-    const ReceiveWindow window = closing_ ? ReceiveWindow{} : owner_.core_.stream_receive_target(id_);
+    if (closing_) return drop_received();
+    const ReceiveWindow window = owner_.core_.stream_receive_target(id_);
     if (window.bytes == 0) {
       if (broken) hang_up();
       return;
@@ -115,12 +119,19 @@ class PeerStreams::End final : public Watcher {
     }
   }
 
+  void drop_received() {
+    uint8_t scratch[16 * 1024];
+    const ssize_t bytes = socket_->read(scratch, sizeof scratch);
+    if (bytes <= 0 && bytes != -EAGAIN) hang_up();
+  }
+
   PeerStreams& owner_;
   const uint64_t id_;
   std::unique_ptr<Stream> socket_;
   std::deque<Slice> outgoing_;
   size_t front_sent_ = 0;  // bytes of the first one that are sent
   bool closing_ = false;
+  bool said_all_ = false;  // while closing: nothing more is sent
   uint64_t linger_until_ns_ = 0;
   uint32_t watched_ = EPOLLIN;
 };

@@ -19,7 +19,7 @@
 
 namespace cloudfs::shell {
 
-/// A stream that is closing may take this long to send what is left; then it is dropped.
+/// A stream that is closing may take this long to send what is left and to hear the other side hang up; then it is dropped.
 constexpr uint64_t kStreamLingerNsMax = 1'000'000'000;
 
 class PeerStreams {

@@ -129,7 +129,10 @@ void Store::tell_ended() {
   for (const PeerStreams::Ended& ended : streams_.take_ended()) {
     observer_.event({"stream-ended", "{\"stream\":" + std::to_string(ended.id) + ",\"volume\":\"" +
                                          to_hex(ended.volume) + "\",\"role\":\"" +
-                                         (ended.role == StreamRole::leader ? "leader" : "follower") + "\"}"});
+                                         (ended.role == StreamRole::leader ? "leader"
+                                          : ended.role == StreamRole::copy ? "copy"
+                                                                           : "follower") +
+                                         "\"}"});
   }
 }
 

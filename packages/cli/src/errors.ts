@@ -25,3 +25,8 @@ export class StoreFormatError extends CloudfsError {
     this.code = code
   }
 }
+
+/** Updates of several volumes, one behind the other. */
+export class MixedHistoryError extends CloudfsError {
+  readonly code = 'ERR_MIXED_HISTORY'
+}

@@ -6,6 +6,7 @@ import { completionCommand } from './commands/completion.js'
 import { devCommand } from './commands/dev.js'
 import { formatCommand } from './commands/format.js'
 import { replicatorCommand } from './commands/replicator.js'
+import { applyCommand } from './commands/apply.js'
 import { headsCommand } from './commands/heads.js'
 import { streamCommand } from './commands/stream.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
@@ -49,6 +50,7 @@ export function buildProgram(): Command {
     exportCommand(),
     streamCommand(),
     formatCommand(),
+    applyCommand(),
     verifyCommand(),
     devCommand(),
     completionCommand(() => program),

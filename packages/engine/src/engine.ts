@@ -12,6 +12,7 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
+import { applyRoute } from './apply-route.js'
 import { Bridges } from './bridge/bridges.js'
 import { nbdRoute } from './bridge/nbd-route.js'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
@@ -115,6 +116,7 @@ export class Engine {
     const upgrade = new Map([
       ['/stream', recordsRoute(this.#stores, gate)],
       ['/nbd', nbdRoute(this.#stores, gate)],
+      ['/apply', applyRoute(this.#stores)],
     ])
     this.#http = await HttpServer.listen({ ...http, get, raw, upgrade, log })
   }

@@ -5,3 +5,6 @@ export const UPGRADE_RECORDS = 'cloudfs-records'
 
 /** NBD, with one volume as the default export. */
 export const UPGRADE_NBD = 'cloudfs-nbd'
+
+/** A history that is given by hand. */
+export const UPGRADE_APPLY = 'cloudfs-apply'

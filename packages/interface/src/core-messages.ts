@@ -61,7 +61,7 @@ export type CoreEvent =
       readonly detail: {
         readonly stream: number
         readonly volume: VolumeId
-        readonly role: 'leader' | 'follower'
+        readonly role: 'leader' | 'follower' | 'copy'
       }
     }
 

@@ -228,3 +228,13 @@ export class TooManyStreamsError extends CloudfsError {
 export class UnknownVersionError extends CloudfsError {
   readonly code = 'ERR_UNKNOWN_VERSION'
 }
+
+/** Only programs on the same machine may ask for this. */
+export class NotLocalError extends CloudfsError {
+  readonly code = 'ERR_NOT_LOCAL'
+}
+
+/** Two copies of a volume have different histories. */
+export class HistoryDivergedError extends CloudfsError {
+  readonly code = 'ERR_HISTORY_DIVERGED'
+}
