@@ -78,7 +78,8 @@ export class Following {
         }
       } else {
         wanted.set(volume, primary)
-        if (follow !== undefined && follow.state !== 'connected') {
+        // Not followed at all: what was to be dropped, perhaps, and could not be just then.
+        if (follow?.state !== 'connected') {
           refused.set(primary, [...(refused.get(primary) ?? []), volume])
         }
       }

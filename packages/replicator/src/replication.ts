@@ -49,8 +49,10 @@ export class Replication {
   readonly #holders: HolderTable
   readonly #following: Following
   readonly #upkeep: Upkeep
-  /** How each host was reached when it was last looked at. */
+  /** How each host was reached when it was asked what is attached here. */
   readonly #seen = new Map<HostId, string>()
+  /** Hosts that are being asked. */
+  readonly #meeting = new Set<HostId>()
 
   constructor(options: ReplicationOptions) {
     const { host, engine, peers, log, candidates, store, runDirectory } = options
@@ -79,7 +81,10 @@ export class Replication {
       effects: creationEffects({ host, peers, candidates, store, make: (plan) => maker.create(plan) }),
     })
     this.#following = new Following(options)
-    this.#upkeep = new Upkeep(engine, this.#following, leading, log)
+    const meet = (): void => {
+      this.#meetNew()
+    }
+    this.#upkeep = new Upkeep({ engine, following: this.#following, leading, meet, log })
     this.#listen()
   }
 
@@ -89,8 +94,7 @@ export class Replication {
     this.#following.forget()
     for (const { volume } of await engine.result('volumes', {})) peers.provide(volume)
     await this.volumes.restore()
-    const up = peers.members().filter(({ state }) => state === 'up')
-    await Promise.all(up.map((member) => this.#meet(member)))
+    this.#seen.clear()
     this.#upkeep.soon()
   }
 
@@ -103,14 +107,12 @@ export class Replication {
     engine.on('event', (event) => {
       this.#onEvent(event)
     })
-    peers.on('member-up', (member) => {
-      this.#settle(this.#meet(member), 'a host that came up was not met')
+    peers.on('member-up', ({ hostId }) => {
+      this.#seen.delete(hostId)
       this.#upkeep.soon()
     })
     peers.on('member-changed', (member) => {
-      if (member.state !== 'up' || this.#seen.get(member.hostId) === appearance(member)) return
-      this.#settle(this.#meet(member), 'a host that moved was not met')
-      this.#upkeep.soon()
+      if (member.state === 'up' && this.#seen.get(member.hostId) !== appearance(member)) this.#upkeep.soon()
     })
   }
 
@@ -142,9 +144,19 @@ export class Replication {
     }
   }
 
-  /** What is attached here of the volumes whose primary a host is, is served by way of it. */
+  /** What is attached here of the volumes whose primary another host is, is served by way of it, once it is seen there. */
+  #meetNew(): void {
+    for (const member of this.#options.peers.members()) {
+      const { hostId, state } = member
+      if (state !== 'up' || this.#meeting.has(hostId) || this.#seen.get(hostId) === appearance(member))
+        continue
+      this.#meeting.add(hostId)
+      const meeting = this.#meet(member).finally(() => this.#meeting.delete(hostId))
+      this.#settle(meeting, 'what is attached by way of a host is served later')
+    }
+  }
+
   async #meet(member: PeerMember): Promise<void> {
-    if (!this.#options.engine.isUp) return
     await this.volumes.restoreFrom(member.hostId)
     this.#seen.set(member.hostId, appearance(member))
   }

@@ -10,21 +10,24 @@ const INTERVAL_MS = 3_000
 /** Of the time; what a store of many volumes takes longer for is looked at less often. */
 const SHARE_MAX = 0.02
 
+interface UpkeepOptions {
+  readonly engine: EngineSupervisor
+  readonly following: Following
+  readonly leading: Leading
+  /** Asks hosts that are new, or elsewhere, what concerns this one. */
+  readonly meet: () => void
+  readonly log: Logger
+}
+
 export class Upkeep {
-  readonly #engine: EngineSupervisor
-  readonly #following: Following
-  readonly #leading: Leading
-  readonly #log: Logger
+  readonly #options: UpkeepOptions
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #isWanted = false
   #isClosed = false
 
-  constructor(engine: EngineSupervisor, following: Following, leading: Leading, log: Logger) {
-    this.#engine = engine
-    this.#following = following
-    this.#leading = leading
-    this.#log = log
+  constructor(options: UpkeepOptions) {
+    this.#options = options
     this.#wait(INTERVAL_MS)
   }
 
@@ -49,15 +52,16 @@ export class Upkeep {
   }
 
   async #run(): Promise<void> {
+    const { engine, log } = this.#options
     const startedMs = performance.now()
     while (this.#isWanted && !this.#isClosed) {
       this.#isWanted = false
       try {
-        if (this.#engine.isUp) await this.#mend()
+        if (engine.isUp) await this.#mend()
       } catch (error) {
         // An engine that has gone away comes back, and asks for this again.
-        if (isCloudfsError(error)) this.#log.info({ err: error }, 'replicas are looked at later')
-        else this.#log.error({ err: error }, 'a bug')
+        if (isCloudfsError(error)) log.info({ err: error }, 'replicas are looked at later')
+        else log.error({ err: error }, 'a bug')
       }
     }
     this.#running = undefined
@@ -66,9 +70,11 @@ export class Upkeep {
   }
 
   async #mend(): Promise<void> {
-    if ((await this.#engine.store())?.state !== 'ready') return
-    const volumes = await this.#engine.result('volumes', { all: true })
-    this.#leading.mend(volumes)
-    await this.#following.mend(volumes)
+    const { engine, following, leading, meet } = this.#options
+    if ((await engine.store())?.state !== 'ready') return
+    meet()
+    const volumes = await engine.result('volumes', { all: true })
+    leading.mend(volumes)
+    await following.mend(volumes)
   }
 }
