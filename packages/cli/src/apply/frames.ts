@@ -34,9 +34,9 @@ export function runsFrame(epoch: Epoch, commitLsn: number, runsBytes: number): B
   return frame(FRAME.runs, epoch, Buffer.concat([u64(commitLsn), u32(runsBytes), u32(0)]), runsBytes)
 }
 
-/** Everything up to `lsn` is committed, and is to be synced. */
+/** Everything up to `lsn` is committed, is to be synced, and is what was given: the store has checked that it follows. */
 export function commitFrame(epoch: Epoch, lsn: number): Buffer {
-  return frame(FRAME.commit, epoch, Buffer.concat([u64(lsn), u64(lsn)]))
+  return frame(FRAME.commit, epoch, Buffer.concat([u64(lsn), u64(lsn), u64(lsn)]))
 }
 
 function epochBytes({ counter, host }: Epoch): Buffer {
