@@ -19,7 +19,8 @@ const KEEP_ALIVE_DELAY_MS = 5_000
 export function stopReading(socket: Socket): void {
   const handle = handleOf(socket)
   handle.readStop()
-  handle.reading = false
+  // So that Node takes it to be reading: a stream with room in its buffer would else start to, in the next tick.
+  handle.reading = true
   socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS)
 }
 
