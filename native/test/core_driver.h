@@ -30,6 +30,13 @@ inline Stamp sample_stamp(uint8_t seed) {
   return stamp;
 }
 
+/// The store that tests of one store are about.
+inline StoreIdentity sample_identity() {
+  StoreIdentity identity;
+  identity.store.bytes.fill(0x51);
+  return identity;
+}
+
 inline CreatePayload sample_create(uint64_t size_bytes, std::string name, uint8_t seed,
                                    Mode mode = Mode::quorum) {
   CreatePayload payload;
@@ -40,6 +47,7 @@ inline CreatePayload sample_create(uint64_t size_bytes, std::string name, uint8_
   payload.view.stamp_hash = hash160<StampHash>(sample_stamp(seed));
   payload.view.lease_ms = 500;
   payload.view.members.push_back({});
+  payload.view.members.back().store = sample_identity().store;
   return payload;
 }
 
@@ -87,9 +95,7 @@ class Driver {
 
   void format() {
     core = std::make_unique<Core>(params);
-    StoreIdentity identity;
-    identity.store.bytes.fill(0x51);
-    core->format(identity, now_ns);
+    core->format(sample_identity(), now_ns);
     run();
     CHECK(saw_event("ready"));
   }
