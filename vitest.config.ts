@@ -7,6 +7,9 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
+    // For what hangs. How long a test takes depends on what else the machine does, and says nothing.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     include: [
       'native/lib/**/*.test.ts',
       'packages/*/src/**/*.test.ts',
