@@ -1,13 +1,13 @@
 /** A store's superblock, read from the outside. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { decodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_REGION_BYTES, type Superblock } from '@cloudfs/format'
-import { StoreCorruptError, StoreVersionError } from '@cloudfs/interface'
+import { chooseSuperblock, SUPERBLOCK_REGION_BYTES, type Superblock } from '@cloudfs/format'
 
 /**
  * The valid copy with the greater sequence.
  *
  * @throws {StoreVersionError} of a later version
+ * @throws {StoreNotFoundError} the place is empty
  * @throws {StoreCorruptError} neither copy is valid
  */
 export function readSuperblock(storePath: string): Superblock {
@@ -19,15 +19,5 @@ export function readSuperblock(storePath: string): Superblock {
   } finally {
     closeSync(fd)
   }
-  const copies = [0, SUPERBLOCK_BYTES].flatMap((at) => {
-    try {
-      return [decodeSuperblock(region.subarray(at, at + SUPERBLOCK_BYTES))]
-    } catch (error) {
-      if (error instanceof StoreVersionError) throw error
-      return []
-    }
-  })
-  const newest = copies.sort((a, b) => (a.sequence < b.sequence ? 1 : -1))[0]
-  if (newest === undefined) throw new StoreCorruptError(`no valid superblock at ${path}`)
-  return newest
+  return chooseSuperblock(region).superblock
 }

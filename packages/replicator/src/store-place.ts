@@ -1,8 +1,8 @@
 /** The store as a place on a disk: whether there is one, whose it is, how its log is cut. */
 import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { decodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_REGION_BYTES, type Superblock } from '@cloudfs/format'
-import { StoreVersionError } from '@cloudfs/interface'
+import { chooseSuperblock, SUPERBLOCK_REGION_BYTES, type Superblock } from '@cloudfs/format'
+import { StoreCorruptError, StoreNotFoundError } from '@cloudfs/interface'
 
 /**
  * The newest valid superblock; `undefined` where there is none, which for a directory means that a store can be made.
@@ -21,15 +21,12 @@ export function trySuperblock(store: string): Superblock | undefined {
   } finally {
     closeSync(fd)
   }
-  const copies = [0, SUPERBLOCK_BYTES].flatMap((at) => {
-    try {
-      return [decodeSuperblock(region.subarray(at, at + SUPERBLOCK_BYTES))]
-    } catch (error) {
-      if (error instanceof StoreVersionError) throw error
-      return []
-    }
-  })
-  return copies.sort((a, b) => (a.sequence < b.sequence ? 1 : -1))[0]
+  try {
+    return chooseSuperblock(region).superblock
+  } catch (error) {
+    if (error instanceof StoreCorruptError || error instanceof StoreNotFoundError) return undefined
+    throw error
+  }
 }
 
 /** Where the host key lies: in a store that is a directory, else in the node's own. */
