@@ -32,8 +32,8 @@ export interface IoResult {
 export interface IoReport {
   readonly results: readonly IoResult[]
   readonly floor: Floor
-  /** Of a node without load: both processes, bytes. */
-  readonly idleNodeBytes: number
+  /** Of a node of CloudFS before its first load: both processes, bytes; if one was measured. */
+  readonly idleNodeBytes?: number
 }
 
 export async function measureIo(options: IoOptions): Promise<IoReport> {
@@ -41,7 +41,7 @@ export async function measureIo(options: IoOptions): Promise<IoReport> {
   const targets = TARGETS.filter(({ name }) => name.includes(options.against))
   const workloads = WORKLOADS.filter(({ name }) => name.includes(options.only))
   const results = new Map<string, { target: string; workload: string; runs: IoResult['runs'][number][] }>()
-  let idleNodeBytes = 0
+  let idleNodeBytes: number | undefined
   try {
     for (let round = 1; round <= options.rounds; round++) {
       for (const { name, start } of targets) {
@@ -49,11 +49,7 @@ export async function measureIo(options: IoOptions): Promise<IoReport> {
         const target = await start({ directory, sizeBytes: options.sizeBytes })
         try {
           options.say(`round ${String(round)}: ${name}`)
-          if (idleNodeBytes === 0)
-            idleNodeBytes = target.pids
-              .slice(0, 2)
-              .map(residentBytes)
-              .reduce((a, b) => a + b)
+          idleNodeBytes ??= target.node?.map(residentBytes).reduce((a, b) => a + b)
           await fill({ uri: target.uri, sizeBytes: options.sizeBytes })
           for (const workload of workloads) {
             const run = await measure(workload, target, options)
@@ -69,7 +65,11 @@ export async function measureIo(options: IoOptions): Promise<IoReport> {
     }
     options.say('the floor: durable appends to three files')
     const floor = await measureFloor(join(options.directory, 'floor'), options.seconds)
-    return { results: [...results.values()], floor, idleNodeBytes }
+    return {
+      results: [...results.values()],
+      floor,
+      ...(idleNodeBytes === undefined ? {} : { idleNodeBytes }),
+    }
   } finally {
     rmSync(options.directory, { recursive: true, force: true })
   }

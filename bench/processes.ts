@@ -16,10 +16,10 @@ function ticksOf(pid: number): number {
   return Number(fields[11]) + Number(fields[12])
 }
 
-/** Memory that is in no other process, and its share of what is: bytes. */
+/** Memory of a process that is resident, what it shares with others included: bytes. */
 export function residentBytes(pid: number): number {
-  const rollup = readFileSync(`/proc/${String(pid)}/smaps_rollup`, 'utf8')
-  const pss = /^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]
-  if (pss === undefined) throw new Error(`process ${String(pid)}: the kernel does not tell its memory`)
-  return Number(pss) * 1024
+  const status = readFileSync(`/proc/${String(pid)}/status`, 'utf8')
+  const resident = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]
+  if (resident === undefined) throw new Error(`process ${String(pid)}: the kernel does not tell its memory`)
+  return Number(resident) * 1024
 }

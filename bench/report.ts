@@ -23,8 +23,9 @@ export function describeIo({ results, floor, idleNodeBytes }: IoReport): string 
     ],
     { align: ['l', 'r', 'r'] },
   )
-  const memory = `An idle node, both processes: ${rounded(idleNodeBytes / MB)} MB.`
-  return [describeMachine(), ...sections, floors, memory].join('\n\n')
+  const memory =
+    idleNodeBytes === undefined ? [] : [`An idle node, both processes: ${rounded(idleNodeBytes / MB)} MB.`]
+  return [describeMachine(), ...sections, floors, ...memory].join('\n\n')
 }
 
 /** @returns Markdown */

@@ -12,6 +12,8 @@ export interface Target {
   readonly uri: string
   /** The processes that serve, all copies together. */
   readonly pids: readonly number[]
+  /** Of CloudFS: the processes of one node. */
+  readonly node?: readonly number[]
   stop(): Promise<void>
 }
 
@@ -49,7 +51,7 @@ async function startCloudfs(copies: number, options: TargetOptions): Promise<Tar
 async function attachedDisk(
   copies: number,
   { directory, sizeBytes }: TargetOptions,
-): Promise<Pick<Target, 'uri' | 'pids'>> {
+): Promise<Pick<Target, 'uri' | 'pids' | 'node'>> {
   const storeSize = String(sizeBytes * 4)
   const nodes = Nodes.parse(
     await ask('dev', 'up', `--dir=${directory}`, `--nodes=${String(copies)}`, `--store-size=${storeSize}`),
@@ -69,7 +71,8 @@ async function attachedDisk(
   const { uri } = Attached.parse(
     await ask('--node', home?.url.replace('http://', '') ?? at, 'attach', made.volume),
   )
-  return { uri, pids: nodes.flatMap(({ enginePid, replicatorPid }) => [enginePid, replicatorPid]) }
+  const pids = nodes.map(({ enginePid, replicatorPid }) => [enginePid, replicatorPid])
+  return { uri, pids: pids.flat(), ...(pids[0] === undefined ? {} : { node: pids[0] }) }
 }
 
 async function startNbdkitFile(options: TargetOptions): Promise<Target> {

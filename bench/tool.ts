@@ -1,5 +1,11 @@
 /** Programs that are measured, and those that measure. */
-import { spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+
+/** What a program may print before it is killed: fio's longest report is a few hundred KiB. */
+const OUTPUT_BYTES_MAX = 64 << 20
+
+const run = promisify(execFile)
 
 /**
  * Runs a program to its end.
@@ -8,15 +14,6 @@ import { spawn } from 'node:child_process'
  * @throws Error with what it said, if it cannot be started or fails
  */
 export async function runTool(program: string, ...args: readonly string[]): Promise<string> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')}: exit ${String(code)}\n${stderr}`)
+  const { stdout } = await run(program, args, { maxBuffer: OUTPUT_BYTES_MAX })
   return stdout
 }
