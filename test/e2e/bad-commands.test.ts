@@ -16,8 +16,6 @@ beforeAll(async () => {
   await cluster.cloudfs('newdisk', '1', '--size', '8M', '--name', 'twin')
 }, 120_000)
 afterAll(async () => {
-  // A replicator that could not serve leaves its engine to the next one.
-  await cluster.shell('kill -KILL $(cat second/run/engine.pid) || true')
   await cluster.dispose()
 }, 60_000)
 
@@ -29,18 +27,8 @@ test.each([
   ['a size that is none', ['newdisk', '1', '--size', 'much'], 1, 'ERR_MALFORMED_QUANTITY'],
   ['a volume that is not attached', ['detach', NOBODY], 1, 'ERR_'],
   ['a command that is none', ['newdsk'], 2, 'newdisk'],
-  [
-    'a port in use',
-    ['replicator', '--http-port=0', '--engine-http-port=0', '--nbd-port=0'],
-    1,
-    'ERR_PEER_LISTEN',
-  ],
 ])('%s is refused with its code', options, async (_, args, code, name) => {
-  const flags =
-    args[0] === 'replicator'
-      ? [`--peer-port=${String(cluster.first.httpPort)}`, `--directory=${cluster.path('second')}`]
-      : []
-  await expect(cluster.cloudfs(...args, ...flags)).rejects.toMatchObject({
+  await expect(cluster.cloudfs(...args)).rejects.toMatchObject({
     code,
     stderr: expect.stringContaining(name),
   })

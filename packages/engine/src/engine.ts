@@ -22,6 +22,7 @@ import { recordsRoute } from './follow/records-route.js'
 import { keyAtPrimary, TicketGate } from './follow/ticket-gate.js'
 import { HttpServer } from './http-server.js'
 import type { Request } from './requests.js'
+import { requireFree } from './require-free.js'
 import { StoreService } from './store-service.js'
 import { streamRoute } from './stream-route.js'
 import { findPrimary } from './volume-lookup.js'
@@ -56,12 +57,14 @@ export class Engine {
   /**
    * Opens all stores, listens for commands, and recovers the stores. Commands are answered while stores recover.
    *
-   * @throws what opening the stores threw, if none could be opened; EADDRINUSE at the control socket
+   * @throws what opening the stores threw, if none could be opened; EADDRINUSE at the control socket;
+   *   {AddressInUseError}, {ListenError} at a port
    */
   static async start(options: EngineOptions): Promise<Engine> {
     const engine = new Engine(options)
     await engine.#open()
     try {
+      if (options.nbd !== undefined) await requireFree('NBD', options.nbd)
       engine.#control = await ControlServer.listen({
         socketPath: options.socketPath,
         log: options.log,

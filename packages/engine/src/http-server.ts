@@ -11,6 +11,7 @@ import {
   HttpMethodError,
   HttpPathError,
   HttpUpgradeError,
+  listenErrorOf,
   VolumeId,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
@@ -83,13 +84,16 @@ export class HttpServer {
     })
   }
 
-  /** @throws EADDRINUSE and what else listening meets */
+  /** @throws {AddressInUseError}, {ListenError} */
   static async listen(options: HttpServerOptions): Promise<HttpServer> {
     const server = new HttpServer(options)
     await new Promise<void>((resolve, reject) => {
-      server.#server.once('error', reject)
+      const refuse = (error: Error): void => {
+        reject(listenErrorOf('HTTP of the engine', options, error))
+      }
+      server.#server.once('error', refuse)
       server.#server.listen({ host: options.host, port: options.port }, () => {
-        server.#server.off('error', reject)
+        server.#server.off('error', refuse)
         resolve()
       })
     })

@@ -15,6 +15,9 @@ import { EngineStartError } from './errors.js'
 /** What of an engine's log belongs in an error. */
 const LOG_LINES_MAX = 3
 
+/** A clean stop syncs what was written; one that takes longer hangs, and loses nothing by being killed. */
+const STOP_TIMEOUT_MS = 30_000
+
 /** A young heap of this many MiB: the engine's JavaScript is idle, and memory it does not use is memory of the host. */
 const SEMI_SPACE_MIB = 1
 
@@ -32,6 +35,8 @@ export interface StartedEngine {
   readonly pid: number | undefined
   /** Whether it has ended, as far as this process knows. */
   hasEnded(): boolean
+  /** Stops it cleanly; resolves when it has ended. */
+  stop(): Promise<void>
 }
 
 /** Starts an engine for the node's store, in a session of its own. */
@@ -50,13 +55,23 @@ export function startEngine(config: Config): StartedEngine {
       },
     )
     child.unref()
-    let hasFailed = false
-    child.once('error', () => {
-      hasFailed = true
+    let hasEnded = false
+    const ended = new Promise<void>((resolve) => {
+      const end = (): void => {
+        hasEnded = true
+        resolve()
+      }
+      child.once('error', end).once('exit', end)
     })
     return {
       pid: child.pid,
-      hasEnded: () => hasFailed || child.exitCode !== null || child.signalCode !== null,
+      hasEnded: () => hasEnded,
+      async stop() {
+        child.kill('SIGTERM')
+        const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+        await ended
+        clearTimeout(late)
+      },
     }
   } finally {
     closeSync(log)

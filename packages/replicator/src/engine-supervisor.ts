@@ -33,6 +33,8 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
   readonly #closing = new AbortController()
   #client: EngineClient | undefined
   #watching: Promise<void> | undefined
+  /** The last engine that was started here. */
+  #started: StartedEngine | undefined
   #starts = 0
 
   constructor(config: Config, log: Logger) {
@@ -95,6 +97,12 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
     await this.#watching
   }
 
+  /** Closes, and ends the engine if it was started here: for a node that did not come up, and leaves nothing running. */
+  async undo(): Promise<void> {
+    await this.close()
+    if (this.#started?.hasEnded() === false) await this.#started.stop()
+  }
+
   /** A method: awaiting lets the answer change. */
   #isClosing(): boolean {
     return this.#closing.signal.aborted
@@ -133,6 +141,7 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
     }
     this.#starts++
     const started = startEngine(this.#config)
+    this.#started = started
     this.#log.info({ pid: started.pid }, 'started an engine')
     await this.#adopt(await this.#waitFor(started))
   }

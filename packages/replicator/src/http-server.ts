@@ -3,7 +3,7 @@
  * redirected there.
  */
 import { isIPv6 } from 'node:net'
-import { isCloudfsError } from '@cloudfs/interface'
+import { isCloudfsError, listenErrorOf } from '@cloudfs/interface'
 import {
   type Answer,
   type Body,
@@ -105,10 +105,14 @@ export class HttpServer {
     this.#build()
   }
 
-  /** @throws EADDRINUSE, EACCES, EADDRNOTAVAIL */
+  /** @throws {AddressInUseError}, {ListenError} */
   static async listen(options: HttpServerOptions): Promise<HttpServer> {
     const server = new HttpServer(options)
-    await server.#server.listen({ host: options.host, port: options.port })
+    try {
+      await server.#server.listen({ host: options.host, port: options.port })
+    } catch (error) {
+      throw listenErrorOf('HTTP', options, error)
+    }
     return server
   }
 

@@ -65,7 +65,7 @@ export class ReplicatorNode {
 
   /**
    * Starts the node: makes its store if there is none, finds or starts its engine, joins the cluster. Other nodes need
-   * not be there.
+   * not be there. If it fails, nothing that it started runs on; an engine that it found does.
    *
    * @throws {NodeRunningError} another replicator uses the directory
    * @throws {HostIdMismatchError} the store is another host's
@@ -81,7 +81,7 @@ export class ReplicatorNode {
       await node.#open()
       return node
     } catch (error) {
-      await node?.close()
+      if (node !== undefined) await node.#undo()
       letGo()
       throw error
     }
@@ -98,6 +98,16 @@ export class ReplicatorNode {
 
   /** Leaves the cluster; the engine goes on serving. May be called twice. */
   async close(): Promise<void> {
+    await this.#shut()
+    this.#letGo?.()
+  }
+
+  async #undo(): Promise<void> {
+    await this.#shut()
+    await this.#engine.undo()
+  }
+
+  async #shut(): Promise<void> {
     this.#closing.abort()
     clearInterval(this.#timer)
     await this.#http?.close()
@@ -105,7 +115,6 @@ export class ReplicatorNode {
     await this.#replication?.close()
     await this.#peers?.close()
     await this.#engine.close()
-    this.#letGo?.()
   }
 
   async #open(): Promise<void> {
