@@ -64,13 +64,14 @@ export class Engine {
     const engine = new Engine(options)
     await engine.#open()
     try {
+      // Ports before the control socket: an engine that answers there has them.
       if (options.nbd !== undefined) await requireFree('NBD', options.nbd)
+      await engine.#listenHttp()
       engine.#control = await ControlServer.listen({
         socketPath: options.socketPath,
         log: options.log,
         handler: (request) => engine.#handle(request),
       })
-      await engine.#listenHttp()
       await Promise.all(engine.#stores.map((store) => store.start()))
       engine.#follow().resume()
       await engine.#listenNbd()

@@ -143,7 +143,13 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
     const started = startEngine(this.#config)
     this.#started = started
     this.#log.info({ pid: started.pid }, 'started an engine')
-    await this.#adopt(await this.#waitFor(started))
+    const client = await this.#waitFor(started)
+    try {
+      await this.#adopt(client)
+    } catch (cause) {
+      if (!(cause instanceof EngineGoneError)) throw cause
+      throw new EngineStartError(`the engine did not start: it ended: ${lastWords(this.#config)}`, { cause })
+    }
   }
 
   async #waitFor(started: StartedEngine): Promise<EngineClient> {
