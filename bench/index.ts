@@ -6,9 +6,11 @@ import { parseBytes } from '@cloudfs/interface'
 import { Command, InvalidArgumentError } from 'commander'
 import { measureIo } from './io.js'
 import { measureLayouts } from './layout.js'
+import { type PageSources, writePage } from './page.js'
 import { describeIo, describeLayouts } from './report.js'
 
 const build = fileURLToPath(new URL('../../build/bench/', import.meta.url))
+const page = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
 
 function count(text: string): number {
   const value = Number(text)
@@ -46,10 +48,27 @@ program
   .description('durable appends of one block, by the layout of the batch')
   .option('--seconds <n>', 'of each run', count, 3)
   .option('--rounds <n>', 'of all layouts, in alternation', count, 5)
-  .action(({ seconds, rounds }: { readonly seconds: number; readonly rounds: number }) => {
-    const results = measureLayouts(join(build, 'layout'), seconds, rounds)
-    process.stdout.write(`${describeLayouts(results)}\n`)
+  .option('--json <file>', 'where the figures go', join(build, 'layout.json'))
+  .action(({ seconds, rounds, json }: LayoutFlags) => {
+    const report = measureLayouts(join(build, 'layout'), seconds, rounds)
+    writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
+    process.stdout.write(`${describeLayouts(report)}\n`)
   })
+
+program
+  .command('page')
+  .description('docs/performance.md of the figures measured last')
+  .option('--io <file>', 'figures of io', join(build, 'io.json'))
+  .option('--layout <file>', 'figures of layout', join(build, 'layout.json'))
+  .action((sources: PageSources) => {
+    writePage(page, sources)
+  })
+
+interface LayoutFlags {
+  readonly seconds: number
+  readonly rounds: number
+  readonly json: string
+}
 
 interface IoFlags {
   readonly seconds: number

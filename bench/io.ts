@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fill, type Measured, measureNbd, warm } from './fio.js'
 import { type Floor, measureFloor } from './floor.js'
+import { describeMachine } from './machine.js'
 import { cpuMicroseconds, residentBytes } from './processes.js'
 import { type Target, TARGETS } from './targets.js'
 import { type Workload, WORKLOADS } from './workloads.js'
@@ -30,6 +31,10 @@ export interface IoResult {
 }
 
 export interface IoReport {
+  readonly machine: string
+  readonly secondsOfRun: number
+  readonly rounds: number
+  readonly sizeBytes: number
   readonly results: readonly IoResult[]
   readonly floor: Floor
   /** Of a node of CloudFS before its first load: both processes, bytes; if one was measured. */
@@ -66,6 +71,10 @@ export async function measureIo(options: IoOptions): Promise<IoReport> {
     options.say('the floor: durable appends to three files')
     const floor = await measureFloor(join(options.directory, 'floor'), options.seconds)
     return {
+      machine: describeMachine(),
+      secondsOfRun: options.seconds,
+      rounds: options.rounds,
+      sizeBytes: options.sizeBytes,
       results: [...results.values()],
       floor,
       ...(idleNodeBytes === undefined ? {} : { idleNodeBytes }),

@@ -5,16 +5,22 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { describeMachine } from './machine.js'
 
 const BLOCK = 4096
 const SLOT = 1024
 const FILE_BYTES = 64 * 1024 * 1024
 
-export interface LayoutResult {
+interface LayoutResult {
   readonly layout: string
   /** Durable appends of one block a second. */
   readonly appends: number
   readonly logBytesPerUserByte: number
+}
+
+export interface LayoutReport {
+  readonly machine: string
+  readonly results: readonly LayoutResult[]
 }
 
 interface Layout {
@@ -49,7 +55,7 @@ const layouts: readonly Layout[] = [
 ]
 
 /** @param seconds for each layout, in each of `rounds` alternating rounds */
-export function measureLayouts(directory: string, seconds: number, rounds: number): LayoutResult[] {
+export function measureLayouts(directory: string, seconds: number, rounds: number): LayoutReport {
   mkdirSync(directory, { recursive: true })
   const best = new Map<Layout, number[]>(layouts.map((layout) => [layout, []]))
   try {
@@ -60,11 +66,12 @@ export function measureLayouts(directory: string, seconds: number, rounds: numbe
   } finally {
     rmSync(directory, { recursive: true })
   }
-  return layouts.map((layout) => {
+  const results = layouts.map((layout) => {
     const runs = (best.get(layout) ?? []).sort((a, b) => a - b)
     const appends = runs[Math.floor(runs.length / 2)] ?? 0
     return { layout: layout.name, appends, logBytesPerUserByte: layout.bytes / BLOCK }
   })
+  return { machine: describeMachine(), results }
 }
 
 function measure(layout: Layout, path: string, seconds: number): number {

@@ -1,15 +1,13 @@
 /** What was measured, as tables that a terminal and docs/performance.md show alike. */
-import { cpus, release, totalmem } from 'node:os'
 import { markdownTable } from 'markdown-table'
 import type { Measured } from './fio.js'
-import type { LayoutResult } from './layout.js'
+import type { LayoutReport } from './layout.js'
 import type { IoReport, IoResult } from './io.js'
 
-const GIB = 1024 ** 3
 const MB = 1e6
 
 /** @returns Markdown */
-export function describeIo({ results, floor, idleNodeBytes }: IoReport): string {
+export function describeIo({ machine, results, floor, idleNodeBytes }: IoReport): string {
   const workloads = [...new Set(results.map(({ workload }) => workload))]
   const sections = workloads.map(
     (workload) => `### ${workload}\n\n${tableOf(results.filter((each) => each.workload === workload))}`,
@@ -25,25 +23,21 @@ export function describeIo({ results, floor, idleNodeBytes }: IoReport): string 
   )
   const memory =
     idleNodeBytes === undefined ? [] : [`An idle node, both processes: ${rounded(idleNodeBytes / MB)} MB.`]
-  return [describeMachine(), ...sections, floors, ...memory].join('\n\n')
+  return [machine, ...sections, floors, ...memory].join('\n\n')
 }
 
 /** @returns Markdown */
-export function describeLayouts(results: readonly LayoutResult[]): string {
+export function describeLayouts({ machine, results }: LayoutReport): string {
   const rows = results.map(({ layout, appends, logBytesPerUserByte }) => [
     layout,
     rounded(appends),
     rounded(logBytesPerUserByte, 2),
   ])
-  return markdownTable([['a batch of one block', 'durable appends/s', 'log bytes per user byte'], ...rows], {
-    align: ['l', 'r', 'r'],
-  })
-}
-
-function describeMachine(): string {
-  const [cpu] = cpus()
-  const memory = `${rounded(totalmem() / GIB)} GiB`
-  return `${String(cpus().length)} × ${cpu?.model ?? 'unknown'}, ${memory} of memory, Linux ${release()}, Node ${process.versions.node}.`
+  const table = markdownTable(
+    [['a batch of one block', 'durable appends/s', 'log bytes per user byte'], ...rows],
+    { align: ['l', 'r', 'r'] },
+  )
+  return `${machine}\n\n${table}`
 }
 
 function tableOf(results: readonly IoResult[]): string {
