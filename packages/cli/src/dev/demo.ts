@@ -26,8 +26,10 @@ export async function runDemo(cluster: DevCluster, nodeCount: number): Promise<v
     const disk = await ensureDisk(client, Math.min(REPLICAS, nodeCount))
     const attachment = await client.call('attach', { body: { volume: disk } })
     say(`disk ${disk}\n${attachment.uri}`)
+    // In a clone `cloudfs` is on no path.
+    const program = process.env['npm_lifecycle_event'] === 'start' ? 'npm start --' : 'cloudfs'
     talk(
-      'try: nbdinfo or qemu-img on the URI; cloudfs status, ls, branch; Ctrl-C stops the nodes and keeps the disk',
+      `in another terminal: ${program} status, ls, branch ${DISK_NAME}; nbdinfo and qemu-img take the URI; Ctrl-C stops the nodes and keeps the disk`,
     )
     await show(client, ended.signal)
   } finally {
