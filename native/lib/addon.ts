@@ -26,6 +26,8 @@ export interface RawStoreHandle {
   adoptStream(options: object): Promise<number>
   adoptNbd(options: object): Promise<void>
   closeStream(stream: number): void
+  read(options: object): Promise<{ version: string; bytes: Buffer }>
+  write(options: object): Promise<{ version: string }>
   stats(): Promise<Record<string, number>>
   close(): Promise<void>
 }

@@ -9,6 +9,7 @@ import {
   type CoreParams,
   type CoreVerb,
   type StoreIdentity,
+  VersionId,
 } from '@cloudfs/interface'
 import { addon, type RawStoreHandle } from './addon.js'
 
@@ -78,6 +79,27 @@ export interface AdoptedStream {
 
 /** A connected socket that becomes an NBD client's. */
 export type AdoptedNbd = Omit<AdoptedStream, 'role'>
+
+/** What is read: `VOLUME`, `VOLUME@SNAPSHOT`, … as NBD's exports are named (docs/nbd.md). Offsets and lengths are any. */
+export interface BlockRead {
+  readonly name: string
+  readonly offset: number
+  readonly length: number
+}
+
+export interface BlockWrite {
+  readonly name: string
+  readonly offset: number
+  /** The caller's own again once `write` has returned its promise. */
+  readonly bytes: Uint8Array
+  /** Answered when a majority has synced it, and all that was written before. */
+  readonly fua?: boolean
+  /** Written only if this is the volume's head, not even a write under way having come before. */
+  readonly expected?: VersionId
+}
+
+/** Longest read or write. */
+export const ACCESS_BYTES_MAX = 4 * 1024 * 1024
 
 /** What stopped a store: `code` is the core's (docs/errors.md). */
 export class StoreFailedError extends CloudfsError {
@@ -207,6 +229,30 @@ export class StoreHandle {
   /** Ends a stream that `adoptStream` took over; `stream-ended` follows. Of one that has ended it does nothing. */
   closeStream(stream: number): void {
     this.#raw.closeStream(stream)
+  }
+
+  /**
+   * Reads as an NBD client does: committed blocks, all of one version.
+   *
+   * @returns that version, and the bytes
+   * @throws ERR_UNKNOWN_VOLUME, ERR_NOT_PRIMARY, ERR_AMBIGUOUS_NAME, ERR_RANGE_UNSATISFIABLE, ERR_STORE_IO, ERR_NOT_READY,
+   *   ERR_TOO_MANY_REQUESTS, ERR_STORE_CLOSED
+   */
+  async read(read: BlockRead): Promise<{ readonly version: VersionId; readonly bytes: Buffer }> {
+    const { version, bytes } = await this.#raw.read(read)
+    return { version: VersionId.parse(version), bytes }
+  }
+
+  /**
+   * Writes as an NBD client does; done when it is committed. After an error the blocks hold their old bytes or the new
+   * ones, but for ERR_VERSION_DIFFERS and the errors of `read`, after which nothing was written.
+   *
+   * @returns the version that the write made
+   * @throws ERR_VERSION_DIFFERS the head is not the one expected; ERR_UPDATE_TOO_LONG a write with `expected` touches
+   *   more blocks than one update holds; ERR_READ_ONLY, ERR_STORE_FULL; as `read`
+   */
+  async write(write: BlockWrite): Promise<{ readonly version: VersionId }> {
+    return { version: VersionId.parse((await this.#raw.write(write)).version) }
   }
 
   async stats(): Promise<ShellStats> {

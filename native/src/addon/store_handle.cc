@@ -51,8 +51,9 @@ Napi::Function StoreHandle::define(Napi::Env env) {
        InstanceMethod<&StoreHandle::listen>("listen"), InstanceMethod<&StoreHandle::unlisten>("unlisten"),
        InstanceMethod<&StoreHandle::adopt_stream>("adoptStream"),
        InstanceMethod<&StoreHandle::adopt_nbd>("adoptNbd"),
-       InstanceMethod<&StoreHandle::close_stream>("closeStream"),
-       InstanceMethod<&StoreHandle::stats>("stats"), InstanceMethod<&StoreHandle::close>("close")});
+       InstanceMethod<&StoreHandle::close_stream>("closeStream"), InstanceMethod<&StoreHandle::read>("read"),
+       InstanceMethod<&StoreHandle::write>("write"), InstanceMethod<&StoreHandle::stats>("stats"),
+       InstanceMethod<&StoreHandle::close>("close")});
 }
 
 StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -237,6 +238,54 @@ Napi::Value StoreHandle::adopt_nbd(const Napi::CallbackInfo& info) {
 Napi::Value StoreHandle::close_stream(const Napi::CallbackInfo& info) {
   store(info.Env()).close_stream(integer_of(info[0], "stream"));
   return info.Env().Undefined();
+}
+
+Napi::Value StoreHandle::read(const Napi::CallbackInfo& info) {
+  const Napi::Object options = object_of(info[0], "options");
+  shell::AccessRequest request;
+  request.name = text(options, "name");
+  request.offset = integer(options, "offset");
+  request.length = integer(options, "length", shell::kAccessBytesMax);
+  return access(info.Env(), ClientOp::Kind::read, std::move(request));
+}
+
+/// The bytes are copied: JavaScript may use its own again once this has returned.
+Napi::Value StoreHandle::write(const Napi::CallbackInfo& info) {
+  const Napi::Object options = object_of(info[0], "options");
+  shell::AccessRequest request;
+  request.name = text(options, "name");
+  request.offset = integer(options, "offset");
+  request.fua = flag(options, "fua");
+  if (!options.Get("expected").IsUndefined()) {
+    request.expected = parse_id<VersionId>(text(options, "expected"));
+    if (!request.expected)
+      throw coded_error(info.Env(), "ERR_MALFORMED_ID", "expected: not an id of 40 hex digits");
+  }
+  request.bytes = bytes_of(options.Get("bytes"), "bytes", shell::kAccessBytesMax);
+  request.length = request.bytes.size();
+  return access(info.Env(), ClientOp::Kind::write, std::move(request));
+}
+
+Napi::Value StoreHandle::access(Napi::Env env, ClientOp::Kind kind, shell::AccessRequest request) {
+  shell::Store& target = store(env);
+  const auto [id, result] = promise(env);
+  target.access(kind, std::move(request), [this, id = id](shell::AccessAnswer answer) {
+    // Shared: a letter is copied on its way, its bytes need not be.
+    const auto held = std::make_shared<shell::AccessAnswer>(std::move(answer));
+    mailbox_->send([this, id, held](Napi::Env at) {
+      settle(at, id, [&](Napi::Promise::Deferred& deferred) {
+        if (!held->error_code.empty()) {
+          deferred.Reject(coded_error(at, held->error_code, held->message).Value());
+          return;
+        }
+        Napi::Object object = Napi::Object::New(at);
+        object.Set("version", Napi::String::New(at, to_hex(held->version)));
+        object.Set("bytes", to_buffer(at, held->bytes.data(), held->bytes.size()));
+        deferred.Resolve(object);
+      });
+    });
+  });
+  return result;
 }
 
 Napi::Value StoreHandle::stats(const Napi::CallbackInfo& info) {

@@ -31,10 +31,13 @@ class StoreHandle final : public Napi::ObjectWrap<StoreHandle>, public shell::St
   Napi::Value adopt_stream(const Napi::CallbackInfo& info);
   Napi::Value adopt_nbd(const Napi::CallbackInfo& info);
   Napi::Value close_stream(const Napi::CallbackInfo& info);
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   shell::Store& store(Napi::Env env);
+  Napi::Value access(Napi::Env env, ClientOp::Kind kind, shell::AccessRequest request);
   /// A promise that a letter will settle.
   std::pair<uint64_t, Napi::Promise> promise(Napi::Env env);
   void settle(Napi::Env env, uint64_t id, const std::function<void(Napi::Promise::Deferred&)>& how);

@@ -86,12 +86,13 @@ Napi::Object object_of(const Napi::Value& value, const char* name) {
   return value.As<Napi::Object>();
 }
 
-std::vector<uint8_t> bytes_of(const Napi::Value& value, const char* name) {
+std::vector<uint8_t> bytes_of(const Napi::Value& value, const char* name, size_t max) {
   if (value.IsUndefined()) return {};
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     refuse(value.Env(), name, "not a Uint8Array");
   }
   const auto array = value.As<Napi::Uint8Array>();
+  if (array.ByteLength() > max) refuse(value.Env(), name, "more than " + std::to_string(max) + " bytes");
   return {array.Data(), array.Data() + array.ByteLength()};
 }
 

@@ -28,8 +28,8 @@ std::string text(const Napi::Object& object, const char* name);
 std::string text_of(const Napi::Value& value, const char* name);
 Napi::Object object_of(const Napi::Value& value, const char* name);
 
-/// The bytes of a Uint8Array; undefined = none.
-std::vector<uint8_t> bytes_of(const Napi::Value& value, const char* name);
+/// The bytes of a Uint8Array; undefined = none. @throws ERR_ARGUMENT for more than `max`, before they are copied
+std::vector<uint8_t> bytes_of(const Napi::Value& value, const char* name, size_t max = SIZE_MAX);
 /// As bytes_of, in a buffer of the core's.
 Slice slice_of(const Napi::Value& value, const char* name);
 Napi::Buffer<uint8_t> to_buffer(Napi::Env env, const uint8_t* data, size_t size);

@@ -3,6 +3,7 @@
 // the world may complete them in any order, except that a Sync covers every Write that completed before it was issued.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,12 +45,14 @@ struct Piece {
   Slice data;
 };
 
-/// The answer to a ClientOp. `error` is 0 or a Linux errno (EIO, ENOSPC, EINVAL, EPERM, ESHUTDOWN, ENOTSUP, EOVERFLOW).
+/// The answer to a ClientOp. `error` is 0 or a Linux errno (EIO, ENOSPC, EINVAL, EPERM, ESHUTDOWN, ENOTSUP, EOVERFLOW;
+/// of a write that expected a version: ESTALE, EFBIG).
 struct Reply {
   uint64_t client = 0;
   uint64_t request = 0;
   int error = 0;
   std::vector<Piece> pieces;  // read, block_status
+  VersionId version{};        // the state that was read; after a write: what it made
 };
 
 /// Something policy wants to know; rare (never per I/O).
@@ -91,6 +94,9 @@ struct ClientOp {
   Slice payload;          // write: exactly `length` bytes, owned until the reply
   SessionId session{};    // zero = none
   uint64_t sequence = 0;  // the session's number for this request; 0 = none
+  // Write: it is made only if this is the version its record would follow, else ESTALE. It must fit in one record (EFBIG),
+  // so that it is there whole or not at all.
+  std::optional<VersionId> expected;
 };
 
 /// What a client learns when it opens an export.

@@ -36,6 +36,7 @@ void OperationPool::give_back(Operation& operation) {
   operation.data = {};
   operation.cursor = 0;
   operation.last_lsn = 0;
+  operation.version = {};
   operation.error = 0;
   operation.waiting_since_ns = 0;
   operation.read.clear();

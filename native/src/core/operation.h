@@ -45,6 +45,7 @@ class Operation final : public PageWaiter, public BlockReadOwner {
   uint64_t cursor = 0;        // first block not recorded yet
   uint32_t open_records = 0;  // made, not committed
   Lsn last_lsn = 0;           // of the records made so far
+  VersionId version;          // after the newest of them; of a read: what it reads
   int error = 0;
   uint64_t waiting_since_ns = 0;  // for space
 

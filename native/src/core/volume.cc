@@ -338,6 +338,7 @@ void Volume::answer(Operation& operation, int error) {
   reply.client = operation.request.client;
   reply.request = operation.request.request;
   reply.error = error;
+  reply.version = operation.version;
   parts_.host.reply(std::move(reply));
   finish(operation);
 }

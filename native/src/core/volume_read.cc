@@ -105,6 +105,10 @@ void Volume::look_up(Operation& operation) {
   operation.stage = Operation::Stage::lookup;
   ExtentMap* map = map_of(operation);
   if (map == nullptr || operation.end > map->blocks()) return fail_look_up(operation, ESHUTDOWN);
+  // All of a read's blocks are looked up at once, from here on or anew from here.
+  if (!operation.is_write())
+    operation.version =
+        operation.snapshot == 0 ? applied_.public_id : parts_.lineage.node(operation.snapshot).version;
   MissingPages missing;
   if (operation.request.kind == ClientOp::Kind::block_status) {
     uint64_t position = operation.status.empty()
@@ -164,6 +168,7 @@ void Volume::answer_read(Operation& operation) {
   Reply reply;
   reply.client = request.client;
   reply.request = request.request;
+  reply.version = operation.version;
   reply.pieces.reserve(operation.read.parts().size());
   const uint64_t request_end = request.offset + request.length;
   for (const BlockRead::Part& part : operation.read.parts()) {

@@ -42,6 +42,8 @@ void Volume::submit_write(Operation& operation) {
     operation.head_partial = request.offset % kBlockBytes != 0;
     operation.tail_partial = end_byte % kBlockBytes != 0;
   }
+  if (request.expected && operation.end - operation.first > parts_.appender.record_blocks_max())
+    return answer(operation, EFBIG);
   if (conflicts(operation)) {
     operation.stage = Operation::Stage::blocked;
     blocked_.push_back(&operation);
@@ -188,6 +190,12 @@ Room Volume::make_records() {
       refuse_write(operation, made_.deleted ? ESHUTDOWN : ENOSPC);
       continue;
     }
+    // Asked here, where nothing can come between the answer and the record: also not what is made and not committed yet.
+    if (operation.request.expected && *operation.request.expected != made_.public_id) {
+      ready_.pop_front();
+      refuse_write(operation, ESTALE);
+      continue;
+    }
     const Room room = make_run();
     if (room == Room::ok) continue;
     if (room == Room::wait || parts_.host.may_wait_for_space(operation)) return room;
@@ -241,6 +249,7 @@ Room Volume::make_run() {
       operation_is_made(operation);
     }
     if (ready_.empty() || ready_.front()->end > made_.size_bytes / kBlockBytes) break;
+    if (ready_.front()->request.expected) break;  // make_records() looks at that
     record_bytes = next_record_bytes(*ready_.front(), body_bytes);
     // One class of space in a run: what was reserved for trims must not carry data into the reserve.
   } while (ready_.front()->request.session == header.session &&
@@ -274,6 +283,7 @@ void Volume::make_record(RunBuilder& run, Operation& operation) {
   pending.operation = &operation;
   ++operation.open_records;
   operation.last_lsn = lsn;
+  operation.version = link.public_id;
   operation.cursor += blocks;
 }
 

@@ -20,6 +20,7 @@ Store::Store(std::unique_ptr<Device> device, const CoreParams& params, StoreObse
       io_(*device_, loop_.wake_fd()),
       core_(params),
       nbd_(loop_, core_),
+      access_(core_),
       streams_(loop_, core_),
       thread_(start_thread("cfs-store", [this] { run(); })) {}
 
@@ -101,6 +102,12 @@ void Store::adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> prefac
   });
 }
 
+void Store::access(ClientOp::Kind kind, AccessRequest request, BlockAccess::Done done) {
+  // Shared, so that what is posted can be copied without its bytes.
+  const auto held = std::make_shared<AccessRequest>(std::move(request));
+  loop_.post([this, kind, held, done = std::move(done)] { access_.submit(kind, std::move(*held), done); });
+}
+
 void Store::stats(std::function<void(const StoreStats&)> done) {
   loop_.post([this, done = std::move(done)] {
     done({nbd_.connection_count(), nbd_.listener_count(), streams_.count(), streams_.bytes_sent(),
@@ -151,7 +158,13 @@ void Store::turn() {
     const uint64_t segment_bytes = uint64_t{1} << core_.segment_log2();
     if (device_->segment_bytes() != segment_bytes) device_->set_segment_bytes(segment_bytes);
     for (IoEffect& effect : effects.io) io_.run(std::move(effect));
-    for (Reply& reply : effects.replies) nbd_.deliver(std::move(reply));
+    for (Reply& reply : effects.replies) {
+      if (reply.client == BlockAccess::kClient) {
+        access_.deliver(std::move(reply));
+      } else {
+        nbd_.deliver(std::move(reply));
+      }
+    }
     streams_.take(std::move(effects.sends), effects.closes);
     for (Event& event : effects.events) observer_.event(std::move(event));
     for (CommandReply& reply : core_.take_command_replies()) {

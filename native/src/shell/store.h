@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/core.h"
+#include "shell/block_access.h"
 #include "shell/device.h"
 #include "shell/error.h"
 #include "shell/event_loop.h"
@@ -83,6 +84,8 @@ class Store {
   /// there was room for it.
   void adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> preface, std::vector<uint8_t> early,
                  std::function<void(bool taken)> done);
+  /// Reads or writes; `done` as BlockAccess has it.
+  void access(ClientOp::Kind kind, AccessRequest request, BlockAccess::Done done);
   void stats(std::function<void(const StoreStats&)> done);
 
  private:
@@ -96,6 +99,7 @@ class Store {
   IoRunner io_;
   Core core_;
   NbdServer nbd_;
+  BlockAccess access_;
   PeerStreams streams_;
   bool ending_ = false;  // the thread's
   bool again_ = false;   // the thread's: the next round must not wait
