@@ -12,7 +12,10 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
+import { type Address, parseAddress } from './address.js'
 import { applyRoute } from './apply-route.js'
+import { blocksRoute } from './blocks/blocks-route.js'
+import { Redirects } from './blocks/redirects.js'
 import { Bridges } from './bridge/bridges.js'
 import { nbdRoute } from './bridge/nbd-route.js'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
@@ -49,6 +52,8 @@ export class Engine {
   #http: HttpServer | undefined
   #follows: FollowManager | undefined
   #bridges: Bridges | undefined
+  /** Where the host's replicator serves HTTP, as it said last. */
+  #replicator: Address | undefined
 
   private constructor(options: EngineOptions) {
     this.#options = options
@@ -115,7 +120,15 @@ export class Engine {
     const { http, log } = this.#options
     if (http === undefined) return
     const get = dataRoutes({ stores: this.#stores, status: () => this.stores })
-    const raw = new Map([['/stream', streamRoute(this.#stores)]])
+    const redirects = new Redirects({
+      stores: this.#stores,
+      follows: () => this.#follow().status,
+      replicator: () => this.#replicator,
+    })
+    const raw = new Map([
+      ['/stream', streamRoute(this.#stores)],
+      ['/blocks', blocksRoute(this.#stores, redirects)],
+    ])
     const gate = new TicketGate()
     const upgrade = new Map([
       ['/stream', recordsRoute(this.#stores, gate)],
@@ -184,6 +197,14 @@ export class Engine {
         return { result: {} }
       case 'unbridge':
         return { result: { bridged: (await this.#bridges?.shut(request.args.socket)) ?? false } }
+      case 'replicator':
+        this.#replicator = parseAddress(request.args.address)
+        return { result: {} }
+      case 'put-local': {
+        const store = this.#storeOf(request)
+        const { volume, kind } = request.args
+        return store.holders.put(volume, kind, () => store.command('put-local', request.args))
+      }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }
       default:

@@ -15,15 +15,15 @@ import {
   VolumeId,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
+import { failBody } from './blocks/body-reader.js'
 import { stopReading } from './follow/surrender-socket.js'
 import { type HttpReply, replyOf } from './http-error.js'
+import { hasBody, letBodyGo } from './unread-body.js'
 
 /** Request line and headers; past this the answer is 431. */
 const HTTP_HEADER_BYTES_MAX = 8 * 1024
 /** From the first byte of a request to the end of its headers; then 408. */
 const HEADERS_TIMEOUT_MS = 10_000
-/** To the end of a request; then 408. */
-const REQUEST_TIMEOUT_MS = 30_000
 /** How often both are looked at. */
 const TIMEOUT_CHECK_MS = 2_000
 /** Open connections that are not streams between engines; more are closed unread. */
@@ -31,8 +31,15 @@ const CONNECTIONS_MAX = 1024
 
 /** `query`: what stands behind `?`, as it is. */
 export type GetRoute = (query: string) => Promise<HttpReply>
-/** Answers by itself, or throws having written nothing; what it throws later ends the connection. */
-export type RawRoute = (request: IncomingMessage, query: string, response: ServerResponse) => Promise<void>
+/**
+ * Answers by itself, or returns what to answer, or throws, having written nothing; what it throws later ends the
+ * connection. A body is read only if the route does so; a client that waits for it (`Expect: 100-continue`) has to be told.
+ */
+export type RawRoute = (
+  request: IncomingMessage,
+  query: string,
+  response: ServerResponse,
+) => Promise<HttpReply | undefined>
 
 /** A path whose connections become something else than HTTP. */
 export interface UpgradeRoute {
@@ -67,11 +74,16 @@ export class HttpServer {
     this.#server = createServer({
       maxHeaderSize: HTTP_HEADER_BYTES_MAX,
       headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
+      // A body may take as long as it needs: whoever reads one minds that it comes.
+      requestTimeout: 0,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     })
     this.#server.maxConnections = CONNECTIONS_MAX
     this.#server.on('request', (request, response) => {
+      this.#answer(request, response)
+    })
+    // Without a listener Node would ask for the body before anybody has looked at the request.
+    this.#server.on('checkContinue', (request, response) => {
       this.#answer(request, response)
     })
     this.#server.on('upgrade', (request, socket, head) => {
@@ -133,9 +145,7 @@ export class HttpServer {
         return undefined
       })
       .then((reply) => {
-        if (reply === undefined) return
-        response.writeHead(reply.status, headersOf(reply))
-        response.end(reply.body)
+        return reply === undefined ? undefined : send(request, response, reply)
       })
       .catch((error: unknown) => {
         log.error({ request: id, err: error }, 'an HTTP answer could not be sent')
@@ -160,10 +170,7 @@ export class HttpServer {
       throw new HttpMethodError(`${path} takes GET`, { headers: { Allow: 'GET, HEAD' } })
     }
     const raw = this.#options.raw.get(path)
-    if (raw !== undefined) {
-      await raw(request, query, response)
-      return undefined
-    }
+    if (raw !== undefined) return raw(request, query, response)
     const upgrade = this.#options.upgrade.get(path)
     if (upgrade !== undefined) throw upgradeNeeded(path, upgrade.protocol)
     throw new HttpPathError(`nothing is served at ${JSON.stringify(path)}`)
@@ -207,6 +214,7 @@ export class HttpServer {
 
   #refuseGarbage(error: NodeJS.ErrnoException, socket: Duplex): void {
     this.#options.log.debug({ err: error }, 'not HTTP')
+    if (failBody(socket, 'the body is not what its headers said')) return
     const reply = replyOf(new HttpMalformedError('not a request of HTTP/1.1'))
     const tooLong = error.code === 'HPE_HEADER_OVERFLOW'
     const tooSlow = /^ERR_HTTP_REQUEST_TIMEOUT$/.test(error.code ?? '')
@@ -217,6 +225,19 @@ export class HttpServer {
 /** The volume a query begins with. @throws {MalformedIdError} */
 export function volumeOfQuery(query: string): VolumeId {
   return VolumeId.parse(query.split('&', 1)[0] ?? '')
+}
+
+/** Ends the connection too, if there is a body that nobody read. */
+async function send(request: IncomingMessage, response: ServerResponse, reply: HttpReply): Promise<void> {
+  if (!hasBody(request) || request.complete) {
+    response.writeHead(reply.status, headersOf(reply))
+    response.end(reply.body)
+    return
+  }
+  response.writeHead(reply.status, { ...headersOf(reply), Connection: 'close' })
+  response.write(reply.body)
+  await letBodyGo(request)
+  response.end()
 }
 
 function splitUrl(url = ''): { path: string; query: string } {

@@ -48,6 +48,7 @@ const verbs = {
   follows: nothing,
   bridge: z.strictObject({ volume, socket: socketPath, mode, leader: hostId, address, key }),
   unbridge: z.strictObject({ socket: socketPath }),
+  replicator: z.strictObject({ address }),
   'shell-stats': nothing,
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
   branch: z.strictObject({ from: version, stamp: hex, payload: hex, epoch }),

@@ -15,6 +15,7 @@ import type { Superblock } from '@cloudfs/format'
 import { type AdoptedStream, type CommandAnswer, StoreHandle } from '@cloudfs/native'
 import type { Logger } from 'pino'
 import { AdoptedStreams, type RunningStream } from './adopted-streams.js'
+import { Holders } from './blocks/holders.js'
 import { Cleaner } from './cleaner.js'
 import { errorMessage } from './control-server.js'
 import { HeadWatch } from './head-watch.js'
@@ -34,6 +35,11 @@ export class StoreService {
   readonly #cleaner: Cleaner
   readonly #identity: { readonly store: StoreId; readonly host: HostId }
   readonly heads = new HeadWatch()
+  /** Who has the volumes attached of which this store is the primary. */
+  readonly holders = new Holders(async (volume, kind) => {
+    const { result } = await this.command('get-local', { volume, kind })
+    return result.bytes
+  })
   readonly #streams = new AdoptedStreams()
   #state: StoreState = 'starting'
   #error: { code: string; message: string } | undefined

@@ -46,6 +46,7 @@ export function streamRoute(stores: readonly StoreService[]): RawRoute {
     })
     try {
       await send(await startOf(stores, query), response, closed.signal)
+      return undefined
     } finally {
       open--
     }

@@ -113,6 +113,8 @@ export interface EngineCommands extends CoreCommands {
   bridge: { args: BridgeArguments; result: unknown }
   /** Ends `bridge`; its clients are closed. */
   unbridge: { args: { readonly socket: string }; result: { readonly bridged: boolean } }
+  /** Where this host's replicator serves HTTP: it is asked where volumes are that the engine does not hold. */
+  replicator: { args: { readonly address: string }; result: unknown }
   'shell-stats': { args: object; result: ShellStatus }
 }
 export type EngineVerb = keyof EngineCommands

@@ -238,3 +238,58 @@ export class NotLocalError extends CloudfsError {
 export class HistoryDivergedError extends CloudfsError {
   readonly code = 'ERR_HISTORY_DIVERGED'
 }
+
+/** What a request asks to read or write lies outside the volume, or is no range; the answer tells the volume's size. */
+export class RangeUnsatisfiableError extends CloudfsError {
+  readonly code = 'ERR_RANGE_UNSATISFIABLE'
+}
+
+/** A write's headers do not say where it goes, or say it twice and differently. */
+export class HttpRangeError extends CloudfsError {
+  readonly code = 'ERR_HTTP_RANGE'
+}
+
+/** Nothing in a write's headers says how long it is. */
+export class HttpLengthError extends CloudfsError {
+  readonly code = 'ERR_HTTP_LENGTH'
+}
+
+/** A condition in a request's headers is not one, or not one for its method. */
+export class HttpConditionError extends CloudfsError {
+  readonly code = 'ERR_HTTP_CONDITION'
+}
+
+/** A body is not as long as its headers said, or does not come. */
+export class HttpBodyError extends CloudfsError {
+  readonly code = 'ERR_HTTP_BODY'
+}
+
+/** A request expected the volume at another version. */
+export class VersionDiffersError extends CloudfsError {
+  readonly code = 'ERR_VERSION_DIFFERS'
+}
+
+/** A write that must be there whole or not at all touches more than one update holds. */
+export class UpdateTooLongError extends CloudfsError {
+  readonly code = 'ERR_UPDATE_TOO_LONG'
+}
+
+/** What is to be written is a snapshot. */
+export class ReadOnlyError extends CloudfsError {
+  readonly code = 'ERR_READ_ONLY'
+}
+
+/** The volume is attached: where, `details.holder` says. */
+export class VolumeAttachedError extends CloudfsError {
+  readonly code = 'ERR_VOLUME_ATTACHED'
+}
+
+/** Who serves the volume is not known here just now. */
+export class PrimaryUnknownError extends CloudfsError {
+  readonly code = 'ERR_PRIMARY_UNKNOWN'
+}
+
+/** As many requests as may be are under way. */
+export class TooManyRequestsError extends CloudfsError {
+  readonly code = 'ERR_TOO_MANY_REQUESTS'
+}

@@ -26,11 +26,6 @@ export class PrimaryAwayError extends CloudfsError {
   readonly code = 'ERR_PRIMARY_AWAY'
 }
 
-/** The volume is attached: where, `details.holder` says. */
-export class VolumeAttachedError extends CloudfsError {
-  readonly code = 'ERR_VOLUME_ATTACHED'
-}
-
 /** The volume is not attached at this host. */
 export class NotAttachedError extends CloudfsError {
   readonly code = 'ERR_NOT_ATTACHED'

@@ -3,10 +3,10 @@
  * that all share. What is taken is synced before anybody serves it.
  */
 import { LOCAL_KINDS } from '@cloudfs/format'
-import { bytesToHex, hexToBytes, type HostId, type VolumeId } from '@cloudfs/interface'
+import { bytesToHex, hexToBytes, type HostId, VolumeAttachedError, type VolumeId } from '@cloudfs/interface'
 import { z } from 'zod'
 import type { EngineSupervisor } from './engine-supervisor.js'
-import { NotAttachedError, TooManyHoldersError, VolumeAttachedError } from './errors.js'
+import { NotAttachedError, TooManyHoldersError } from './errors.js'
 import { Holder } from './peer-requests.js'
 
 const ATTACHMENT_KIND = LOCAL_KINDS.indexOf('attachment')
