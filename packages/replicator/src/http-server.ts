@@ -43,6 +43,8 @@ interface PlainPages {
   metrics(): Promise<string>
   /** The port of the engine's HTTP. */
   enginePort(): number
+  /** Where a request for `/blocks?QUERY` goes. */
+  blocksAt(query: string): Promise<string>
 }
 
 export interface HttpServerOptions {
@@ -85,7 +87,7 @@ const statuses: Readonly<Record<string, number>> = {
 }
 
 /** Paths of the engine's half. */
-const enginePaths = ['/heads', '/lsn', '/stream', '/blocks']
+const enginePaths = ['/heads', '/lsn', '/stream']
 
 export class HttpServer {
   readonly #server: FastifyInstance
@@ -128,6 +130,11 @@ export class HttpServer {
 
   #build(): void {
     const server = this.#server
+    // Without a listener Node would ask for any body at once.
+    server.server.on('checkContinue', (request, response) => {
+      if (request.url?.startsWith('/blocks') !== true) response.writeContinue()
+      server.server.emit('request', request, response)
+    })
     server.setValidatorCompiler(({ schema }) => (data: unknown) => {
       const parsed = (schema as unknown as z.ZodType).safeParse(data)
       if (parsed.success) return { value: parsed.data }
@@ -203,6 +210,14 @@ export class HttpServer {
         return reply.redirect(`http://${host}:${String(pages.enginePort())}${request.url}`, 307)
       })
     }
+    server.all('/blocks', {
+      // Before the body is read; what of it comes nevertheless is thrown away.
+      onRequest: async (request, reply) => {
+        const at = request.url.indexOf('?')
+        return reply.redirect(await pages.blocksAt(at < 0 ? '' : request.url.slice(at + 1)), 307)
+      },
+      handler: (_request, reply) => reply,
+    })
   }
 }
 

@@ -10,7 +10,7 @@ import { HostKey, hostIdOf, PeerNode, type PeerMember } from '@cloudfs/peers'
 import type { HostCandidate } from '@cloudfs/placement'
 import type { Logger } from 'pino'
 import type { Config } from './config.js'
-import { engineAddressOf } from './engine-address.js'
+import { engineAddressOf, hostAndPort } from './engine-address.js'
 import { formatStore } from './engine-process.js'
 import { EngineSupervisor } from './engine-supervisor.js'
 import { HostIdMismatchError } from './errors.js'
@@ -121,7 +121,7 @@ export class ReplicatorNode {
     const { config, log } = { config: this.#config, log: this.#log }
     await this.#engine.start()
     this.#peers = await this.#startPeers()
-    this.#replication = new Replication({
+    const replication = (this.#replication = new Replication({
       host: this.host,
       key: this.#identity.key,
       engine: this.#engine,
@@ -131,13 +131,14 @@ export class ReplicatorNode {
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
       log,
-    })
+    }))
     this.#engine.on('event', ({ event, detail }) => {
       if (event === 'store-state' && (detail as StoreStatus).state === 'ready')
         this.#settle(this.#refresh(), 'the store cannot be measured')
     })
     this.#engine.on('up', () => {
       this.#settle(this.#begin(), 'volumes are not all served')
+      this.#settle(this.#tellAddress(), 'the engine does not know its replicator')
     })
     await this.#begin()
     const metrics = new Metrics(this.#engine, this.#peers)
@@ -160,8 +161,10 @@ export class ReplicatorNode {
         notReady: () => this.#notReady(),
         metrics: () => metrics.text(),
         enginePort: () => this.#engineHttp.port,
+        blocksAt: (query) => replication.blocks.locationOf(query),
       },
     })
+    await this.#tellAddress()
     this.#peers.update(this.#info())
     this.#joining = joinCluster(config.peers, this.#peers, log, this.#closing.signal)
     this.#timer = setInterval(() => {
@@ -204,6 +207,15 @@ export class ReplicatorNode {
     if ((await this.#engine.store())?.state !== 'ready') return
     await this.#refresh()
     await this.#replication?.begin()
+  }
+
+  /** The engine asks here for volumes that it does not hold. */
+  async #tellAddress(): Promise<void> {
+    if (this.#http === undefined || !this.#engine.isUp) return
+    // From the same machine: an address that stands for all of its own is reached by the loopback one.
+    const { httpHost } = this.#config
+    const host = httpHost === '0.0.0.0' ? '127.0.0.1' : httpHost === '::' ? '::1' : httpHost
+    await this.#engine.call('replicator', { address: hostAndPort(host, this.#http.port) })
   }
 
   async #refresh(): Promise<void> {

@@ -83,6 +83,9 @@ export const askFollowKey = defineRequest(
   z.object({ key, address }),
 )
 
+/** `HOST:PORT` where other hosts reach the engine's HTTP of the host asked. */
+export const askEngine = defineRequest('host/engine', z.object({}), z.object({ address }))
+
 /** Which of these volumes, whose primary is asked, are deleted. */
 export const askDeleted = defineRequest(
   'volume/deleted',

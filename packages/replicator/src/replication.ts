@@ -15,6 +15,7 @@ import type { HostKey, PeerMember, PeerNode } from '@cloudfs/peers'
 import type { HostCandidate } from '@cloudfs/placement'
 import type { Logger } from 'pino'
 import { Attachments } from './attachments.js'
+import { BlockRedirects } from './block-redirects.js'
 import { Catalogue } from './catalogue.js'
 import { Creation, creationEffects } from './creation.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
@@ -42,6 +43,7 @@ export interface ReplicationOptions {
 
 export class Replication {
   readonly attachments: Attachments
+  readonly blocks: BlockRedirects
   readonly catalogue: Catalogue
   readonly creation: Creation
   readonly volumes: Volumes
@@ -60,6 +62,7 @@ export class Replication {
     this.#holders = new HolderTable(engine)
     this.attachments = new Attachments(engine, host, runDirectory)
     this.catalogue = new Catalogue({ ...options, holders: this.#holders })
+    this.blocks = new BlockRedirects({ ...options, catalogue: this.catalogue })
     const leading = new Leading(options)
     const giveUp = (volume: VolumeId): void => {
       leading.giveUp(volume)
