@@ -380,14 +380,16 @@ test('what reads while NBD clients write sees each block as it was or as it is',
   await expectModel()
 })
 
+const holder = 'ab'.repeat(20)
+
+/** What a replicator does when a host attaches the volume, or, with nothing, detaches it. */
+function hold(isShared?: boolean): Promise<unknown> {
+  const item = JSON.stringify({ holders: [{ host: holder, isShared, socket: '/s' }] })
+  const bytes = isShared === undefined ? '' : Buffer.from(item).toString('hex')
+  return engine.client.call('put-local', { volume, kind: 8, bytes })
+}
+
 test('a volume that a host has attached for itself is written by nobody else; a shared one is', async () => {
-  const holder = 'ab'.repeat(20)
-  const item = (isShared?: boolean): string =>
-    isShared === undefined
-      ? ''
-      : Buffer.from(JSON.stringify({ holders: [{ host: holder, isShared, socket: '/s' }] })).toString('hex')
-  const hold = (isShared?: boolean): Promise<unknown> =>
-    engine.client.call('put-local', { volume, kind: 8, bytes: item(isShared) })
   await hold(false)
   const refused = await put(0, Buffer.alloc(3 * MIB))
   expect(codeOf(refused)).toEqual([409, 'ERR_VOLUME_ATTACHED'])
@@ -396,6 +398,32 @@ test('a volume that a host has attached for itself is written by nobody else; a 
   expect((await put(0, Buffer.alloc(100, 1))).status).toBe(204)
   await hold()
   expect((await put(0, Buffer.alloc(100, 2))).status).toBe(204)
+  await expectModel()
+})
+
+test('an attachment that is made in the midst of a write ends it at its next piece', async () => {
+  const before = await head()
+  const { socket, text } = open(requestOf(`Content-Length: ${String(3 * MIB)}`), Buffer.alloc(MIB + 9, 6))
+  await expect.poll(head, { interval: 5 }).not.toBe(before)
+  await hold(false)
+  socket.write(Buffer.alloc(2 * MIB - 9, 6))
+  await once(socket, 'end')
+  socket.destroy()
+  expect(text()).toMatch(/^HTTP\/1\.1 409 [^]*ERR_VOLUME_ATTACHED[^]*1048576 bytes from 0 on are written/)
+  await hold()
+  model.fill(6, 0, MIB)
+  await expectModel()
+})
+
+test('past the requests that may be under way others are refused, until one ends', async () => {
+  const waiting = Array.from({ length: 32 }, () =>
+    open(requestOf('Content-Length: 100', 'Expect: 100-continue')),
+  )
+  for (const { socket } of waiting) await once(socket, 'data')
+  const refused = await get('-r', '0-0')
+  expect([...codeOf(refused), refused.headers['retry-after']]).toEqual([503, 'ERR_TOO_MANY_REQUESTS', '1'])
+  for (const { socket } of waiting) socket.destroy()
+  await expect.poll(async () => (await get('-r', '0-0')).status).toBe(206)
   await expectModel()
 })
 

@@ -19,7 +19,8 @@ export function letBodyGo(request: IncomingMessage): Promise<void> {
       resolve()
     }
     const timer = setTimeout(done, LINGER_MS_MAX)
-    if (request.destroyed || request.complete) {
+    // Of a client that has ended its side nothing more comes.
+    if (request.destroyed || request.complete || request.socket.readableEnded) {
       done()
       return
     }

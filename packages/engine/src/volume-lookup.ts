@@ -43,12 +43,15 @@ export async function findPrimary(stores: readonly StoreService[], volume: Volum
   return found
 }
 
-/** All volumes of the stores that are ready, those left out that are deleted or not quite created. */
-export async function volumesOf(stores: readonly StoreService[]): Promise<FoundVolume[]> {
+/**
+ * All volumes of the stores that are ready, or this one wherever it is; those left out that are deleted or not quite
+ * created.
+ */
+export async function volumesOf(stores: readonly StoreService[], volume?: VolumeId): Promise<FoundVolume[]> {
   const ready = stores.filter(({ status }) => status.state === 'ready')
   const lists = await Promise.all(
     ready.map(async (store) => {
-      const { result } = await store.command('volumes', {})
+      const { result } = await store.command('volumes', volume === undefined ? {} : { volume })
       return result.map((status) => ({ store, status }))
     }),
   )

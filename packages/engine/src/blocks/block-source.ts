@@ -50,7 +50,10 @@ export async function findSource(
   stores: readonly StoreService[],
   reference: string,
 ): Promise<BlockSource | undefined> {
-  const volumes = await volumesOf(stores)
+  // Most requests name an id: then the other volumes need not be listed.
+  const id = /^([0-9a-f]{40})(@|$)/.exec(reference)?.[1]
+  const named = id === undefined ? [] : await volumesOf(stores, VolumeId.parse(id))
+  const volumes = named.length > 0 ? named : await volumesOf(stores)
   const found = byIdOrName(volumes, reference)
   if (found !== undefined) return headOf(found)
   const at = reference.lastIndexOf('@')

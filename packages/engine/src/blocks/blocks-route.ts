@@ -11,8 +11,8 @@ import { getBlocks } from './get-blocks.js'
 import { putBlocks } from './put-blocks.js'
 import type { Redirects } from './redirects.js'
 
-/** Requests at once, of one engine. Each holds two pieces of PIECE_BYTES at most: 128 MiB altogether. */
-const BLOCKS_REQUESTS_MAX = 64
+/** Requests at once, of one engine. Each holds two pieces of PIECE_BYTES at most, and for a moment their copies. */
+const BLOCKS_REQUESTS_MAX = 32
 
 const METHODS = ['GET', 'HEAD', 'PUT']
 
