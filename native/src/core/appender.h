@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "core/batch.h"
-#include "core/core.h"
 #include "core/io_queue.h"
+#include "core/parameters.h"
 #include "core/ring.h"
 #include "core/segments.h"
 

@@ -3,6 +3,7 @@
 
 #include <unordered_map>
 
+#include "core/core.h"
 #include "core/exports.h"
 #include "core/store.h"
 

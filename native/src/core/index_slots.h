@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/appender.h"
-#include "core/core.h"
 #include "core/io_queue.h"
+#include "core/parameters.h"
 #include "core/segments.h"
 
 namespace cloudfs {

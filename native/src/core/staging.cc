@@ -4,7 +4,6 @@
 #include <set>
 
 #include "core/hex.h"
-#include "core/store.h"
 
 namespace cloudfs {
 
@@ -69,7 +68,7 @@ Volume::Accepted Staging::describe(const VolumeId& id, const CompactFrame& frame
   }
   if (last > state.applied_lsn) return corrupt("a description whose epochs begin behind its end");
   if (std::none_of(view->members.begin(), view->members.end(), [&](const ViewMember& one) {
-        return one.host == store_.identity.host && one.store == store_.identity.store;
+        return one.host == parts_.identity.host && one.store == parts_.identity.store;
       }))
     return {false, "ERR_NOT_MEMBER", "this host and store are not in the volume's view"};
   std::set<std::string> names;
@@ -92,7 +91,7 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
   if (const Volume::Accepted described = describe(id, frame, *made); described.code != nullptr)
     return described;
   if (made->state.epochs.back().epoch != epoch) return corrupt("a description of another epoch");
-  Volume* volume = store_.find(id);
+  Volume* volume = parts_.host.find(id);
   if (volume == nullptr) {
     if (frame.from_lsn != 0)
       return {false, "ERR_CHAIN_BROKEN", "blocks on top of a history that is not here"};
@@ -118,10 +117,10 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
         {frame.to_lsn, made->state.applied_public, made->state.size_bytes / kBlockBytes, {}, 0});
     if (volume != nullptr) {
       const NodeId hidden =
-          store_.lineage.branch_point(volume->head(), made->base, volume->applied().public_id);
-      made->head = store_.lineage.branch(hidden, id);
+          parts_.lineage.branch_point(volume->head(), made->base, volume->applied().public_id);
+      made->head = parts_.lineage.branch(hidden, id);
     } else {
-      made->head = store_.lineage.create(id, made->stages.front().blocks, 0);
+      made->head = parts_.lineage.create(id, made->stages.front().blocks, 0);
     }
   }
   transfer = next_transfer_++;
@@ -134,13 +133,13 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
 /// @returns whether the pages are there; else they are asked for
 bool Staging::fetch(Transfer& transfer, const MissingPages& missing) {
   if (missing.empty()) return true;
-  store_.page_reader.fetch(missing, transfer);
+  parts_.page_reader.fetch(missing, transfer);
   return false;
 }
 
 /// Goes on to a stage: the snapshots before it are complete.
 Volume::Accepted Staging::reach(Transfer& transfer, size_t stage) {
-  Lineage& lineage = store_.lineage;
+  Lineage& lineage = parts_.lineage;
   for (;;) {
     const Stage& present = transfer.stages[transfer.stage];
     const bool resize = lineage.node(transfer.head).map.blocks() != present.blocks;
@@ -170,7 +169,7 @@ Volume::Accepted Staging::check(Transfer& transfer, const BlocksFrame& blocks) {
   size_t stage = transfer.stage;
   while (stage + 1 < transfer.stages.size() && newest > transfer.stages[stage].lsn) ++stage;
   if (const Volume::Accepted reached = reach(transfer, stage); reached.wait) return reached;
-  const Lsn limit = store_.lineage.limit(store_.lineage.node(transfer.head));
+  const Lsn limit = parts_.lineage.limit(parts_.lineage.node(transfer.head));
   for (const BlockItem& item : blocks.items) {
     const uint64_t count = std::max(1u, item.zeroed_count);
     if (item.birth > transfer.stages[stage].lsn || (item.birth <= limit && item.birth > transfer.base) ||
@@ -207,10 +206,10 @@ Volume::Accepted Staging::add(TransferId id, const BlocksFrame& blocks, const Sl
 }
 
 Volume::Accepted Staging::add_zeroed(Transfer& transfer, const BlockItem& item) {
-  Lineage& lineage = store_.lineage;
+  Lineage& lineage = parts_.lineage;
   if (!fetch(transfer, lineage.prepare_zero(transfer.head, item.block, item.zeroed_count))) return kWait;
   // Pages become dirty as they do for a trim: room for them is kept back alike.
-  if (store_.appender.reserve(SegmentKind::moved, SpaceClass::data, kRunHeaderBytes + kMovedBlockBytes,
+  if (parts_.appender.reserve(SegmentKind::moved, SpaceClass::data, kRunHeaderBytes + kMovedBlockBytes,
                               kBlockBytes) != Room::ok)
     return kWait;
   lineage.zero(transfer.head, item.block, item.zeroed_count, item.birth);
@@ -225,13 +224,13 @@ bool Staging::add_run(TransferId id, Transfer& transfer, const BlocksFrame& bloc
   for (size_t index = transfer.items_done; index < blocks.items.size(); ++index) {
     const BlockItem& item = blocks.items[index];
     if (item.zeroed_count > 0 || item.birth <= transfer.base) continue;
-    const MissingPages more = store_.lineage.prepare_write(transfer.head, item.block, 1);
+    const MissingPages more = parts_.lineage.prepare_write(transfer.head, item.block, 1);
     for (const MissingPage& page : more)
       if (std::find(missing.begin(), missing.end(), page) == missing.end()) missing.push_back(page);
     if (missing.size() >= kMissingMax) break;
   }
   if (!fetch(transfer, missing)) return false;
-  if (store_.appender.reserve(kStream, SpaceClass::data, kRunHeaderBytes + kMovedBlockBytes, kBlockBytes) !=
+  if (parts_.appender.reserve(kStream, SpaceClass::data, kRunHeaderBytes + kMovedBlockBytes, kBlockBytes) !=
       Room::ok)
     return false;
   size_t body = 0;
@@ -242,13 +241,13 @@ bool Staging::add_run(TransferId id, Transfer& transfer, const BlocksFrame& bloc
   header.type = RunType::moved;
   header.volume = transfer.id;
   header.epoch = epoch_of(transfer.state, blocks.items[transfer.items_done].birth);
-  RunBuilder builder(store_.appender.run_room(kStream), header);
+  RunBuilder builder(parts_.appender.run_room(kStream), header);
   Run run;
   run.transfer = id;
   do {
     const BlockItem& item = blocks.items[transfer.items_done];
     builder.add_moved({item.block, item.birth, kFromElsewhere, 0, item.sum});
-    store_.appender.add_body(kStream, {frame.owner, blocks.bodies.data() + body, kBlockBytes});
+    parts_.appender.add_body(kStream, {frame.owner, blocks.bodies.data() + body, kBlockBytes});
     body += kBlockBytes;
     run.items.push_back(item);
     ++transfer.items_done;
@@ -256,13 +255,13 @@ bool Staging::add_run(TransferId id, Transfer& transfer, const BlocksFrame& bloc
   } while (blocks.items[transfer.items_done].zeroed_count == 0 &&
            blocks.items[transfer.items_done].birth > transfer.base && run.items.size() < kBlocksPerRun &&
            epoch_of(transfer.state, blocks.items[transfer.items_done].birth) == header.epoch &&
-           store_.appender.fits(kStream, builder.header().run_bytes + kMovedBlockBytes,
+           parts_.appender.fits(kStream, builder.header().run_bytes + kMovedBlockBytes,
                                 builder.header().body_bytes + kBlockBytes));
   builder.finish();
   ++transfer.runs_open;
   ++transfer.runs_unplaced;
   runs_[next_run_] = std::move(run);
-  store_.appender.add_run(kStream, builder.header(), *this, next_run_++);
+  parts_.appender.add_run(kStream, builder.header(), *this, next_run_++);
   return true;
 }
 
@@ -272,12 +271,12 @@ void Staging::on_placed(const PlacedRun& placed, uint64_t cookie) {
   --transfer.runs_unplaced;
   if (transfer.abandoned) return;
   // Of no reader's concern yet; a checkpoint that has it is published after a sync that covers the batch.
-  Segment& segment = store_.segments.at(placed.segment);
+  Segment& segment = parts_.segments.at(placed.segment);
   uint32_t slot = placed.body_slot;
   for (const BlockItem& item : run.items) {
     const Entry entry{placed.segment, static_cast<uint16_t>(slot), item.birth, item.sum.crc};
-    store_.segments.set_live(segment, slot, 1);
-    store_.lineage.write(transfer.head, item.block, std::span(&entry, 1));
+    parts_.segments.set_live(segment, slot, 1);
+    parts_.lineage.write(transfer.head, item.block, std::span(&entry, 1));
     slot += kBlockBytes / kSlotBytes;
   }
   run.items.clear();
@@ -306,14 +305,14 @@ Volume::Accepted Staging::close(TransferId id, const CompactedFrame& frame) {
 }
 
 void Staging::move(Transfer& transfer) {
-  Lineage& lineage = store_.lineage;
-  Volume* volume = store_.find(transfer.id);
+  Lineage& lineage = parts_.lineage;
+  Volume* volume = parts_.host.find(transfer.id);
   if (volume == nullptr) {
-    volume = &store_.add_volume();
+    volume = &parts_.host.add_volume();
     volume->restore(transfer.id, state_of(transfer.state), std::nullopt, transfer.head,
                     std::move(transfer.state.create));
-    store_.list_volume(*volume);
-    store_.event("volume-created", "{\"volume\":\"" + to_hex(transfer.id) + "\"}");
+    parts_.host.list_volume(*volume);
+    parts_.host.event("volume-created", "{\"volume\":\"" + to_hex(transfer.id) + "\"}");
   } else if (transfer.head == 0) {
     lineage.delete_volume(transfer.id);
     volume->jump(state_of(transfer.state), 0);
@@ -342,8 +341,8 @@ void Staging::move(Transfer& transfer) {
 void Staging::abandon(TransferId id) {
   Transfer& transfer = at(id);
   if (std::exchange(transfer.abandoned, true)) return;
-  const VersionNode* head = store_.lineage.find(transfer.head);
-  if (head != nullptr && head->kind == NodeKind::head) store_.lineage.drop_head(transfer.head);
+  const VersionNode* head = parts_.lineage.find(transfer.head);
+  if (head != nullptr && head->kind == NodeKind::head) parts_.lineage.drop_head(transfer.head);
 }
 
 void Staging::reap() {

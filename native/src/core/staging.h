@@ -19,14 +19,34 @@
 
 namespace cloudfs {
 
-class Store;
+/// What staging needs of its store.
+class StagingHost {
+ public:
+  virtual Volume* find(const VolumeId& id) const = 0;
+  virtual Volume& add_volume() = 0;
+  /// The volume has its id.
+  virtual void list_volume(Volume& volume) = 0;
+  virtual void event(std::string name, std::string detail) = 0;
+
+ protected:
+  ~StagingHost() = default;
+};
+
+struct StagingParts {
+  StagingHost& host;
+  const StoreIdentity& identity;
+  Appender& appender;
+  Segments& segments;
+  Lineage& lineage;
+  PageReader& page_reader;
+};
 
 /// Names a transfer of a store; 0 = none.
 using TransferId = uint64_t;
 
 class Staging final : BatchMember {
  public:
-  explicit Staging(Store& store) : store_(store) {}
+  explicit Staging(const StagingParts& parts) : parts_(parts) {}
 
   /// `epoch`: the leader's. `wait`: give the frame again. Else `transfer` is open.
   [[nodiscard]] Volume::Accepted open(const VolumeId& id, const Epoch& epoch, const CompactFrame& frame,
@@ -85,7 +105,7 @@ class Staging final : BatchMember {
                              const Slice& frame);
   void move(Transfer& transfer);
 
-  Store& store_;
+  const StagingParts parts_;
   std::map<TransferId, std::unique_ptr<Transfer>> transfers_;
   TransferId next_transfer_ = 1;
   std::map<uint64_t, Run> runs_;  // made, not appended

@@ -53,7 +53,7 @@ Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblo
       checkpoint(*this, superblock),
       cleaner(*this),
       records(*this),
-      staging(*this),
+      staging({*this, identity, appender, segments, lineage, page_reader}),
       streams(out),
       identity{superblock.current().store, superblock.current().host, superblock.current().generation},
       out_(out),

@@ -9,7 +9,6 @@
 #include "core/appender.h"
 #include "core/checkpoint.h"
 #include "core/cleaner.h"
-#include "core/core.h"
 #include "core/follower.h"
 #include "core/forwards.h"
 #include "core/leader.h"
@@ -17,6 +16,7 @@
 #include "core/local_items.h"
 #include "core/operation.h"
 #include "core/page_reader.h"
+#include "core/parameters.h"
 #include "core/records_reader.h"
 #include "core/segments.h"
 #include "core/staging.h"
@@ -39,6 +39,7 @@ class CommandListener {
 
 class Store final : public VolumeHost,
                     private ReplicaMaker,
+                    private StagingHost,
                     AppenderHost,
                     CorruptionListener,
                     LocalListener,
@@ -95,11 +96,11 @@ class Store final : public VolumeHost,
   bool quiet() const;
 
   // --- Volumes ---
-  Volume* find(const VolumeId& id) const;
+  Volume* find(const VolumeId& id) const override;
   const std::vector<std::unique_ptr<Volume>>& volumes() const { return volumes_; }
-  Volume& add_volume();
+  Volume& add_volume() override;
   /// The volume has its id.
-  void list_volume(Volume& volume);
+  void list_volume(Volume& volume) override;
 
   // --- Recovery: nullptr, or why a run cannot be replayed ---
   /// `frozen`: the newest batch made before the checkpoint was frozen.
@@ -116,7 +117,7 @@ class Store final : public VolumeHost,
   void command_failed(uint64_t command, const char* code, std::string message);
   void command_payload(uint64_t command, std::string result, Slice payload);
 
-  void event(std::string name, std::string detail);
+  void event(std::string name, std::string detail) override;
   uint64_t now_ns() const override { return now_ns_; }
 
   const CoreParams params;
