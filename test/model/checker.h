@@ -7,6 +7,7 @@
 //   State initial()
 //   void each_step(const State&, F)            calls F(step, next) for all that can happen next
 //   const char* broken(const State&)           the invariant that the state breaks, or nullptr
+//   size_t bytes() const                       memory that the model itself uses
 //
 // Breadth first, so that the first violation found is one of the fewest steps. The search has one bound, memory: past it
 // it stops and says so, and a search that stopped has shown nothing.
@@ -149,7 +150,7 @@ Outcome<Model> search(Model& model, size_t memory_bytes_max) {
       ++outcome.depth;
       next_level = seen.count();
     }
-    if (seen.bytes() + origins.capacity() * sizeof(Origin) > memory_bytes_max) {
+    if (model.bytes() + seen.bytes() + origins.capacity() * sizeof(Origin) > memory_bytes_max) {
       outcome.end = Outcome<Model>::End::kOutOfMemory;
       break;
     }

@@ -88,6 +88,7 @@ class Model {
   template <class F>
   void each_step(const State& state, F emit);  // steps.h
   const char* broken(const State& state);
+  size_t bytes() const { return known_alive_.bytes(); }
 
   /// The election, without any fault, in which the invariant broke; `up` is 0 where a step broke it.
   struct WayOn {

@@ -67,7 +67,9 @@ std::string text_of(const Model& model, const Step& step, const State& before, c
     case What::kAdopt:
       return name(a) + " has promises of " + name_of_set(before.hosts[a].promises) + " and adopts the head " +
              head(histories, host.log) +
-             (host.is_restart ? "; a majority is recovering: its view will be a restart" : "");
+             (histories.lsn(host.log) < before.hosts[a].best_lsn ? ", leaving off what has lost its body"
+                                                                 : "") +
+             (host.is_restart ? "; its view will be a restart" : "");
     case What::kLead:
       return name(a) + " makes its view change " + head(histories, host.log) +
              (uses_disk ? (host.disk == host.log ? " (synced)" : " (not synced)") : "");
@@ -78,6 +80,9 @@ std::string text_of(const Model& model, const Step& step, const State& before, c
         text += ": it has " + text_of(histories, host.log);
         if (uses_disk) text += host.disk == host.log ? " (synced)" : " (in page cache)";
       }
+      const HostId sender = maker_of(step.b);
+      if (!has(before.hosts[sender].slices, a) && has(after.hosts[sender].slices, a))
+        text += "; it gives " + name(sender) + " its slice";
       if (before.hosts[a].is_recovering && !host.is_recovering) text += "; it has recovered";
       return text;
     }
