@@ -18,6 +18,13 @@ namespace {
 
 constexpr uint64_t kRegionBytes = 64 << 10;
 
+/// A version that was told, and its content.
+struct ShownModel {
+  std::string version;
+  std::vector<UnitModel> units;
+  uint64_t told_ns = 0;
+};
+
 struct VolumeModel {
   std::string id;
   uint64_t regions = 0;
@@ -27,6 +34,8 @@ struct VolumeModel {
   uint64_t in_flight = 0;  // writes
   std::map<std::string, std::vector<UnitModel>> snapshots;
   std::map<std::string, uint64_t> snapshot_handles;
+  std::string told;  // the version told last
+  std::vector<ShownModel> shown;
   uint64_t size() const { return regions * stride; }
 };
 
@@ -46,6 +55,7 @@ struct ControlModel {
   std::string volume;
   std::string name;
   uint8_t seed = 0;
+  std::optional<ShownModel> shown;  // the version branched
 };
 
 class World {
@@ -94,6 +104,8 @@ class World {
   uint64_t full_answers = 0;
   uint64_t cleaned = 0;
   uint64_t crashes = 0;
+  uint64_t shown_branches = 0;
+  bool short_of_space = false;
   bool failed = false;
 
   // --- One step ---
@@ -110,8 +122,10 @@ class World {
     } else if (what < 96) {
       turn();
     } else if (what == 96) {
+      if (chance(random, 30)) settle();
       driver.now_ns += below(random, 2'000'000'000);
       turn();
+      for (auto& [id, volume] : volumes) note_shown(volume);
     } else if (what == 97) {
       random_control();
     } else if (what == 98) {
@@ -150,7 +164,9 @@ class World {
   void submit_random() {
     VolumeModel* volume = random_volume();
     if (volume == nullptr || volume->handle == 0) return;
-    if (control && control->volume == volume->id && control->verb != "delete-snapshot") return;
+    // Clients go on while a version that has passed is branched.
+    if (control && control->volume == volume->id && control->verb != "delete-snapshot" && !control->shown)
+      return;
     const uint64_t units_per_region = kRegionBytes / kUnitBytes;
     const uint64_t region = below(random, volume->regions);
     uint64_t first = below(random, units_per_region);
@@ -246,7 +262,13 @@ class World {
       }
     }
     for (const Event& event : std::exchange(driver.events, {})) {
-      if (event.name == "space-low") clean();
+      if (event.name == "space-low") {
+        short_of_space = true;
+        clean();
+      }
+      if (event.name == "head-moved")
+        if (const auto at = volumes.find(field(event.detail, "volume")); at != volumes.end())
+          at->second.told = field(event.detail, "version");
       if (event.name == "store-failed") failed = true;
       REQUIRE(event.name != "block-corrupt");
       REQUIRE(event.name != "page-corrupt");
@@ -310,11 +332,28 @@ class World {
 
   bool quiet(const VolumeModel& volume) const { return volume.in_flight == 0; }
 
+  /// While nothing is under way the version that was told last is known, block for block, if the volume is at it still.
+  void note_shown(VolumeModel& volume) {
+    if (volume.told.empty() || !quiet(volume) || failed) return;
+    const uint64_t request = ++driver.next_request;
+    driver.core->command({request, "volumes", "{\"volume\":\"" + volume.id + "\"}", {}});
+    driver.turn();
+    std::string described;
+    for (const CommandReply& reply : driver.command_replies)
+      if (reply.id == request) described = reply.result;
+    handle_replies();
+    const bool is_told = described.rfind("\"version\":\"" + volume.told + "\"") != std::string::npos;
+    if (!is_told || field(described, "lsn") != field(described, "committedLsn")) return;
+    if (!volume.shown.empty() && volume.shown.back().version == volume.told) return;
+    volume.shown.push_back({volume.told, volume.units, driver.now_ns});
+    if (volume.shown.size() > 6) volume.shown.erase(volume.shown.begin());
+  }
+
   void random_control() {
     if (control) return;
     VolumeModel* volume = random_volume();
     if (volume == nullptr) return;
-    const uint64_t what = below(random, 100);
+    const uint64_t what = !volume->shown.empty() && chance(random, 30) ? 60 : below(random, 100);
     ControlModel next;
     next.volume = volume->id;
     next.name = "s" + std::to_string(next_name++);
@@ -333,11 +372,18 @@ class World {
       arguments = "{\"volume\":\"" + volume->id + "\",\"name\":\"" + next.name + "\"}";
       driver.core->close_export(std::exchange(volume->snapshot_handles[next.name], 0));
     } else if (what < 85) {
-      if (volumes.size() >= 5 || !quiet(*volume)) return;
+      if (volumes.size() >= 5) return;
       next.verb = "branch";
       next.seed = static_cast<uint8_t>(next_name++);
       std::string from = volume->id;
-      if (!volume->snapshots.empty() && chance(random, 50)) {
+      std::string version;
+      if (!volume->shown.empty() && chance(random, 60)) {
+        next.shown = volume->shown[below(random, volume->shown.size())];
+        next.name = "";
+        version = "{\"version\":\"" + next.shown->version + "\",";
+      } else if (!quiet(*volume)) {
+        return;
+      } else if (!volume->snapshots.empty() && chance(random, 50)) {
         auto at = volume->snapshots.begin();
         std::advance(at, below(random, volume->snapshots.size()));
         next.name = at->first;
@@ -347,6 +393,7 @@ class World {
       }
       arguments =
           create_arguments(sample_create(4096, "b" + std::to_string(next.seed), next.seed), next.seed, from);
+      if (next.shown) arguments = version + arguments.substr(1);
     } else {
       if (volumes.size() < 2) return;
       for (const auto& [request, op] : ops)
@@ -371,8 +418,12 @@ class World {
     VolumeModel& volume = volumes.at(done.volume);
     if (!reply.error_code.empty()) {
       INFO(done.verb << ": " << reply.error_code << " " << reply.message);
-      const bool known =
-          reply.error_code == "ERR_STORE_FULL" || (failed && reply.error_code == "ERR_STORE_FAILED");
+      // One that was told longer ago may be had still; one told lately goes for lack of space alone.
+      const bool may_be_gone =
+          done.shown && (short_of_space || driver.now_ns - done.shown->told_ns > 10'000'000'000);
+      const bool known = (reply.error_code == "ERR_UNKNOWN_VERSION" && may_be_gone) ||
+                         reply.error_code == "ERR_STORE_FULL" ||
+                         (failed && reply.error_code == "ERR_STORE_FAILED");
       REQUIRE(known);
       if (done.verb == "delete" && !failed) volume.handle = driver.open(volume.id).handle;
       return;
@@ -392,7 +443,10 @@ class World {
       branch.id = new_id;
       branch.regions = volume.regions;
       branch.stride = volume.stride;
-      branch.units = done.name.empty() ? volume.units : volume.snapshots.at(done.name);
+      if (done.shown) ++shown_branches;
+      branch.units = done.shown          ? done.shown->units
+                     : done.name.empty() ? volume.units
+                                         : volume.snapshots.at(done.name);
       branch.handle = driver.open(new_id).handle;
       volumes[new_id] = std::move(branch);
     } else if (done.verb == "delete") {
@@ -438,7 +492,11 @@ class World {
     failed = false;
     driver.replies.clear();
     driver.command_replies.clear();
-    for (auto& [id, volume] : volumes) volume.in_flight = volume.handle = 0;
+    for (auto& [id, volume] : volumes) {
+      volume.in_flight = volume.handle = 0;
+      volume.told.clear();
+      volume.shown.clear();
+    }
     // Sometimes it dies again while it recovers.
     while (chance(random, 30)) {
       driver.core = std::make_unique<Core>(driver.params);
@@ -537,6 +595,7 @@ TEST_CASE("random lives with crashes lose nothing acknowledged and count every b
   uint64_t crashes = 0;
   uint64_t full = 0;
   uint64_t cleaned = 0;
+  uint64_t shown = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     CAPTURE(seed);
     World world(seed);
@@ -544,7 +603,9 @@ TEST_CASE("random lives with crashes lose nothing acknowledged and count every b
     crashes += world.crashes;
     full += world.full_answers;
     cleaned += world.cleaned;
+    shown += world.shown_branches;
   }
-  MESSAGE(count << " lives: " << crashes << " crashes, " << cleaned << " segments cleaned, " << full
-                << " times full");
+  if (count >= 20) CHECK(shown > 0);
+  MESSAGE(count << " lives: " << crashes << " crashes, " << cleaned << " segments cleaned, " << shown
+                << " versions branched that had passed, " << full << " times full");
 }

@@ -16,6 +16,8 @@ struct ModelVersion {
   NodeId parent = 0;
   Lsn lsn = 0;  // of its newest update
   uint64_t volume = 0;
+  bool held = false;          // a hidden one that stays though nobody depends on it
+  bool bare = false;          // not in checkpoints
   uint64_t size = 0;          // in blocks
   std::vector<Entry> blocks;  // as many as it ever had; those that are not stored have no birth here
   std::vector<Lsn> changed;   // when each of them last changed its content
@@ -51,14 +53,25 @@ struct Model {
     for (bool again = true; again;) {
       again = false;
       for (auto& [id, version] : versions) {
-        if (version.kind != NodeKind::hidden || children(id) > 1) continue;
-        for (auto& [other, child] : versions)
-          if (child.parent == id) child.parent = version.parent;
-        versions.erase(id);
+        if (version.kind != NodeKind::hidden || children(id) > 1 || version.held) continue;
+        erase(id);
         again = true;
         break;
       }
     }
+  }
+  void erase(NodeId id) {
+    const NodeId parent = versions.at(id).parent;
+    for (auto& [other, child] : versions)
+      if (child.parent == id) child.parent = parent;
+    versions.erase(id);
+  }
+  /// What a checkpoint taken now holds.
+  Model stored() const {
+    Model out = *this;
+    for (const auto& [id, version] : versions)
+      if (version.bare) out.erase(id);
+    return out;
   }
 
   void delete_volume(uint64_t volume) {
@@ -67,7 +80,10 @@ struct Model {
         version = versions.erase(version);
         continue;
       }
-      if (version->second.volume == volume) version->second.kind = NodeKind::hidden;
+      if (version->second.volume == volume) {
+        version->second.kind = NodeKind::hidden;
+        version->second.held = false;
+      }
       ++version;
     }
     prune();

@@ -1,12 +1,15 @@
 // Goal: whatever is done to versions in whatever order, every version reads as it should, and every block is freed once,
 // when no version needs it any more, and not before. Method: random histories (writes, zeroes, resizes, snapshots, branches,
 // deletions, moved blocks, checkpoints that run beside them, evictions, crashes with a reload from the last checkpoint's
-// pages) on small pages and tall trees, beside a naive model. CLOUDFS_TEST_SEED=n runs one seed,
+// pages, versions kept for a while as those that were shown are, and their maps made) on small pages and tall trees, beside a naive model. CLOUDFS_TEST_SEED=n runs one seed,
 // CLOUDFS_TEST_LONG=1 ten times as many.
 #include <doctest/doctest.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <map>
 #include <memory>
 #include <random>
 
@@ -37,7 +40,7 @@ class World {
 
   void run(size_t steps) {
     for (size_t step = 0; step < steps; ++step) {
-      act(pick(100));
+      act(pick(122));
       check_freed();
       if (model_.versions.empty()) create();
       check_version(any_version());
@@ -91,6 +94,8 @@ class World {
   void crash() {
     walk_.reset();
     frozen_ = {};
+    kept_.clear();
+    rebuilds_.clear();
     lineage_.reset();
     cache_.reset();
     store_.crash(published_pages_);
@@ -98,6 +103,9 @@ class World {
     start();
     const char* refused = lineage_->restore(published_);
     REQUIRE_MESSAGE(refused == nullptr, std::string(refused));
+    lineage_->drop_strays();
+    for (auto& [id, version] : model_.versions) version.held = false;
+    model_.prune();
   }
   void finish() {
     for (NodeId head = any(NodeKind::head); head != 0; head = any(NodeKind::head)) {
@@ -129,7 +137,125 @@ class World {
     if (dice < 95) return evict();
     if (dice < 97) return crash();
     if (dice < 98) return settle_all();
-    return check_all();
+    if (dice < 99) return check_all();
+    if (dice < 112) return keep();
+    if (dice < 118) return rebuild();
+    return expire();
+  }
+
+  // --- versions shown lately
+  void keep() {
+    const NodeId id = any(NodeKind::head);
+    if (id == 0) return;
+    // A branch begins with a record of its own.
+    const NodeId parent = model_.versions.at(id).parent;
+    if (parent != 0 && model_.versions.at(parent).volume != model_.versions.at(id).volume &&
+        model_.versions.at(parent).lsn == model_.versions.at(id).lsn)
+      ++model_.versions.at(id).lsn;
+    const Lsn lsn = model_.versions.at(id).lsn;
+    VersionId version;
+    std::memcpy(version.bytes.data(), &lsn, sizeof(lsn));
+    std::memcpy(version.bytes.data() + 8, &id, sizeof(id));
+    now_ += 1 + pick(3);
+    lineage_->keep_shown(id, lsn, version, (now_ + kKeptFor) * 1'000'000'000);
+    if (!kept_.contains(id) || kept_.at(id).back().second != lsn) note_kept(id, lsn);
+  }
+  /// The node above the head is kept from now on.
+  void note_kept(NodeId head, Lsn lsn) {
+    const NodeId node = lineage_->node(head).parent;
+    if (!model_.versions.contains(node)) {
+      insert_above(head, node, NodeKind::hidden);
+      model_.versions.at(node).held = false;
+    }
+    ModelVersion& version = model_.versions.at(node);
+    version.bare = lineage_->node(node).bare;
+    std::deque<std::pair<NodeId, Lsn>>& kept = kept_[head];
+    if (!kept.empty() && kept.back().first == node) return;
+    version.held = true;
+    kept.emplace_back(node, lsn);
+  }
+  /// Before a change that cannot be taken back step by step.
+  void anchor(NodeId head, bool needed) {
+    if (!needed || !kept_.contains(head)) return;
+    const Lsn lsn = model_.versions.at(head).lsn;
+    lineage_->set_anchor(head, lsn, {});
+    note_kept(head, lsn);
+  }
+  void expire() {
+    now_ += pick(4) == 0 ? pick(kKeptFor) : pick(3);
+    const bool half = pick(10) == 0;
+    half ? static_cast<void>(lineage_->forget_half()) : lineage_->expire_shown(now_ * 1'000'000'000);
+    sync_kept();
+  }
+  /// What the lineage let go is let go in the model: the oldest ones, and none that is being made.
+  void sync_kept() {
+    for (auto at = kept_.begin(); at != kept_.end();) {
+      std::deque<std::pair<NodeId, Lsn>>& kept = at->second;
+      const VersionNode* const head = lineage_->find(at->first);
+      const size_t left = head == nullptr || head->trail == nullptr ? 0 : head->trail->kept.size();
+      REQUIRE(left <= kept.size());
+      while (kept.size() > left) {
+        model_.versions.at(kept.front().first).held = false;
+        kept.pop_front();
+      }
+      at = kept.empty() ? kept_.erase(at) : std::next(at);
+    }
+    model_.prune();
+  }
+  /// The map of a version that is kept without one, in small steps, with all that can happen in between.
+  void rebuild() {
+    if (rebuilds_.empty() || pick(3) == 0) {
+      for (const auto& [head, kept] : kept_) {
+        const auto [node, lsn] = kept[pick(kept.size())];
+        if (!lineage_->node(node).bare || pick(2) == 0) continue;
+        // The base is a version that hangs between; the model has it while it is needed.
+        if (lineage_->node(node).holds > 1) continue;
+        lineage_->hold(node);
+        Lineage::Rebuild work = lineage_->begin_rebuild(head, node, model_.versions.at(head).lsn, {});
+        if (work.base == node) {
+          lineage_->release(node);
+          model_.versions.at(node).bare = false;
+          continue;
+        }
+        if (!model_.versions.contains(work.base)) {
+          insert_above(head, work.base, NodeKind::hidden);
+          model_.versions.at(work.base).bare = false;
+        }
+        model_.versions.at(work.base).bare = lineage_->node(work.base).bare;
+        model_.versions.at(work.base).held = true;
+        rebuilds_.push_back({std::move(work), head});
+        break;
+      }
+      return;
+    }
+    const size_t index = pick(rebuilds_.size());
+    Lineage::Rebuild& work = rebuilds_[index].first;
+    const NodeId base = work.base;
+    const NodeId target = work.target;
+    MissingPages missing;
+    bool done = false;
+    const bool there = lineage_->rebuild(work, 1 + pick(20), missing, done);
+    store_.install(*cache_, missing);
+    if (there && !done) return;
+    lineage_->end_rebuild(work);
+    rebuilds_.erase(rebuilds_.begin() + static_cast<std::ptrdiff_t>(index));
+    if (there) {
+      model_.versions.at(target).bare = false;
+      lineage_->release(target);
+    }
+    const auto is_kept = [&](NodeId id) {
+      for (const auto& [head, kept] : kept_)
+        for (const auto& [node, lsn] : kept)
+          if (node == id) return true;
+      return false;
+    };
+    const auto is_base = [&](NodeId id) {
+      for (const auto& [other, head] : rebuilds_)
+        if (other.base == id) return true;
+      return false;
+    };
+    if (model_.versions.contains(base)) model_.versions.at(base).held = is_kept(base) || is_base(base);
+    model_.prune();
   }
 
   void create() {
@@ -168,6 +294,7 @@ class World {
     ModelVersion& head = model_.versions.at(id);
     const auto [first, count] = any_range(head.size);
     store_.with_pages(*cache_, [&] { return lineage_->prepare_zero(id, first, count); });
+    anchor(id, lineage_->needs_anchor(id, first, count));
     ++head.lsn;
     for (uint64_t block = first; block < first + count; ++block) head.put(block, {}, head.lsn);
     lineage_->zero(id, first, count, head.lsn);
@@ -179,6 +306,7 @@ class World {
     ModelVersion& head = model_.versions.at(id);
     const uint64_t blocks = 1 + pick(pick(4) == 0 ? blocks_max_ * 4 : blocks_max_);
     store_.with_pages(*cache_, [&] { return lineage_->prepare_resize(id, blocks); });
+    anchor(id, true);
     head.resize(blocks, ++head.lsn);
     lineage_->resize(id, blocks, head.lsn);
   }
@@ -200,16 +328,19 @@ class World {
 
   void branch() {
     if (model_.versions.size() > 20) return;
-    NodeId from = any(NodeKind::named);
+    NodeId from = any(pick(2) == 0 ? NodeKind::named : NodeKind::hidden);
+    if (from != 0 && model_.versions.at(from).bare) from = 0;
     if (from == 0 || pick(2) == 0) {
       const NodeId head = any(NodeKind::head);
       if (head == 0) return;
       from = lineage_->branch_point(head, model_.versions.at(head).lsn, {});
+      if (model_.versions.contains(from)) model_.versions.at(from).bare = false;
       if (!model_.versions.contains(from)) insert_above(head, from, NodeKind::hidden);
     }
     const NodeId id = lineage_->branch(from, volume_id(++last_volume_));
     ModelVersion head = model_.versions.at(from);
     head.kind = NodeKind::head;
+    head.held = head.bare = false;
     head.parent = from;
     head.volume = last_volume_;
     model_.versions[id] = head;
@@ -226,6 +357,15 @@ class World {
   void delete_volume(NodeId head) {
     if (head == 0) return;
     const uint64_t volume = model_.versions.at(head).volume;
+    for (auto at = kept_.begin(); at != kept_.end();)
+      at = model_.versions.at(at->first).volume == volume ? kept_.erase(at) : std::next(at);
+    // A version that is held for a map being made stays with its map or goes: both end the making.
+    for (size_t index = rebuilds_.size(); index-- > 0;) {
+      if (model_.versions.at(rebuilds_[index].second).volume != volume) continue;
+      lineage_->end_rebuild(rebuilds_[index].first);
+      lineage_->release(rebuilds_[index].first.target);
+      rebuilds_.erase(rebuilds_.begin() + static_cast<std::ptrdiff_t>(index));
+    }
     model_.delete_volume(volume);
     lineage_->delete_volume(volume_id(volume));
   }
@@ -245,6 +385,12 @@ class World {
     }
     head.blocks[block].segment = to.segment;
     head.blocks[block].slot = to.slot;
+    // Versions without a map have it by way of the head's.
+    for (NodeId at = head.parent; at != 0 && model_.versions.at(at).bare;
+         at = model_.versions.at(at).parent) {
+      std::vector<Entry>& blocks = model_.versions.at(at).blocks;
+      if (block < blocks.size() && blocks[block] == from) blocks[block] = head.blocks[block];
+    }
     model_.allocated.erase({from.segment, from.slot});
     REQUIRE(!model_.needed().contains({from.segment, from.slot}));
     REQUIRE(!lineage_->mend(id, block, from, to));
@@ -265,7 +411,7 @@ class World {
   // --- checkpoints
   void freeze() {
     frozen_ = lineage_->freeze();
-    frozen_model_ = model_;
+    frozen_model_ = model_.stored();
     store_.begin_checkpoint();
     walk_ = std::make_unique<CheckpointWalk>(*cache_, frozen_.roots());
   }
@@ -359,8 +505,10 @@ class World {
   void check_version(NodeId id) {
     const ModelVersion& version = model_.versions.at(id);
     VersionNode& node = lineage_->node(id);
-    REQUIRE(node.map.blocks() == version.size);
     REQUIRE(node.parent == version.parent);
+    REQUIRE(node.bare == version.bare);
+    if (node.bare) return;
+    REQUIRE(node.map.blocks() == version.size);
     // Different ranges, in any order: each of them meets pages that are missing.
     const uint64_t order = pick(3);
     for (uint64_t turn = 0; turn < 3; ++turn) {
@@ -439,6 +587,11 @@ class World {
   std::unique_ptr<Lineage> lineage_;
   Model model_;
   std::vector<Entry> freed_now_;
+
+  static constexpr uint64_t kKeptFor = 40;
+  uint64_t now_ = 0;
+  std::map<NodeId, std::deque<std::pair<NodeId, Lsn>>> kept_;  // of each head, oldest first
+  std::vector<std::pair<Lineage::Rebuild, NodeId>> rebuilds_;  // and the head each is made from
 
   FrozenLineage frozen_;
   Model frozen_model_;

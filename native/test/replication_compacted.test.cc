@@ -164,6 +164,9 @@ TEST_CASE("compacted: a crash or power cut at any moment leaves the old head or 
   rewrite(4, 3000);
   trim(cluster, disk, 5, 9);
   cluster.run(150);
+  // Versions shown lately keep their blocks, and with them the records that the follower lacks.
+  for (size_t index = 0; index < 3; ++index) cluster.node(index).now_ns += 12'000'000'000;
+  cluster.run(5);
   for (size_t index = 0; index < 3; ++index)
     for (int twice = 0; twice < 2; ++twice)
       CHECK(command_at(cluster, index, "checkpoint", "{}").error_code.empty());

@@ -93,6 +93,10 @@ void create(Store& store, const Json& arguments, uint64_t command, bool branch) 
       throw Refused{"ERR_UNKNOWN_VOLUME", "no volume or snapshot of this name is here"};
     creation.branch_of = found.target.volume;
     creation.branch_of_snapshot = found.target.snapshot;
+    if (arguments.contains("version")) {
+      if (found.target.snapshot != 0) throw Refused{"ERR_ARGUMENT", "a snapshot is one version already"};
+      creation.version = id_of<VersionId>(arguments, "version");
+    }
   } else if (payload->parent) {
     throw Refused{"ERR_PAYLOAD_INVALID", "a creation with a parent is made by branch"};
   }
@@ -184,6 +188,16 @@ const char* kind_name(SegmentKind kind) {
   return kind == SegmentKind::user ? "user" : kind == SegmentKind::moved ? "moved" : "index";
 }
 
+/// The volume that is or lately was at a version.
+Volume* volume_at(const Store& store, const VersionId& version) {
+  for (const auto& volume : store.volumes()) {
+    if (volume->deleted() || !volume->established()) continue;
+    if (volume->applied().public_id == version) return volume.get();
+    if (store.lineage.find_shown(volume->head(), version) != 0) return volume.get();
+  }
+  return nullptr;
+}
+
 Json describe_segments(const Store& store) {
   Json list = Json::array();
   for (const Segment& segment : store.segments.places()) {
@@ -211,7 +225,9 @@ Json describe_stats(const Store& store) {
           {"mapPages", store.pages.node_count()},
           {"mapDirtyPages", store.pages.dirty_count()},
           {"mapBytes", store.pages.memory_bytes()},
-          {"versions", store.lineage.nodes().size()},
+          {"versions", store.lineage.nodes().size() - store.lineage.bare_count()},
+          {"shownVersions", store.lineage.bare_count()},
+          {"shownSteps", store.lineage.step_count()},
           {"volumes", store.volumes().size()}};
 }
 
@@ -266,6 +282,13 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
         if (all || (!volume->deleted() && volume->established())) list.push_back(describe(store, *volume));
       }
       answer(command.id, list.dump());
+    } else if (verb == "find-version") {
+      const Volume* volume = volume_at(store, id_of<VersionId>(arguments, "version"));
+      if (volume == nullptr)
+        throw Refused{"ERR_UNKNOWN_VERSION",
+                      "no volume is at this version, nor showed it in the last 10 s: "
+                      "`cloudfs branch VOLUME` takes the newest state"};
+      answer(command.id, Json{{"volume", to_hex(volume->id())}}.dump());
     } else if (verb == "checkpoint") {
       store.begin_checkpoint(begin(command.id));
     } else if (verb == "records") {

@@ -201,7 +201,8 @@ MissingPages ExtentMap::prepare_set(uint64_t first, uint64_t count) {
   return missing;
 }
 
-void ExtentMap::set(uint64_t first, std::span<const Entry> entries, Replaced& replaced) {
+void ExtentMap::set(uint64_t first, std::span<const Entry> entries, Replaced& replaced,
+                    std::vector<PackedEntry>* before) {
   check_range(first, entries.size());
   const uint64_t leaf_mask = cache_->fan() - 1;
   for (size_t done = 0; done < entries.size();) {
@@ -224,11 +225,49 @@ void ExtentMap::set(uint64_t first, std::span<const Entry> entries, Replaced& re
       node = below;
     }
     PackedEntry* slot = node->entries() + (block & leaf_mask);
+    if (before != nullptr) before->insert(before->end(), slot, slot + chunk.size());
     for (const Entry& entry : chunk) {
       if (slot->stored()) replaced.entries.push_back(slot->unpack());
       *slot++ = PackedEntry::pack(entry);
     }
     done += chunk.size();
+  }
+}
+
+void ExtentMap::put_back(uint64_t first, uint64_t count, const PackedEntry& entry, Lsn lsn) {
+  check_range(first, count);
+  const uint64_t leaf_mask = cache_->fan() - 1;
+  for (uint64_t block = first, end = first + count; block < end;) {
+    const uint64_t chunk = std::min(end - block, cache_->fan() - (block & leaf_mask));
+    // Zero since before that version, as a whole: nothing to be taken back, and no page to be made.
+    const auto is_done = [&](const Entry& at, const NodeRef& node) {
+      return !node && !at.stored() && at.birth <= lsn && !entry.stored();
+    };
+    bool done = is_done(root_.entry, root_.node);
+    MapNode* node = nullptr;
+    if (!done) {
+      root_.entry.birth = std::min(root_.entry.birth, lsn);
+      node = cache_->writable(root_.entry, top(), root_.node);
+    }
+    for (uint8_t level = top(); level > 0 && !done; --level) {
+      const uint64_t index = (block >> (cache_->fan_log2() * level)) & leaf_mask;
+      PackedEntry& packed = node->entries()[index];
+      Entry below = packed.unpack();
+      NodeRef& child = node->children()[index];
+      done = is_done(below, child);
+      if (done) break;
+      below.birth = std::min(below.birth, lsn);
+      node = cache_->writable(below, static_cast<uint8_t>(level - 1), child);
+      packed = PackedEntry::pack(below);
+    }
+    if (!done) std::fill_n(node->entries() + (block & leaf_mask), chunk, entry);
+    block += chunk;
+    // A zeroing up to the volume's end goes up to the leaf's.
+    if (done || block != blocks_ || (block & leaf_mask) == 0) continue;
+    for (uint64_t index = block & leaf_mask; index <= leaf_mask; ++index) {
+      PackedEntry& beyond = node->entries()[index];
+      beyond = PackedEntry::pack({.birth = std::min(beyond.birth(), lsn)});
+    }
   }
 }
 

@@ -78,7 +78,13 @@ class ExtentMap {
 
   /// Blocks [first, first + entries.size()) become `entries`, stored or zeroed. Replaced entries go to `replaced`.
   [[nodiscard]] MissingPages prepare_set(uint64_t first, uint64_t count);
-  void set(uint64_t first, std::span<const Entry> entries, Replaced& replaced);
+  /// `before`, if given: all entries there were, zeroed ones too, are appended.
+  void set(uint64_t first, std::span<const Entry> entries, Replaced& replaced,
+           std::vector<PackedEntry>* before = nullptr);
+
+  /// Takes a change back, after prepare_set(): blocks [first, first + count) are `entry` again, as they were at `lsn`. When
+  /// all changes since are taken back, every birth is at most `lsn`; in between the bounds above the leaves may be wrong.
+  void put_back(uint64_t first, uint64_t count, const PackedEntry& entry, Lsn lsn);
 
   /// Blocks [first, first + count) become zero with `birth`. Subtrees that lie wholly inside go to `replaced` as they are,
   /// unread; those that are empty already keep their birth.

@@ -53,19 +53,28 @@ NodeId Lineage::snapshot(NodeId head, Lsn lsn, const VersionId& version, std::st
 
 NodeId Lineage::branch_point(NodeId head_id, Lsn lsn, const VersionId& version) {
   VersionNode& head = head_node(head_id);
-  if (head.parent != 0 && nodes_.at(head.parent).lsn == lsn) return head.parent;
+  if (head.parent != 0 && nodes_.at(head.parent).lsn == lsn) {
+    // Nothing was applied since.
+    if (VersionNode& parent = node(head.parent); parent.bare) give_map(parent, head.map);
+    return head.parent;
+  }
   return insert_above(head, NodeKind::hidden, lsn, version, {});
 }
 
 /// The new node has the head's state and its place below the parent; the head goes on below the new node.
 NodeId Lineage::insert_above(VersionNode& head, NodeKind kind, Lsn lsn, const VersionId& version,
-                             std::string name) {
+                             std::string name, bool bare) {
   ensure(lsn >= limit(head) && head.map.root().entry.birth <= lsn,
          "a snapshot is not older than what it holds");
   VersionNode& snapshot = add_node(kind, head.volume, lsn);
   snapshot.version = version;
   snapshot.name = std::move(name);
-  snapshot.map = head.map;
+  if (bare) {
+    snapshot.bare = true;
+    ++bare_count_;
+  } else {
+    snapshot.map = head.map;
+  }
   snapshot.dead = std::exchange(head.dead, {});
   snapshot.parent = head.parent;
   snapshot.children = {head.id};
@@ -84,6 +93,7 @@ NodeId Lineage::branch(NodeId snapshot_id, const VolumeId& volume) {
   VersionNode& snapshot = node(snapshot_id);
   ensure(snapshot.kind == NodeKind::named || snapshot.kind == NodeKind::hidden,
          "branches leave from snapshots");
+  ensure(!snapshot.bare, "branches leave from versions that have a map");
   VersionNode& head = add_node(NodeKind::head, volume, snapshot.lsn);
   head.map = snapshot.map;
   head.parent = snapshot.id;
@@ -104,6 +114,7 @@ void Lineage::name_snapshot(NodeId id, std::string name) {
 
 void Lineage::drop_head(NodeId id) {
   VersionNode& head = head_node(id);
+  forget_shown(head);
   const NodeId parent = head.parent;
   make_remains(head);
   collect(parent);
@@ -116,6 +127,13 @@ void Lineage::drop_other_heads(const std::set<NodeId>& kept) {
   for (const NodeId id : strays) drop_head(id);
 }
 
+void Lineage::drop_strays() {
+  std::vector<NodeId> hidden;
+  for (const auto& [id, node] : nodes_)
+    if (node.kind == NodeKind::hidden) hidden.push_back(id);
+  for (const NodeId id : hidden) collect(id);
+}
+
 void Lineage::delete_snapshot(NodeId id) {
   VersionNode& snapshot = node(id);
   ensure(snapshot.kind == NodeKind::named, "named snapshots are deleted");
@@ -125,6 +143,8 @@ void Lineage::delete_snapshot(NodeId id) {
 }
 
 void Lineage::delete_volume(const VolumeId& volume) {
+  for (const NodeId id : std::vector<NodeId>(trails_))
+    if (VersionNode& head = node(id); head.volume == volume) forget_shown(head);
   std::vector<NodeId> owned;
   for (auto& [id, node] : nodes_) {
     if (node.volume != volume || node.kind == NodeKind::remains) continue;
@@ -151,7 +171,7 @@ void Lineage::collect(NodeId id) {
     const auto found = nodes_.find(id);
     if (found == nodes_.end()) return;
     VersionNode& node = found->second;
-    if (node.kind != NodeKind::hidden || node.children.size() > 1) return;
+    if (node.kind != NodeKind::hidden || node.children.size() > 1 || node.holds > 0) return;
     if (node.children.size() == 1) {
       merge_into_child(node);
       return;  // the parent has as many children as before
@@ -171,12 +191,13 @@ void Lineage::merge_into_child(VersionNode& gone) {
   }
   child.dead.join(cache_, std::move(gone.dead), limit(child), on_free_);
   note_work(child);
+  if (gone.bare) --bare_count_;
   nodes_.erase(gone.id);
 }
 
 /// A node without children leaves the tree; what it alone has is freed by and by.
 void Lineage::make_remains(VersionNode& gone) {
-  ensure(gone.children.empty(), "what others depend on stays");
+  ensure(gone.children.empty() && !gone.bare && !gone.trail, "what others depend on stays");
   gone.lsn = limit(gone);
   if (gone.parent != 0) node(gone.parent).children.erase(gone.id);
   gone.parent = 0;
@@ -201,7 +222,13 @@ void Lineage::write(NodeId head_id, uint64_t first, std::span<const Entry> entri
   for (const Entry& entry : entries)
     ensure(entry.birth > shared, "an update is newer than the snapshot below it");
   Replaced replaced;
-  head.map.set(first, entries, replaced);
+  if (head.trail == nullptr) {
+    head.map.set(first, entries, replaced);
+  } else {
+    before_.clear();
+    head.map.set(first, entries, replaced, &before_);
+    note_before(head, first, entries.front().birth);
+  }
   account(head, std::move(replaced));
 }
 
@@ -212,6 +239,7 @@ MissingPages Lineage::prepare_zero(NodeId head, uint64_t first, uint64_t count) 
 void Lineage::zero(NodeId head_id, uint64_t first, uint64_t count, Lsn birth) {
   VersionNode& head = head_node(head_id);
   ensure(birth > limit(head), "an update is newer than the snapshot below it");
+  if (head.trail != nullptr) note_zeroing(head, first, count, birth);
   Replaced replaced;
   head.map.zero(first, count, birth, replaced);
   account(head, std::move(replaced));
@@ -236,7 +264,10 @@ void Lineage::account(VersionNode& head, Replaced&& replaced) {
 
 bool Lineage::mend(NodeId head_id, uint64_t block, const Entry& from, const Entry& to) {
   VersionNode& head = head_node(head_id);
-  return from.birth > limit(head) && block < head.map.blocks() && head.map.mend(block, from, to);
+  // Versions without a map have this block by way of the head's, for it was not replaced since.
+  const NodeId parent = mapped_parent(head);
+  const Lsn shared = parent == 0 ? 0 : nodes_.at(parent).lsn;
+  return from.birth > shared && block < head.map.blocks() && head.map.mend(block, from, to);
 }
 
 // --- Background ----------------------------------------------------------------------------------------------------
@@ -289,7 +320,7 @@ void Lineage::evict(size_t budget) {
       evict_position_ = 0;
     }
     if (evict_tree_ == 0) {
-      if (node.kind != NodeKind::remains)
+      if (node.kind != NodeKind::remains && !node.bare)
         node.map.evict(evict_sweep_, evict_position_, budget);
       else
         evict_position_ = UINT64_MAX;

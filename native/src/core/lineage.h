@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,10 +14,9 @@
 #include "core/dead_list.h"
 #include "core/extent_map.h"
 #include "core/ids.h"
+#include "core/trail.h"
 
 namespace cloudfs {
-
-using NodeId = uint64_t;  // counts up in a store, never used twice; 0 = none
 
 enum class NodeKind : uint8_t {
   head = 1,
@@ -39,6 +39,10 @@ struct VersionNode {
   ExtentMap map;
   DeadList dead;
   bool has_work = false;  // is among the nodes that step() looks at
+  /// Stands for a version shown lately that has no map: a hidden snapshot with one version below it, not in checkpoints.
+  bool bare = false;
+  uint32_t holds = 0;            // a hidden snapshot stays as long as it is held
+  std::unique_ptr<Trail> trail;  // of a head: while versions of it are kept
 };
 
 /// A node as frozen for a checkpoint; places are known once the walk is done.
@@ -89,6 +93,8 @@ class Lineage {
   void drop_head(NodeId head);
   /// Drops the heads that are not among `kept`: a crash left them (docs/core.md, Compacted catch-up).
   void drop_other_heads(const std::set<NodeId>& kept);
+  /// Drops the hidden snapshots that nobody needs: a crash left them (docs/core.md, Versions shown lately).
+  void drop_strays();
   /// Unnames a snapshot. It goes when fewer than two versions depend on it.
   void delete_snapshot(NodeId snapshot);
   /// The volume's head goes; its named snapshots stay only as far as branches of other volumes depend on them.
@@ -99,6 +105,48 @@ class Lineage {
   const std::map<NodeId, VersionNode>& nodes() const { return nodes_; }
   /// Births above it are the version's own: nobody shares the block.
   Lsn limit(const VersionNode& node) const;
+  /// The version above it that has a map, or 0.
+  NodeId mapped_parent(const VersionNode& node) const;
+
+  // Versions shown lately (lineage_shown.cc). A head's updates are noted while versions of it are kept.
+  /// The head's state is kept until `until_ns`, or until there is no room for it. `until_ns` grows from call to call.
+  void keep_shown(NodeId head, Lsn lsn, const VersionId& version, uint64_t until_ns);
+  /// Versions of the head are kept, and this zeroing would drop whole pages unread: set_anchor() comes first.
+  bool needs_anchor(NodeId head, uint64_t first, uint64_t count);
+  /// Where versions of the head are kept: it is about to change in a way that no step can take back, so that versions up to
+  /// its present one are made from a snapshot taken here.
+  void set_anchor(NodeId head, Lsn lsn, const VersionId& version);
+  /// The node of a version that is kept, or 0.
+  NodeId find_shown(NodeId head, const VersionId& version) const;
+  void hold(NodeId id);
+  /// No-op where the version went with its volume.
+  void release(NodeId id);
+  /// Lets versions go whose time is over.
+  void expire_shown(uint64_t now_ns);
+  /// When there is something to expire.
+  std::optional<uint64_t> next_expiry_ns() const { return next_expiry_ns_; }
+  /// Lets the older half of all that is kept go. @returns false: nothing can go
+  bool forget_half();
+  /// Checkpoint pages that the lists of versions kept without a map can come to, about.
+  uint64_t kept_pages() const { return tail_entries_ / cache_.fan() + 2 * trails_.size(); }
+  size_t bare_count() const { return bare_count_; }
+  size_t step_count() const { return step_count_; }
+
+  /// Making the map of a version that is kept without one, some steps at a time.
+  struct Rebuild {
+    NodeId target = 0;
+    NodeId head = 0;
+    NodeId base = 0;    // the version it is made from; held
+    uint64_t next = 0;  // the step behind the next one to be taken back
+    ExtentMap map;
+  };
+  /// `lsn` and `version`: the head's present state. The target is held by the caller.
+  Rebuild begin_rebuild(NodeId head, NodeId target, Lsn lsn, const VersionId& version);
+  /// Takes about `budget` blocks back; call again until `done`. With pages missing nothing was lost.
+  /// @returns false: the version went with its volume
+  bool rebuild(Rebuild& work, size_t budget, MissingPages& missing, bool& done);
+  /// Gives up what is not done.
+  void end_rebuild(Rebuild& work);
 
   // Updates of a head, in two steps as in ExtentMap. `birth` and the births of stored entries are above limit().
   [[nodiscard]] MissingPages prepare_write(NodeId head, uint64_t first, uint64_t count);
@@ -122,7 +170,8 @@ class Lineage {
   void evict(size_t budget);
 
   /// One reference for each version and tree. The copies are not changed by what happens to the lineage afterwards.
-  FrozenLineage freeze() const;
+  /// Versions kept without a map are left out: what they alone hold is dead after a restart.
+  FrozenLineage freeze();
   /// Keeps the interior pages that a walk over a freeze has read, so that the next one need not. While the walk exists.
   void keep_walked();
   /// As freeze() gave it, places being known. Into an empty lineage. @returns why not, static text, or nullptr
@@ -130,7 +179,17 @@ class Lineage {
 
  private:
   VersionNode& add_node(NodeKind kind, const VolumeId& volume, Lsn lsn);
-  NodeId insert_above(VersionNode& head, NodeKind kind, Lsn lsn, const VersionId& version, std::string name);
+  NodeId insert_above(VersionNode& head, NodeKind kind, Lsn lsn, const VersionId& version, std::string name,
+                      bool bare = false);
+  void give_map(VersionNode& bare, const ExtentMap& map);
+  void freeze_dead(const VersionNode& node, FrozenNode& frozen);
+  void note_before(VersionNode& head, uint64_t first, Lsn lsn);
+  void note_zeroing(VersionNode& head, uint64_t first, uint64_t count, Lsn lsn);
+  void add_step(VersionNode& head, Lsn lsn, uint64_t first, uint64_t count, const PackedEntry& entry);
+  void mind_steps(VersionNode& head);
+  bool forget_oldest(VersionNode& head);
+  void forget_shown(VersionNode& head);
+  void recount_kept(VersionNode& head);
   void collect(NodeId id);
   void merge_into_child(VersionNode& node);
   void make_remains(VersionNode& node);
@@ -143,6 +202,14 @@ class Lineage {
   NodeId next_node_ = 1;
   std::map<NodeId, VersionNode> nodes_;
   std::deque<NodeId> work_;  // nodes whose dead list may be unsettled
+
+  std::vector<NodeId> trails_;  // heads that have one
+  std::optional<uint64_t> next_expiry_ns_;
+  size_t bare_count_ = 0;
+  size_t step_count_ = 0;
+  size_t tail_entries_ = 0;
+  std::vector<PackedEntry> before_;  // scratch
+  std::vector<MapRun> runs_;         // scratch
 
   // Where the eviction sweep stands: the node, its map (0) or the tree of its dead list (from 1), the block in it.
   NodeId evict_node_ = 0;

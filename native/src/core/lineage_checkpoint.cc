@@ -1,5 +1,7 @@
 // The lineage as a checkpoint holds it: frozen in one turn, and taken up again after a start.
 #include <algorithm>
+#include <span>
+#include <utility>
 
 #include "core/lineage.h"
 
@@ -55,15 +57,42 @@ FrozenNode from_checkpoint(const CheckpointNode& stored) {
   return node;
 }
 
-FrozenLineage Lineage::freeze() const {
+/// The dead list of a node, and those of the versions without a map between it and the next one above that has one: as if
+/// they had been let go. What they alone hold lies in trees, which are settled after a restart.
+void Lineage::freeze_dead(const VersionNode& node, FrozenNode& frozen) {
+  frozen.dead_trees = node.dead.trees();
+  frozen.dead_tail = node.dead.tail();
+  if (frozen.parent == node.parent) return;
+  std::vector<Entry> entries = std::exchange(frozen.dead_tail, {});
+  for (NodeId id = node.parent; id != frozen.parent; id = nodes_.at(id).parent) {
+    const DeadList& dead = nodes_.at(id).dead;
+    const std::vector<Subtree> trees = dead.trees();
+    frozen.dead_trees.insert(frozen.dead_trees.end(), trees.begin(), trees.end());
+    entries.insert(entries.end(), dead.tail().begin(), dead.tail().end());
+  }
+  for (size_t done = 0; done < entries.size(); done += cache_.fan()) {
+    const auto chunk =
+        std::span(entries).subspan(done, std::min<size_t>(cache_.fan(), entries.size() - done));
+    Subtree page;
+    MapNode* const at = cache_.writable({}, page.level, page.slot.node);
+    for (size_t index = 0; index < chunk.size(); ++index) {
+      at->entries()[index] = PackedEntry::pack(chunk[index]);
+      page.slot.entry.birth = std::max(page.slot.entry.birth, chunk[index].birth);
+    }
+    frozen.dead_trees.push_back(std::move(page));
+  }
+}
+
+FrozenLineage Lineage::freeze() {
   FrozenLineage frozen;
   frozen.next_node = next_node_;
   frozen.nodes.reserve(nodes_.size());
   for (const auto& [id, node] : nodes_) {
+    if (node.bare) continue;
     frozen.nodes.push_back({
         .id = id,
         .kind = node.kind,
-        .parent = node.parent,
+        .parent = mapped_parent(node),
         .lsn = node.lsn,
         .volume = node.volume,
         .version = node.version,
@@ -71,16 +100,17 @@ FrozenLineage Lineage::freeze() const {
         .blocks = node.map.blocks(),
         .height = node.map.height(),
         .root = node.map.root(),
-        .dead_trees = node.dead.trees(),
-        .dead_tail = node.dead.tail(),
+        .dead_trees = {},
+        .dead_tail = {},
     });
+    freeze_dead(node, frozen.nodes.back());
   }
   return frozen;
 }
 
 void Lineage::keep_walked() {
   for (auto& [id, node] : nodes_) {
-    if (node.kind != NodeKind::remains) node.map.attach_root();
+    if (node.kind != NodeKind::remains && !node.bare) node.map.attach_root();
     node.dead.attach_roots(cache_);
   }
 }

@@ -64,6 +64,7 @@ class PageCache {
   friend class ExtentMap;
   friend class CheckpointWalk;
   friend class DeadList;
+  friend class Lineage;
 
   struct Key {
     uint32_t segment;

@@ -257,6 +257,7 @@ void Recovery::on_superblock(int error) {
   std::set<NodeId> heads;
   for (const auto& volume : store_.volumes()) heads.insert(volume->head());
   store_.lineage.drop_other_heads(heads);
+  store_.lineage.drop_strays();
   for (const auto& volume : store_.volumes()) {
     const bool dropped = store_.locals.find(volume->id(), LocalKind::dropped) != nullptr;
     if (dropped && !volume->applied().deleted)

@@ -69,7 +69,8 @@ void Store::submit(ClientOp op, Volume& volume, NodeId snapshot) {
 }
 
 void Store::create(Creation creation) {
-  if (creation.branch_of != nullptr && creation.branch_of_snapshot == 0) creation.branch_of->hold(true);
+  if (creation.branch_of != nullptr && creation.branch_of_snapshot == 0 && !creation.version)
+    creation.branch_of->hold(true);
   creations_.push_back(std::move(creation));
 }
 
@@ -146,10 +147,12 @@ void Store::background() {
   if (!checkpoint.running() && (checkpoint_wanted_ || due)) {
     checkpoint_wanted_ = false;
     checkpoint_commands_ = std::exchange(next_checkpoint_commands_, {});
+    freed_since_freeze_ = false;
     checkpoint.begin();
   }
   if (checkpoint.running()) checkpoint.step();
   if (failed_) return;
+  lineage.expire_shown(now_ns_);
   if (lineage_waiter_.pages_missing == 0) {
     Lineage::Step step = lineage.step(kLineageStepEntries);
     lineage_idle_ = step.idle;
@@ -217,6 +220,7 @@ void Store::make_locals() {
 }
 
 void Store::make_creations() {
+  rebuilding_ = false;
   for (size_t index = 0; index < creations_.size();) {
     if (try_create(creations_[index])) {
       creations_.erase(creations_.begin() + static_cast<std::ptrdiff_t>(index));
@@ -224,59 +228,6 @@ void Store::make_creations() {
       ++index;
     }
   }
-}
-
-bool Store::try_create(Creation& creation) {
-  const auto done = [&] {
-    if (creation.branch_of != nullptr && creation.branch_of_snapshot == 0) creation.branch_of->hold(false);
-    return true;
-  };
-  const auto fail_with = [&](const char* code, const char* message) {
-    commands_.on_failed(creation.command, code, message);
-    return done();
-  };
-  CreatePayload& payload = creation.payload;
-  const VersionNode* snapshot = nullptr;
-  if (Volume* parent = creation.branch_of; parent != nullptr) {
-    if (parent->deleted()) return fail_with("ERR_UNKNOWN_VOLUME", "the volume is deleted");
-    BranchPoint point;
-    point.volume = parent->id();
-    if (creation.branch_of_snapshot != 0) {
-      snapshot = lineage.find(creation.branch_of_snapshot);
-      if (snapshot == nullptr || snapshot->kind != NodeKind::named)
-        return fail_with("ERR_UNKNOWN_SNAPSHOT", "the snapshot is deleted");
-      point.lsn = snapshot->lsn;
-      point.public_id = snapshot->version;
-      payload.size_bytes = snapshot->map.blocks() * kBlockBytes;
-    } else {
-      // Recovery finds the branch's creation behind all of the parent's records it stands on, and before all others: so
-      // nothing of the parent may be under way.
-      if (!parent->drained()) return false;
-      point.lsn = parent->applied().lsn;
-      point.public_id = parent->applied().public_id;
-      payload.size_bytes = parent->applied().size_bytes;
-    }
-    payload.parent = point;
-  }
-  const size_t create_bytes = kRunHeaderBytes + control_record_bytes(encode_create(payload).size());
-  const size_t stamp_bytes = LocalItems::run_bytes(creation.stamp.size());
-  const Room room = appender.reserve(SegmentKind::user, SpaceClass::shrink, create_bytes + stamp_bytes, 0);
-  if (room == Room::wait) return false;
-  if (room == Room::no_space) return fail_with("ERR_STORE_FULL", "no free segment is left for it");
-
-  const VolumeId id = Volume::id_of(payload, creation.epoch, creation.stamp);
-  if (find(id) != nullptr) return fail_with("ERR_VOLUME_EXISTS", "this volume was created before");
-  NodeId parent_node = creation.branch_of_snapshot;
-  if (creation.branch_of != nullptr && parent_node == 0)
-    parent_node =
-        lineage.branch_point(creation.branch_of->head(), payload.parent->lsn, payload.parent->public_id);
-  // The stamp first: a volume of this host's making without its stamp could never be written to again.
-  locals.add(id, creation.epoch, LocalKind::stamp, creation.stamp, 0);
-  Volume& volume = add_volume();
-  volume.create(payload, creation.epoch, creation.stamp, parent_node, creation.command);
-  list_volume(volume);
-  event("volume-created", "{\"volume\":\"" + to_hex(id) + "\"}");
-  return done();
 }
 
 void Store::prepare_segments() {
@@ -300,6 +251,7 @@ void Store::tell_heads() {
       continue;
     }
     volume.head_event_ns = now_ns_;
+    volume.head_shown = true;
     volume.head_event_wanted = false;
     event("head-moved", "{\"volume\":\"" + to_hex(volume.id()) +
                             "\",\"lsn\":" + std::to_string(volume.applied().lsn) + ",\"version\":\"" +
@@ -320,6 +272,8 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
     at_latest(now_ns_);
   if (space_short_ && !checkpoint.running() && !cleaner.busy()) at_latest(space_progress_ns_ + kSpaceGraceNs);
   if (streams.has_work() || !to_advance_.empty()) at_latest(now_ns_);
+  if (rebuilding_ && rebuild_waiter_.pages_missing == 0) at_latest(now_ns_);
+  if (const auto when = lineage.next_expiry_ns()) at_latest(*when);
   if (streams.has_waiting()) at_latest(now_ns_ + kStreamRetryNs);
   for (const auto& [id, leader] : leaders_)
     if (const auto when = leader->next_deadline_ns()) at_latest(*when);
@@ -355,6 +309,7 @@ void Store::event(std::string name, std::string detail) {
 }
 
 void Store::free_block(const Entry& entry) {
+  freed_since_freeze_ = true;
   const Entry place = forwards.resolve(entry);
   segments.clear_live(segments.at(place.segment), place.slot);
 }

@@ -57,7 +57,13 @@ class Store final : public VolumeHost,
     Stamp stamp{};
     Volume* branch_of = nullptr;
     NodeId branch_of_snapshot = 0;
+    /// The version of `branch_of` to branch; left out, its newest state or the snapshot.
+    std::optional<VersionId> version;
     uint64_t command = 0;
+    // Of a version that has passed: its node, held; its map while it is made; the checkpoint that has both.
+    NodeId shown = 0;
+    Lineage::Rebuild rebuild;
+    uint64_t checkpoint = 0;
   };
   void create(Creation creation);
   void put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind, std::vector<uint8_t> bytes,
@@ -180,7 +186,10 @@ class Store final : public VolumeHost,
   void advance_volumes();
   void make_records();
   void make_creations();
+  // store_branch.cc
   bool try_create(Creation& creation);
+  bool try_find_version(Creation& creation, const char*& refusal);
+  void end_creation(Creation& creation);
   void make_locals();
   void prepare_segments();
   void tell_heads();
@@ -212,6 +221,8 @@ class Store final : public VolumeHost,
   std::unordered_map<VolumeId, std::unique_ptr<Leader>> leaders_;
   std::unordered_map<VolumeId, std::unique_ptr<Follower>> followers_;
   std::deque<Creation> creations_;
+  StepWaiter rebuild_waiter_;
+  bool rebuilding_ = false;  // a creation has steps to do
   std::deque<LocalPut> puts_;
   StepWaiter lineage_waiter_;
   bool lineage_idle_ = false;
@@ -225,6 +236,7 @@ class Store final : public VolumeHost,
   bool full_ = false;               // ENOSPC was answered, and nothing became free since
   uint64_t space_progress_ns_ = 0;  // when cleaning or a checkpoint last got on
   bool checkpoint_wanted_ = false;
+  bool freed_since_freeze_ = false;  // blocks died, of updates or without any
   std::vector<uint64_t> audits_;
   StepWaiter audit_waiter_;
   std::vector<uint64_t> checkpoint_commands_;

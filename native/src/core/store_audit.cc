@@ -33,7 +33,21 @@ std::string Store::recount(MissingPages& missing, uint64_t& live_blocks) {
   };
   std::vector<MapRun> runs;
   for (const auto& [id, node] : lineage.nodes()) {
-    if (node.kind == NodeKind::remains) continue;
+    if (node.trail != nullptr) {
+      // Versions without a map have what was replaced since.
+      for (const Trail::Step& step : node.trail->steps) {
+        const Entry entry = step.entry.unpack();
+        if (!entry.stored() || entry.birth > node.trail->newest_before(step.lsn())) continue;
+        const Entry place = forwards.resolve(entry);
+        const Segment* segment = segments.find(place.segment);
+        if (segment == nullptr || !segment->holds(place.slot) || !segment->is_live(place.slot))
+          return "block " + std::to_string(step.first) + " before " + std::to_string(step.lsn()) + " in " +
+                 describe(place) + ": freed, but in a version that is kept";
+        const uint32_t bit = place.slot / 4u;
+        expected[segment->physical][bit / 64] |= uint64_t{1} << (bit % 64);
+      }
+    }
+    if (node.kind == NodeKind::remains || node.bare) continue;
     ExtentMap map = node.map;
     std::vector<std::vector<uint64_t>> own(segments.limit());
     for (uint64_t position = 0; position < map.blocks();) {

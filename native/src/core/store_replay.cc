@@ -8,6 +8,7 @@ NodeId Store::branch_node(const BranchPoint& point) {
   if (parent == nullptr || parent->head() == 0) return 0;
   for (NodeId id = lineage.node(parent->head()).parent; id != 0; id = lineage.node(id).parent) {
     const VersionNode& node = lineage.node(id);
+    if (node.bare) continue;
     if (node.lsn == point.lsn) return node.version == point.public_id ? id : 0;
     if (node.lsn < point.lsn) break;
   }

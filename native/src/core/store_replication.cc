@@ -135,6 +135,7 @@ Store::BranchParent Store::find_branch_parent(const BranchPoint& point) {
   if (parent == nullptr || parent->deleted() || parent->head() == 0) return BranchParent::never;
   for (NodeId id = lineage.node(parent->head()).parent; id != 0; id = lineage.node(id).parent) {
     const VersionNode& node = lineage.node(id);
+    if (node.bare) continue;
     if (node.lsn == point.lsn)
       return node.version == point.public_id ? BranchParent::here : BranchParent::never;
     if (node.lsn < point.lsn) break;

@@ -17,7 +17,7 @@ uint64_t Store::index_pages_needed() const {
                                kBlockBytes;
   const uint64_t blob_pages =
       std::max(checkpoint.blob_pages(), table_bytes / kBlockBytes + 1) * 257 / 256 + 2;
-  return pages.dirty_count() + to_come + blob_pages;
+  return pages.dirty_count() + lineage.kept_pages() + to_come + blob_pages;
 }
 
 uint32_t Store::segments_kept(SpaceClass space) {
@@ -38,7 +38,8 @@ uint32_t Store::segments_kept(SpaceClass space) {
 }
 
 bool Store::checkpoint_helps() const {
-  if (checkpoint.frozen_log_bytes() == appender.log_bytes() && checkpoint.published() > 0) return false;
+  const bool is_as_frozen = checkpoint.frozen_log_bytes() == appender.log_bytes() && !freed_since_freeze_;
+  if (is_as_frozen && checkpoint.published() > 0) return false;
   const uint64_t first = first_unapplied_batch();
   for (const Segment& segment : segments.places())
     if (!segment.free() && segment.kind != SegmentKind::index && segment.state == PlaceState::sealed &&
@@ -68,6 +69,12 @@ void Store::mind_space() {
 
 bool Store::may_wait_for_space(const Operation&) {
   if (checkpoint.running() || checkpoint_wanted_ || cleaner.busy() || checkpoint_helps()) {
+    space_short_ = true;
+    return true;
+  }
+  // What is kept for branches that nobody may ask for is not worth a refused write.
+  if (lineage.forget_half()) {
+    lineage_idle_ = false;
     space_short_ = true;
     return true;
   }

@@ -275,6 +275,7 @@ bool Volume::apply_front() {
       parts_.page_reader.fetch(missing, *this);
       return false;
     }
+    leave_version(pending.record);
     apply_write(pending);
     parts_.pending_blocks -= pending.record.data_blocks();
   } else if (const MissingPages missing = prepare_control(pending.record); !missing.empty()) {
@@ -282,6 +283,7 @@ bool Volume::apply_front() {
     parts_.page_reader.fetch(missing, *this);
     return false;
   } else {
+    leave_version(pending.record);
     apply_control(pending);
     --pending_controls_;
     parts_.host.make_soon(*this);
@@ -300,6 +302,21 @@ void Volume::on_pages(int error) {
     return;
   }
   parts_.host.advance_soon(*this);
+}
+
+/// The record is about to be applied: what was shown is kept, so that it can be branched still.
+void Volume::leave_version(const RecordView& record) {
+  if (!writable()) return;
+  Lineage& lineage = parts_.lineage;
+  if (std::exchange(head_shown, false))
+    lineage.keep_shown(head_, applied_.lsn, applied_.public_id, parts_.host.now_ns() + kShownNs);
+  bool anchor = record.kind() == RecordKind::resize;
+  const size_t extents = record.kind() == RecordKind::write ? record.extent_count() : 0;
+  for (size_t index = 0; index < extents && !anchor; ++index) {
+    const Extent extent = record.extent(index);
+    anchor = extent.kind != ExtentKind::data && lineage.needs_anchor(head_, extent.block, extent.count);
+  }
+  if (anchor) lineage.set_anchor(head_, applied_.lsn, applied_.public_id);
 }
 
 MissingPages Volume::prepare_write(const RecordView& record) {

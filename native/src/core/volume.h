@@ -33,6 +33,10 @@
 
 namespace cloudfs {
 
+/// A version is kept this long after the next one was made, to be branched: it was shown for 10 s at least, by whoever was
+/// told of its successor within a second.
+constexpr uint64_t kShownNs = 11'000'000'000;
+
 /// A record that is not applied yet.
 struct PendingRecord {
   RecordView record{nullptr, 0, 0};  // bytes in `owner`
@@ -206,6 +210,7 @@ class Volume final : public BatchMember, PageWaiter {
   bool make_wanted = false;
   uint64_t head_event_ns = 0;
   bool head_event_wanted = false;
+  bool head_shown = true;  // what is applied now may be what somebody was shown last
 
  private:
   struct Lock {
@@ -241,6 +246,7 @@ class Volume final : public BatchMember, PageWaiter {
   void place(PendingRecord& pending, const RecordView& record, const PlacedRun& placed);
   void acknowledge(PendingRecord& pending);
   bool apply_front();
+  void leave_version(const RecordView& record);
   [[nodiscard]] MissingPages prepare_write(const RecordView& record);
   void apply_write(const PendingRecord& pending);
   void answer_durable();

@@ -4,6 +4,7 @@ import {
   HostId,
   MalformedMessageError,
   UnknownVerbError,
+  VersionId,
   VolumeId,
 } from '@cloudfs/interface'
 import { z } from 'zod'
@@ -21,6 +22,7 @@ const hex = z.string().regex(/^([0-9a-f]{2})*$/, 'hex')
 const volume = z.string().refine((text) => VolumeId.is(text), 'a volume id')
 /** A volume, or one of its snapshots: `ID`, `ID@NAME`. */
 const version = z.string().min(1).max(300)
+const versionId = z.string().refine((text) => VersionId.is(text), 'a version id')
 const snapshotName = z.string().min(1).max(255)
 const hostId = z.string().refine((text) => HostId.is(text), 'a host id')
 const epoch = z.strictObject({ counter: z.int().nonnegative(), host: hostId })
@@ -51,7 +53,8 @@ const verbs = {
   replicator: z.strictObject({ address }),
   'shell-stats': nothing,
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
-  branch: z.strictObject({ from: version, stamp: hex, payload: hex, epoch }),
+  branch: z.strictObject({ from: version, version: versionId.optional(), stamp: hex, payload: hex, epoch }),
+  'find-version': z.strictObject({ version: versionId }),
   delete: z.strictObject({ volume }),
   snapshot: z.strictObject({ volume, name: snapshotName }),
   'delete-snapshot': z.strictObject({ volume, name: snapshotName }),

@@ -141,9 +141,12 @@ export interface SegmentTable {
 export interface CoreCommands {
   create: { args: CreateArguments; result: CreateResult }
   branch: {
-    args: { readonly from: string } & Omit<CreateArguments, 'token'>
+    /** `version`: of the volume `from`; its newest one, or one that `head-moved` told within the last 10 s. */
+    args: { readonly from: string; readonly version?: string } & Omit<CreateArguments, 'token'>
     result: CreateResult
   }
+  /** The volume that is at a version, or told it within the last 10 s. */
+  'find-version': { args: { readonly version: string }; result: { readonly volume: VolumeId } }
   delete: { args: { readonly volume: string }; result: unknown }
   snapshot: {
     args: { readonly volume: string; readonly name: string }

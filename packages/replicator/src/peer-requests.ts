@@ -93,6 +93,13 @@ export const askDeleted = defineRequest(
   z.object({ deleted: z.array(id) }),
 )
 
+/** Which of the volumes whose primary is asked is, or a short while ago was, at this version. */
+export const askVersion = defineRequest(
+  'volume/version',
+  z.object({ version: id }),
+  z.object({ volume: id.optional() }),
+)
+
 /** What a host needs to serve a volume whose primary is elsewhere. */
 const Bridge = z.object({ key, address })
 export type Bridge = z.output<typeof Bridge>
@@ -118,6 +125,7 @@ export const PrimaryAction = z.discriminatedUnion('action', [
     action: z.literal('branch'),
     volume: id,
     snapshot: z.string().optional(),
+    version: id.optional(),
     name: z.string(),
     members: z.array(Member).min(1),
   }),

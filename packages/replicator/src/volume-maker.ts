@@ -35,6 +35,8 @@ export interface BranchPlan extends Omit<VolumePlan, 'sizeBytes'> {
   readonly parent: VolumeId
   /** Left out: the parent as it is now. */
   readonly snapshot?: string | undefined
+  /** The version to branch, one that the parent was at a short while ago. */
+  readonly version?: string | undefined
 }
 
 interface VolumeMakerOptions {
@@ -62,11 +64,12 @@ export class VolumeMaker {
   }
 
   /** @throws as `create` */
-  branch({ parent, snapshot, ...plan }: BranchPlan): Promise<Made> {
+  branch({ parent, snapshot, version, ...plan }: BranchPlan): Promise<Made> {
     const from = snapshot === undefined ? parent : `${parent}@${snapshot}`
+    const point = { from, ...(version !== undefined && { version }) }
     // The core puts in the parent's size and the point where the branch leaves it.
     const creation = this.#creation({ ...plan, sizeBytes: 0 })
-    return this.#made(creation, this.#options.engine.result('branch', { from, ...creation.arguments }))
+    return this.#made(creation, this.#options.engine.result('branch', { ...point, ...creation.arguments }))
   }
 
   async #made({ stampHash }: { stampHash: StampHash }, made: Promise<CreateResult>): Promise<Made> {

@@ -25,12 +25,20 @@ import {
   type Acted,
   askAttached,
   askPrimary,
+  askVersion,
   type HeldVolume,
   type Member,
   type PrimaryAction,
   tellHead,
 } from './peer-requests.js'
 import type { VolumeMaker } from './volume-maker.js'
+
+interface BranchPoint {
+  readonly found: Found
+  readonly snapshot?: string
+  /** One that the volume is at, or was at a short while ago. */
+  readonly version?: string
+}
 
 type Volume = Answer<'volume'>
 
@@ -60,9 +68,9 @@ export class Volumes {
     this.#answerPeers()
   }
 
-  /** @param from - a volume, `VOLUME@SNAPSHOT`, or the version that a volume is at */
+  /** @param from - a volume, `VOLUME@SNAPSHOT`, or a version that a volume is at or showed in the last 10 s */
   async branch({ from, name }: Body<'branch'>): Promise<Answer<'branch'>> {
-    const { found, snapshot } = await this.#branchPoint(from)
+    const { found, snapshot, version } = await this.#branchPoint(from)
     const { volume } = found
     const members = volume.replicas
       .filter(({ role }) => role === 'data')
@@ -75,6 +83,7 @@ export class Volumes {
       name,
       members,
       ...(snapshot !== undefined && { snapshot }),
+      ...(version !== undefined && { version }),
     })
     return {
       volume: made.volume,
@@ -213,24 +222,54 @@ export class Volumes {
     return { host, store, publicKey: bytesToHex(publicKey) }
   }
 
-  async #branchPoint(from: string): Promise<{ found: Found; snapshot?: string }> {
+  async #branchPoint(from: string): Promise<BranchPoint> {
     const { catalogue } = this.#options
     const at = from.lastIndexOf('@')
     const all = await catalogue.all()
     if (/^[0-9a-f]{40}$/i.test(from) && !all.has(from.toLowerCase())) {
       const version = from.toLowerCase()
       for (const found of all.values()) {
-        if (found.volume.version === version) return { found }
         const snapshot = found.volume.snapshots.find((each) => each.version === version)
         if (snapshot !== undefined) return { found, snapshot: snapshot.name }
       }
+      // A head may pass while it is asked for: who is the volume's primary has kept it.
+      const primaries = new Set([...all.values()].map((found) => found.volume.primary))
+      const at = await this.#volumeAt(version, primaries)
+      const found = at === undefined ? undefined : all.get(at)
+      if (found !== undefined) return { found, version }
       throw new UnknownVersionError(
-        `${version} is not what a volume or snapshot is at now; branch VOLUME takes the newest state`,
+        `${version} is not what a volume or snapshot is at, nor was it shown in the last 10 s: ` +
+          '`cloudfs branch VOLUME` takes the newest state',
         { version },
       )
     }
     if (at > 0) return { found: await catalogue.find(from.slice(0, at)), snapshot: from.slice(at + 1) }
     return { found: await catalogue.find(from) }
+  }
+
+  /** The volume that is, or a short while ago was, at a version, as far as the primaries that answer know. */
+  async #volumeAt(version: string, primaries: ReadonlySet<string>): Promise<string | undefined> {
+    const { peers, host, log } = this.#options
+    const ask = async (primary: string): Promise<string | undefined> => {
+      if (primary === host) return this.#volumeAtHere(version)
+      try {
+        return (await peers.request(HostId.parse(primary), askVersion, { version })).volume
+      } catch (error) {
+        if (!isCloudfsError(error)) throw error
+        log.info({ host: primary, err: error }, 'a primary does not say whether it knows a version')
+        return undefined
+      }
+    }
+    return (await Promise.all([...primaries].map(ask))).find((volume) => volume !== undefined)
+  }
+
+  async #volumeAtHere(version: string): Promise<string | undefined> {
+    try {
+      return (await this.#options.engine.result('find-version', { version })).volume
+    } catch (error) {
+      if (isCloudfsError(error) && error.code === 'ERR_UNKNOWN_VERSION') return undefined
+      throw error
+    }
   }
 
   async #act({ primary }: Pick<Volume, 'primary'>, request: PrimaryAction): Promise<Acted> {
@@ -290,8 +329,8 @@ export class Volumes {
     const parent = VolumeId.parse(request.volume)
     await this.#requireMajority(parent)
     const { mode } = await catalogue.here(parent)
-    const { snapshot, name, members } = request
-    return maker.branch({ parent, snapshot, name, members, mode })
+    const { snapshot, version, name, members } = request
+    return maker.branch({ parent, snapshot, version, name, members, mode })
   }
 
   async #attachHere(request: PrimaryAction & { action: 'attach' }, caller: HostId): Promise<Acted> {
@@ -335,6 +374,10 @@ export class Volumes {
           volumes.map(async (each) => ({ ...each, bridge: await leading.bridgeFor(each.volume, caller) })),
         ),
       }
+    })
+    peers.handle(askVersion, async ({ version }) => {
+      const volume = await this.#volumeAtHere(version)
+      return { ...(volume !== undefined && { volume }) }
     })
     peers.handle(tellHead, async ({ volume, version }, caller) => {
       const id = VolumeId.parse(volume)
