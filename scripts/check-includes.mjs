@@ -1,5 +1,6 @@
 /**
- * The layer rule of the C++ sources: core <- nbd <- shell <- addon (ARCHITECTURE.md, "Layers").
+ * The layer rule of the C++ sources: core <- nbd <- shell <- addon, and within the core base <- format <- log <- index <-
+ * volume <- replication <- store (ARCHITECTURE.md, "Layers").
  *
  * A quoted include names a file beside it or one under native/src, and has to exist: nothing passes by not resolving. Node-API
  * headers are the addon's alone. test/quality/includes.test.ts plants violations and sees each one caught.
@@ -10,14 +11,19 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** The core's layers, from the ground up: each includes itself and what stands before it. */
+const core = ['base', 'format', 'log', 'index', 'volume', 'replication', 'store'].map(
+  (name) => `src/core/${name}`,
+)
+
 /** Per directory under native/, those it may include. */
 const layers = {
-  'src/core': ['src/core'],
-  'src/nbd': ['src/core', 'src/nbd'],
-  'src/shell': ['src/core', 'src/nbd', 'src/shell'],
-  'src/addon': ['src/core', 'src/nbd', 'src/shell', 'src/addon'],
-  test: ['src/core', 'src/nbd', 'src/shell', 'test'],
-  fuzz: ['src/core', 'src/nbd', 'test', 'fuzz'], // a model that tests use serves a fuzzer too
+  ...Object.fromEntries(core.map((layer, index) => [layer, core.slice(0, index + 1)])),
+  'src/nbd': [...core, 'src/nbd'],
+  'src/shell': [...core, 'src/nbd', 'src/shell'],
+  'src/addon': [...core, 'src/nbd', 'src/shell', 'src/addon'],
+  test: [...core, 'src/nbd', 'src/shell', 'test'],
+  fuzz: [...core, 'src/nbd', 'test', 'fuzz'], // a model that tests use serves a fuzzer too
 }
 
 const root = process.argv[2] ?? fileURLToPath(new URL('..', import.meta.url))

@@ -1,9 +1,9 @@
 // Any bytes may lie where recovery looks for a batch. What is taken for one is encoded to the same bytes again.
-#include "core/batch.h"
+#include "core/format/batch.h"
 
 #include "../test/encode_again.h"
 #include "codec.h"
-#include "core/describe.h"
+#include "core/format/describe.h"
 
 namespace {
 

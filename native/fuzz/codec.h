@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "core/bytes.h"
-#include "core/checksum.h"
+#include "core/base/bytes.h"
+#include "core/base/checksum.h"
 
 namespace cloudfs::fuzz {
 

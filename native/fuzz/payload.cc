@@ -1,6 +1,6 @@
 // A payload comes with a command or in a record. What is taken for one is encoded to the same bytes again, but for the
 // zeros that pad it. The first byte says which payload.
-#include "core/payload.h"
+#include "core/format/payload.h"
 
 #include "codec.h"
 

@@ -2,8 +2,8 @@
 // that reads runs stays inside them.
 #include "../test/encode_again.h"
 #include "codec.h"
-#include "core/chain.h"
-#include "core/describe.h"
+#include "core/format/chain.h"
+#include "core/format/describe.h"
 
 namespace {
 

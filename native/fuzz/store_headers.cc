@@ -1,9 +1,9 @@
 // Any bytes may lie where a superblock or a segment header is expected: what is taken for one is encoded to the same
 // bytes again. The input is the page; a short one is tried as it is and with zeros behind.
 #include "codec.h"
-#include "core/describe.h"
-#include "core/segment_header.h"
-#include "core/superblock.h"
+#include "core/format/describe.h"
+#include "core/format/segment_header.h"
+#include "core/format/superblock.h"
 
 namespace {
 

@@ -37,7 +37,7 @@ export type FormatKind =
 /**
  * What the engine's decoder makes of `bytes`.
  *
- * @returns canonical JSON (`native/src/core/describe.h` fixes its form), or the code of the error alone: `ERR_…`
+ * @returns canonical JSON (`native/src/core/format/describe.h` fixes its form), or the code of the error alone: `ERR_…`
  */
 export function describe(kind: FormatKind, bytes: Uint8Array): string {
   return addon.describe(kind, bytes)

@@ -1,4 +1,4 @@
-#include "core/batch.h"
+#include "core/format/batch.h"
 
 #include <doctest/doctest.h>
 

@@ -1,8 +1,8 @@
-#include "core/chain.h"
+#include "core/format/chain.h"
 
 #include <doctest/doctest.h>
 
-#include "core/hex.h"
+#include "core/base/hex.h"
 #include "samples.h"
 
 using namespace cloudfs;

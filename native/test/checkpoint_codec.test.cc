@@ -1,4 +1,4 @@
-#include "core/checkpoint_codec.h"
+#include "core/format/checkpoint_codec.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "core/checksum.h"
+#include "core/base/checksum.h"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/hex.h"
+#include "core/base/hex.h"
 
 using namespace cloudfs;
 

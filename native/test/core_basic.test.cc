@@ -3,7 +3,7 @@
 
 #include <map>
 
-#include "core/chain.h"
+#include "core/format/chain.h"
 #include "core_driver.h"
 
 using namespace cloudfs;

@@ -10,7 +10,7 @@
 #include <set>
 #include <vector>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 
 namespace cloudfs::test {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/checksum.h"
-#include "core/core.h"
-#include "core/hex.h"
-#include "core/payload.h"
+#include "core/base/checksum.h"
+#include "core/base/hex.h"
+#include "core/format/payload.h"
+#include "core/store/core.h"
 #include "core_disk.h"
 
 namespace cloudfs::test {

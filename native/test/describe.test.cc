@@ -1,8 +1,8 @@
-#include "core/describe.h"
+#include "core/format/describe.h"
 
 #include <doctest/doctest.h>
 
-#include "core/json_writer.h"
+#include "core/base/json_writer.h"
 #include "samples.h"
 
 using namespace cloudfs;

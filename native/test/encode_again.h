@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "core/batch.h"
-#include "core/run.h"
+#include "core/format/batch.h"
+#include "core/format/run.h"
 
 namespace cloudfs::encode_again {
 

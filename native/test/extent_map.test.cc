@@ -1,8 +1,8 @@
-#include "core/extent_map.h"
+#include "core/index/extent_map.h"
 
 #include <doctest/doctest.h>
 
-#include "core/checksum.h"
+#include "core/base/checksum.h"
 
 #include "page_store.h"
 

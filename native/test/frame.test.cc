@@ -1,11 +1,11 @@
 // Frames between engines: what is sent is what is read, and nothing else is ever accepted.
-#include "core/frame.h"
+#include "core/format/frame.h"
 
 #include <doctest/doctest.h>
 
 #include <random>
 
-#include "core/frame_channel.h"
+#include "core/replication/frame_channel.h"
 
 using namespace cloudfs;
 

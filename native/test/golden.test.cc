@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/describe.h"
+#include "core/format/describe.h"
 #include "samples.h"
 
 using namespace cloudfs;

@@ -1,4 +1,4 @@
-#include "core/lineage.h"
+#include "core/index/lineage.h"
 
 #include <doctest/doctest.h>
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/lineage.h"
+#include "core/index/lineage.h"
 
 namespace cloudfs::test {
 

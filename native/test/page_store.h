@@ -8,8 +8,8 @@
 #include <set>
 #include <vector>
 
-#include "core/checkpoint_walk.h"
-#include "core/lineage.h"
+#include "core/index/lineage.h"
+#include "core/store/checkpoint_walk.h"
 
 namespace cloudfs::test {
 

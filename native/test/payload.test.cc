@@ -1,4 +1,4 @@
-#include "core/payload.h"
+#include "core/format/payload.h"
 
 #include <doctest/doctest.h>
 

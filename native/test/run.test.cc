@@ -1,4 +1,4 @@
-#include "core/run.h"
+#include "core/format/run.h"
 
 #include <doctest/doctest.h>
 

@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "core/batch.h"
-#include "core/chain.h"
-#include "core/checkpoint_codec.h"
-#include "core/payload.h"
-#include "core/run.h"
-#include "core/segment_header.h"
-#include "core/superblock.h"
+#include "core/format/batch.h"
+#include "core/format/chain.h"
+#include "core/format/checkpoint_codec.h"
+#include "core/format/payload.h"
+#include "core/format/run.h"
+#include "core/format/segment_header.h"
+#include "core/format/superblock.h"
 
 namespace cloudfs::samples {
 

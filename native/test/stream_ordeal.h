@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "core/bytes.h"
-#include "core/checksum.h"
-#include "core/core.h"
-#include "core/frame.h"
-#include "core/hex.h"
-#include "core/payload.h"
-#include "core/run.h"
+#include "core/base/bytes.h"
+#include "core/base/checksum.h"
+#include "core/base/hex.h"
+#include "core/format/frame.h"
+#include "core/format/payload.h"
+#include "core/format/run.h"
+#include "core/store/core.h"
 #include "core_disk.h"
 
 namespace cloudfs::test {

@@ -1,9 +1,9 @@
-#include "core/superblock.h"
+#include "core/format/superblock.h"
 
 #include <doctest/doctest.h>
 
-#include "core/hex.h"
-#include "core/segment_header.h"
+#include "core/base/hex.h"
+#include "core/format/segment_header.h"
 #include "samples.h"
 
 using namespace cloudfs;

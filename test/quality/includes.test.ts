@@ -21,7 +21,7 @@ function check() {
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'cloudfs-includes-'))
-  for (const layer of ['core', 'nbd', 'shell', 'addon'])
+  for (const layer of ['core/base', 'core/log', 'nbd', 'shell', 'addon'])
     plant(`native/src/${layer}/a.h`, '#include <vector>\n')
 })
 
@@ -30,8 +30,8 @@ afterEach(() => {
 })
 
 test('includes that point down, beside, or to the system pass', () => {
-  plant('native/src/core/b.cc', '#include "core/a.h"\n#include "a.h"\n#include <vector>\n')
-  plant('native/src/nbd/b.cc', '#include "core/a.h"\n')
+  plant('native/src/core/log/b.cc', '#include "core/base/a.h"\n#include "a.h"\n#include <vector>\n')
+  plant('native/src/nbd/b.cc', '#include "core/log/a.h"\n')
   plant('native/src/shell/b.cc', '#include "nbd/a.h"\n')
   plant('native/src/addon.cc', '#include <napi.h>\n#include "shell/a.h"\n')
   plant('native/test/b.test.cc', '#include "shell/a.h"\n')
@@ -39,16 +39,18 @@ test('includes that point down, beside, or to the system pass', () => {
 })
 
 test.each([
-  ['src/core/b.cc', '"nbd/a.h"'],
-  ['src/core/b.cc', '"../shell/a.h"'],
-  ['src/core/b.h', '"addon/a.h"'],
+  ['src/core/log/b.cc', '"nbd/a.h"'],
+  ['src/core/log/b.cc', '"../../shell/a.h"'],
+  ['src/core/log/b.h', '"addon/a.h"'],
+  ['src/core/base/b.h', '"core/log/a.h"'],
+  ['src/core/b.h', '"core/base/a.h"'],
   ['src/nbd/b.cc', '"shell/a.h"'],
   ['src/nbd/b.cc', '<napi.h>'],
   ['src/shell/b.cc', '"addon/a.h"'],
   ['src/shell/b.cc', '<node_api.h>'],
   ['test/b.test.cc', '"addon/a.h"'],
   ['fuzz/b.cc', '"shell/a.h"'],
-  ['src/core/b.cc', '"core/no-such-file.h"'],
+  ['src/core/log/b.cc', '"core/base/no-such-file.h"'],
   ['src/elsewhere/b.cc', '<vector>'],
 ])('%s including %s is refused', (file, include) => {
   plant(`native/${file}`, `// a comment first\n#include ${include}\n`)

@@ -1,7 +1,7 @@
 #include "addon/codec.h"
 
-#include "core/checksum.h"
-#include "core/describe.h"
+#include "core/base/checksum.h"
+#include "core/format/describe.h"
 
 namespace cloudfs::addon {
 

@@ -8,7 +8,7 @@
 #include <cstdio>
 
 #include "addon/values.h"
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "shell/lock.h"
 
 namespace cloudfs::addon {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "addon/values.h"
-#include "core/hex.h"
+#include "core/base/hex.h"
 
 namespace cloudfs::addon {
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "core/core.h"
+#include "core/store/core.h"
 
 namespace cloudfs::addon {
 

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include "addon/values.h"
-#include "core/hex.h"
+#include "core/base/hex.h"
 
 namespace cloudfs::addon {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/hex.h"
+#include "core/base/hex.h"
 
 namespace cloudfs::addon {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/core.h"
+#include "core/store/core.h"
 #include "shell/error.h"
 
 namespace cloudfs::addon {

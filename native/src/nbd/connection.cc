@@ -3,7 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "nbd/handshake.h"
 #include "nbd/output.h"
 #include "nbd/receive_buffer.h"

@@ -36,7 +36,7 @@
 #include <span>
 #include <vector>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 #include "nbd/export_source.h"
 
 namespace cloudfs::nbd {

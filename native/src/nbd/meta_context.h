@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 
 namespace cloudfs::nbd {
 

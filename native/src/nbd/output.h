@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "core/buffer.h"
+#include "core/base/buffer.h"
 #include "nbd/connection.h"
 #include "nbd/wire.h"
 

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <span>
 
-#include "core/buffer.h"
+#include "core/base/buffer.h"
 #include "nbd/connection.h"
 
 namespace cloudfs::nbd {

@@ -1,7 +1,7 @@
 // The bytes of replies: simple ones, and the chunks of structured ones.
 #include <algorithm>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "nbd/transmission.h"
 
 namespace cloudfs::nbd {

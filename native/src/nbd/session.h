@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 #include "nbd/meta_context.h"
 
 namespace cloudfs::nbd {

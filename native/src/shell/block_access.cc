@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 
 namespace cloudfs::shell {
 

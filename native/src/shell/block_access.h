@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/core.h"
+#include "core/store/core.h"
 
 namespace cloudfs::shell {
 

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 #include "shell/fd.h"
 
 namespace cloudfs::shell {

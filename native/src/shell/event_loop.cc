@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <limits>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "shell/clock.h"
 #include "shell/error.h"
 

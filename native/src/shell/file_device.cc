@@ -10,7 +10,7 @@
 #include <array>
 #include <cerrno>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "shell/error.h"
 #include "shell/file_io.h"
 #include "shell/lock.h"

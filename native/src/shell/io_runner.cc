@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "shell/file_io.h"
 
 namespace cloudfs::shell {

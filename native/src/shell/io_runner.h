@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 #include "shell/device.h"
 #include "shell/drop_behind.h"
 #include "shell/worker_pool.h"

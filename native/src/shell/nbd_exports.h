@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "core/core.h"
+#include "core/store/core.h"
 #include "nbd/export_source.h"
 
 namespace cloudfs::shell {

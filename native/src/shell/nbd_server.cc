@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 #include "shell/clock.h"
 #include "shell/error.h"
 #include "shell/nbd_exports.h"

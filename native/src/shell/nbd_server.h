@@ -14,7 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/core.h"
+#include "core/store/core.h"
 #include "nbd/connection.h"
 #include "shell/event_loop.h"
 #include "shell/listener.h"

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/core.h"
+#include "core/store/core.h"
 #include "shell/event_loop.h"
 #include "shell/stream.h"
 

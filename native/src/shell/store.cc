@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/hex.h"
+#include "core/base/hex.h"
 #include "shell/clock.h"
 
 namespace cloudfs::shell {

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/core.h"
+#include "core/store/core.h"
 #include "shell/block_access.h"
 #include "shell/device.h"
 #include "shell/error.h"

@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "core/assert.h"
+#include "core/base/assert.h"
 
 namespace cloudfs::shell {
 

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/effects.h"
+#include "core/base/effects.h"
 
 namespace cloudfs::shell {
 

@@ -16,7 +16,7 @@ Serves the stores at PATH (directories, block devices or big files) until SIGTER
   --nbd-host ADDRESS   numeric address for it; 127.0.0.1 if left out
   --http HOST:PORT     serves HTTP there (docs/engine.md); 127.0.0.1:8090 is usual, port 0 = any that is free
   --log-level LEVEL    trace, debug, info, warn, error, fatal
-  --param NAME=NUMBER  a parameter of the core (native/src/core/core.h), as in checkpointBytes=1048576
+  --param NAME=NUMBER  a parameter of the core (native/src/core/base/parameters.h), as in checkpointBytes=1048576
 
 format makes an empty store:
 

@@ -1,6 +1,6 @@
 /**
  * What a decoder makes of bytes, as canonical text: for golden files, and to hold this codec and the engine's against each
- * other. The form is fixed in native/src/core/describe.h; two codecs agree on bytes if and only if their texts are equal.
+ * other. The form is fixed in native/src/core/format/describe.h; two codecs agree on bytes if and only if their texts are equal.
  */
 import assert from 'node:assert'
 import { bytesToHex, isCloudfsError, Stamp, Token, VersionId, VolumeId } from '@cloudfs/interface'

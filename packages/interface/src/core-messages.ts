@@ -6,7 +6,7 @@
 import type { Epoch, Lsn } from './history.js'
 import type { HostId, StoreId, VersionId, VolumeId } from './ids.js'
 
-/** Sizes and distances of a store; each has the default that `native/src/core/core.h` gives it. */
+/** Sizes and distances of a store; each has the default that `native/src/core/base/parameters.h` gives it. */
 export interface CoreParams {
   /** Segment size, as a power of two: 16 to 26. Of an existing store the superblock's counts. */
   readonly segmentLog2?: number

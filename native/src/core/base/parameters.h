@@ -1,0 +1,33 @@
+// What is fixed for a store from the outside: its sizes, and who it is.
+#pragma once
+
+#include <cstdint>
+
+#include "core/base/ids.h"
+
+namespace cloudfs {
+
+/// Sizes and distances; tests use small ones. Defaults are what production uses.
+struct CoreParams {
+  uint32_t segment_log2 = 25;                 // 32 MiB
+  uint32_t segment_limit = 512;               // physical segments, fixed at format
+  uint8_t align_log2 = 12;                    // batch alignment (docs/disk-format.md)
+  uint64_t checkpoint_bytes = 2ull << 30;     // log bytes between checkpoints
+  uint64_t sync_bytes_max = 64ull << 20;      // unsynced bytes before a sync is issued by itself
+  uint64_t sync_interval_ns = 1'000'000'000;  // unsynced age before a sync is issued by itself
+  uint32_t record_body_bytes_max = 1u << 20;  // longer writes are split into several records
+  uint32_t batch_body_bytes_max = 4u << 20;
+  uint32_t prepared_segments = 2;  // written ahead of use
+  uint32_t reserved_segments = 4;  // kept for cleaning and checkpoints; writes get ENOSPC before
+  uint32_t reads_in_flight_max = 256;
+  uint64_t map_bytes_max = 512ull << 20;  // of map pages in memory; past this clean ones are dropped
+};
+
+/// Identity given at format.
+struct StoreIdentity {
+  StoreId store;
+  HostId host;
+  uint64_t generation = 1;
+};
+
+}  // namespace cloudfs

@@ -1,0 +1,96 @@
+#include "core/format/chain.h"
+
+namespace cloudfs {
+
+namespace {
+
+using BodyDigest = Id160<struct BodyDigestTag>;
+
+/// The token that the record after `record` names as its parent, or nullopt behind the run's last one.
+std::optional<Token> token_after(const RunView& run, const RecordView& record) {
+  const uint8_t* next = record.bytes().data() + record.record_bytes();
+  if (next == run.bytes().data() + run.bytes().size()) return std::nullopt;
+  return RecordView(next, record.lsn() + 1, 0).parent();
+}
+
+VersionId public_after(const RunView& run, const RecordView& record) {
+  const std::optional<Token> token = token_after(run, record);
+  return token ? public_of(*token) : run.header().last_public;
+}
+
+}  // namespace
+
+BodyDigest body_digest(const RecordView& record) {
+  const uint8_t* sum = record.bytes().data() + kRecordHeaderBytes + record.content().size();
+  const size_t blocks = record.data_blocks();
+  Sha256 hash;
+  for (size_t index = 0; index < blocks; ++index, sum += kBlockSumBytes)
+    hash.add({sum + 4, sizeof(BlockDigest)});
+  BodyDigest digest;
+  hash.finish(digest.bytes);
+  return digest;
+}
+
+ChainLink link_record(const Stamp& stamp, const RunHeader& run, const RecordView& record) {
+  // All fields of fixed width in one piece: hashing them one by one costs more than the hash.
+  uint8_t fixed[116];
+  uint8_t* at = fixed;
+  const auto put = [&at](const void* bytes, size_t size) {
+    std::memcpy(at, bytes, size);
+    at += size;
+  };
+  const uint64_t lsn = record.lsn();
+  put(stamp.data(), stamp.size());
+  put(record.bytes().data() + 16, kIdBytes);  // parent
+  put(&run.epoch.counter, 8);
+  put(run.epoch.host.bytes.data(), kIdBytes);
+  put(&lsn, 8);
+  put(run.session.data(), run.session.size());
+  put(record.bytes().data() + 8, 8);  // requestSequence
+  put(record.bytes().data(), 4);      // kind, flags, extentCount
+  ensure(at == fixed + sizeof fixed, "the token covers 116 bytes of fixed fields");
+
+  const BodyDigest digest = body_digest(record);
+  ChainLink link;
+  Sha256().add(fixed).add(record.content()).add(digest.bytes).finish(link.token.bytes);
+  link.public_id = public_of(link.token);
+  return link;
+}
+
+void public_ids(const RunView& run, std::vector<VersionId>& out) {
+  out.clear();
+  out.reserve(run.header().count);
+  for (const RecordView record : run.records()) out.push_back(public_after(run, record));
+}
+
+bool starts_volume(const RunView& run) {
+  return run.header().type == RunType::records && (*run.records().begin()).kind() == RecordKind::create;
+}
+
+Result<void> verify_links(const RunView& run, const VersionId& previous) {
+  const RecordView first = *run.records().begin();
+  if (starts_volume(run)) {
+    if (public_after(run, first).bytes != run.header().volume.bytes)
+      return DecodeError{ErrorCode::chain_broken, "the volume's id is not the public id of its first record",
+                         kRunHeaderBytes};
+  } else if (public_of(first.parent()) != previous) {
+    return DecodeError{ErrorCode::chain_broken, "the parent is not the token of the record before",
+                       kRunHeaderBytes};
+  }
+  return {};
+}
+
+Result<void> verify_tokens(const RunView& run, const Stamp& stamp) {
+  for (const RecordView record : run.records()) {
+    const ChainLink link = link_record(stamp, run.header(), record);
+    const std::optional<Token> token = token_after(run, record);
+    const bool holds = token ? link.token == *token : link.public_id == run.header().last_public;
+    if (!holds) {
+      const auto offset = static_cast<uint64_t>(record.bytes().data() - run.bytes().data());
+      return DecodeError{ErrorCode::chain_broken, "the record is not what its token was made of", offset};
+    }
+  }
+  return {};
+}
+
+}  // namespace cloudfs

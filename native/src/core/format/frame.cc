@@ -1,0 +1,332 @@
+#include "core/format/frame.h"
+
+#include <algorithm>
+
+namespace cloudfs {
+
+namespace {
+
+constexpr size_t kCrcOffset = 36;
+constexpr size_t kRunsHeadBytes = 16;
+constexpr size_t kBlocksHeadBytes = 8;
+constexpr size_t kBlockItemBytes = 40;
+constexpr size_t kSnapshotBytesMin = 38;
+constexpr size_t kRefuseCodeMax = 63;
+constexpr size_t kRefuseMessageMax = 1000;
+
+DecodeError corrupt(const char* message, uint64_t offset = 0) {
+  return {ErrorCode::frame_corrupt, message, offset};
+}
+
+/// crc of the header before its own field, then of the payload's head.
+uint32_t frame_crc(ByteSpan header, ByteSpan head) {
+  return crc32c(head, crc32c(header.first(kCrcOffset)));
+}
+
+BufferRef finish(const Epoch& epoch, FrameType type, uint8_t flags, ByteWriter& head, uint64_t tail_bytes) {
+  const std::vector<uint8_t> payload = head.take();
+  const uint64_t total = kFrameHeaderBytes + payload.size() + tail_bytes;
+  ensure(total <= kFrameBytesMax, "a frame made here is within the limit");
+  BufferRef frame(kFrameHeaderBytes + payload.size());
+  uint8_t* at = frame.data();
+  store(at, static_cast<uint32_t>(total));
+  at[4] = static_cast<uint8_t>(type);
+  at[5] = flags;
+  store(at + 6, uint16_t{0});
+  store(at + 8, epoch.counter);
+  store_id(at + 16, epoch.host);
+  store(at + kCrcOffset, frame_crc({at, kFrameHeaderBytes}, payload));
+  if (!payload.empty()) std::memcpy(at + kFrameHeaderBytes, payload.data(), payload.size());
+  return frame;
+}
+
+/// Bytes of the payload that the frame's crc covers; nullopt if the payload is too short to tell.
+std::optional<size_t> head_bytes(FrameType type, ByteSpan payload) {
+  if (type == FrameType::runs) {
+    if (payload.size() < kRunsHeadBytes) return std::nullopt;
+    return kRunsHeadBytes;
+  }
+  if (type == FrameType::blocks) {
+    if (payload.size() < kBlocksHeadBytes) return std::nullopt;
+    const uint64_t bytes = kBlocksHeadBytes + uint64_t{load<uint32_t>(payload.data())} * kBlockItemBytes;
+    if (bytes > payload.size()) return std::nullopt;
+    return static_cast<size_t>(bytes);
+  }
+  return payload.size();
+}
+
+/// Ends a decoder of fixed fields: all read, nothing behind them.
+template <class Frame>
+Result<Frame> all_read(const ByteReader& reader, const Frame& frame, const char* message) {
+  if (!reader.ok() || reader.remaining() != 0) return corrupt(message, kFrameHeaderBytes + reader.offset());
+  return frame;
+}
+
+}  // namespace
+
+BufferRef encode_hello(const Epoch& epoch, const HelloFrame& frame) {
+  ByteWriter out;
+  out.u16(frame.protocol_version);
+  out.u16(frame.format_version);
+  out.u32(0);
+  out.id(frame.host);
+  out.id(frame.store);
+  out.id(frame.volume);
+  out.u64(frame.head.lsn);
+  out.u64(frame.head.epoch.counter);
+  out.id(frame.head.epoch.host);
+  out.id(frame.head.version);
+  out.u64(frame.commit_lsn);
+  out.u64(frame.synced_lsn);
+  out.u8(frame.has_volume ? 1 : 0);
+  out.zeros(7);
+  return finish(epoch, FrameType::hello, 0, out, 0);
+}
+
+BufferRef encode_runs(const Epoch& epoch, uint8_t flags, Lsn commit_lsn, uint32_t runs_bytes) {
+  ByteWriter out;
+  out.u64(commit_lsn);
+  out.u32(runs_bytes);
+  out.u32(0);
+  return finish(epoch, FrameType::runs, flags, out, runs_bytes);
+}
+
+BufferRef encode_commit(const Epoch& epoch, const CommitFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.commit_lsn);
+  out.u64(frame.sync_lsn);
+  out.u64(frame.shared_lsn);
+  return finish(epoch, FrameType::commit, 0, out, 0);
+}
+
+BufferRef encode_ack(const Epoch& epoch, const AckFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.appended_lsn);
+  out.u64(frame.synced_lsn);
+  return finish(epoch, FrameType::ack, 0, out, 0);
+}
+
+BufferRef encode_fetch(const Epoch& epoch, const FetchFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.after_lsn);
+  return finish(epoch, FrameType::fetch, 0, out, 0);
+}
+
+BufferRef encode_refuse(const Epoch& epoch, const RefuseFrame& frame) {
+  ByteWriter out;
+  const std::string_view code = std::string_view(frame.code).substr(0, kRefuseCodeMax);
+  out.u8(static_cast<uint8_t>(code.size()));
+  out.bytes(as_bytes(code));
+  out.bytes(as_bytes(std::string_view(frame.message).substr(0, kRefuseMessageMax)));
+  return finish(epoch, FrameType::refuse, 0, out, 0);
+}
+
+BufferRef encode_compact(const Epoch& epoch, const CompactFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.from_lsn);
+  out.u64(frame.to_lsn);
+  out.u64(frame.size_bytes);
+  out.u32(static_cast<uint32_t>(frame.volume.size()));
+  out.bytes(frame.volume);
+  out.u32(static_cast<uint32_t>(frame.snapshots.size()));
+  for (const SnapshotItem& snapshot : frame.snapshots) {
+    out.u64(snapshot.lsn);
+    out.id(snapshot.version);
+    out.u64(snapshot.size_bytes);
+    out.u8(static_cast<uint8_t>(snapshot.name.size()));
+    out.bytes(as_bytes(snapshot.name));
+  }
+  return finish(epoch, FrameType::compact, 0, out, 0);
+}
+
+BufferRef encode_blocks(const Epoch& epoch, std::span<const BlockItem> items) {
+  ByteWriter out;
+  uint64_t bodies = 0;
+  out.u32(static_cast<uint32_t>(items.size()));
+  out.u32(0);
+  for (const BlockItem& item : items) {
+    out.u64(item.block);
+    out.u64(item.birth);
+    out.u32(item.zeroed_count);
+    out.u32(item.sum.crc);
+    out.bytes(item.sum.digest);
+    if (item.zeroed_count == 0) bodies += kBlockBytes;
+  }
+  return finish(epoch, FrameType::blocks, 0, out, bodies);
+}
+
+BufferRef encode_compacted(const Epoch& epoch, const CompactedFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.to_lsn);
+  out.id(frame.version);
+  return finish(epoch, FrameType::compacted, 0, out, 0);
+}
+
+BufferRef encode_ping(const Epoch& epoch) {
+  ByteWriter out;
+  return finish(epoch, FrameType::ping, 0, out, 0);
+}
+
+BufferRef encode_want_blocks(const Epoch& epoch) {
+  ByteWriter out;
+  return finish(epoch, FrameType::want_blocks, 0, out, 0);
+}
+
+Result<FrameHeader> peek_frame(ByteSpan bytes) {
+  if (bytes.size() < kFrameHeaderBytes) return corrupt("a frame is shorter than its header");
+  FrameHeader header;
+  header.frame_bytes = load<uint32_t>(bytes.data());
+  if (header.frame_bytes < kFrameHeaderBytes || header.frame_bytes > kFrameBytesMax)
+    return corrupt("a frame's length is out of bounds");
+  const uint8_t type = bytes[4];
+  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::want_blocks))
+    return corrupt("a frame of unknown type", 4);
+  header.type = static_cast<FrameType>(type);
+  header.flags = bytes[5];
+  if (header.flags != 0 && (header.type != FrameType::runs || header.flags != kFrameSync))
+    return corrupt("unknown frame flags", 5);
+  if (load<uint16_t>(bytes.data() + 6) != 0) return corrupt("reserved bytes of a frame are not zero", 6);
+  header.epoch.counter = load<uint64_t>(bytes.data() + 8);
+  header.epoch.host = load_id<HostId>(bytes.data() + 16);
+  return header;
+}
+
+Result<FrameView> decode_frame(ByteSpan frame) {
+  const Result<FrameHeader> header = peek_frame(frame);
+  if (!header) return header.error();
+  if (frame.size() != header->frame_bytes) return corrupt("a frame's length is not that of its bytes");
+  const ByteSpan payload = frame.subspan(kFrameHeaderBytes);
+  const std::optional<size_t> head = head_bytes(header->type, payload);
+  if (!head) return corrupt("a frame is too short for its type", kFrameHeaderBytes);
+  if (load<uint32_t>(frame.data() + kCrcOffset) != frame_crc(frame, payload.first(*head)))
+    return corrupt("a frame fails its checksum", kCrcOffset);
+  return FrameView{*header, payload};
+}
+
+Result<HelloFrame> decode_hello(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  HelloFrame hello;
+  hello.protocol_version = in.u16();
+  hello.format_version = in.u16();
+  in.zeros(4);
+  hello.host = in.id<HostId>();
+  hello.store = in.id<StoreId>();
+  hello.volume = in.id<VolumeId>();
+  hello.head.lsn = in.u64();
+  hello.head.epoch.counter = in.u64();
+  hello.head.epoch.host = in.id<HostId>();
+  hello.head.version = in.id<VersionId>();
+  hello.commit_lsn = in.u64();
+  hello.synced_lsn = in.u64();
+  const uint8_t has_volume = in.u8();
+  in.require(has_volume <= 1);
+  hello.has_volume = has_volume == 1;
+  in.zeros(7);
+  return all_read(in, hello, "a malformed hello");
+}
+
+Result<RunsFrame> decode_runs(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  RunsFrame runs;
+  runs.commit_lsn = in.u64();
+  const uint32_t bytes = in.u32();
+  in.zeros(4);
+  runs.runs = in.bytes(bytes);
+  return all_read(in, runs, "malformed runs");
+}
+
+Result<CommitFrame> decode_commit(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  CommitFrame commit;
+  commit.commit_lsn = in.u64();
+  commit.sync_lsn = in.u64();
+  commit.shared_lsn = in.u64();
+  return all_read(in, commit, "a malformed commit");
+}
+
+Result<AckFrame> decode_ack(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  AckFrame ack;
+  ack.appended_lsn = in.u64();
+  ack.synced_lsn = in.u64();
+  in.require(ack.synced_lsn <= ack.appended_lsn);
+  return all_read(in, ack, "a malformed ack");
+}
+
+Result<FetchFrame> decode_fetch(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  FetchFrame fetch;
+  fetch.after_lsn = in.u64();
+  return all_read(in, fetch, "a malformed fetch");
+}
+
+Result<RefuseFrame> decode_refuse(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  RefuseFrame refuse;
+  const uint8_t code_bytes = in.u8();
+  in.require(code_bytes <= kRefuseCodeMax);
+  refuse.code = as_text(in.bytes(code_bytes));
+  in.require(in.remaining() <= kRefuseMessageMax);
+  if (in.ok()) refuse.message = as_text(in.bytes(in.remaining()));
+  return all_read(in, refuse, "a malformed refusal");
+}
+
+Result<CompactFrame> decode_compact(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  CompactFrame compact;
+  compact.from_lsn = in.u64();
+  compact.to_lsn = in.u64();
+  compact.size_bytes = in.u64();
+  compact.volume = in.bytes(in.u32());
+  const uint32_t count = in.u32();
+  if (!in.can_hold(count, kSnapshotBytesMin))
+    return corrupt("more snapshots than the frame holds", kFrameHeaderBytes);
+  compact.snapshots.reserve(count);
+  for (uint32_t index = 0; index < count; ++index) {
+    SnapshotItem snapshot;
+    snapshot.lsn = in.u64();
+    snapshot.version = in.id<VersionId>();
+    snapshot.size_bytes = in.u64();
+    const uint8_t name_bytes = in.u8();
+    in.require(name_bytes > 0);
+    snapshot.name = as_text(in.bytes(name_bytes));
+    compact.snapshots.push_back(std::move(snapshot));
+  }
+  return all_read(in, compact, "a malformed start of compacted catch-up");
+}
+
+Result<BlocksFrame> decode_blocks(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  BlocksFrame blocks;
+  const uint32_t count = in.u32();
+  in.zeros(4);
+  if (!in.can_hold(count, kBlockItemBytes))
+    return corrupt("more blocks than the frame holds", kFrameHeaderBytes);
+  blocks.items.reserve(count);
+  uint64_t bodies = 0;
+  for (uint32_t index = 0; index < count; ++index) {
+    BlockItem item;
+    item.block = in.u64();
+    item.birth = in.u64();
+    item.zeroed_count = in.u32();
+    item.sum.crc = in.u32();
+    item.sum.digest = in.array<16>();
+    if (item.zeroed_count == 0)
+      bodies += kBlockBytes;
+    else
+      in.require(item.sum == BlockSum{});
+    blocks.items.push_back(item);
+  }
+  blocks.bodies = in.bytes(bodies);
+  return all_read(in, blocks, "malformed blocks");
+}
+
+Result<CompactedFrame> decode_compacted(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  CompactedFrame compacted;
+  compacted.to_lsn = in.u64();
+  compacted.version = in.id<VersionId>();
+  return all_read(in, compacted, "a malformed end of compacted catch-up");
+}
+
+}  // namespace cloudfs

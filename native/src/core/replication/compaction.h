@@ -1,0 +1,81 @@
+// Compacted catch-up at the primary: sends one follower the volume's committed state, as blocks born after what the follower
+// holds, because the log no longer holds the records (docs/core.md, Compacted catch-up).
+//
+// Invariants
+// - What is sent is the state of one version: forks of the head and of the snapshots keep it while it is read.
+// - Versions go in the order of their history, each as its difference to the one before.
+// - The end is said only when this store has synced the version: a power cut of the primary leaves no follower ahead of it.
+#pragma once
+
+#include <vector>
+
+#include "core/index/block_read.h"
+#include "core/index/lineage.h"
+#include "core/index/page_reader.h"
+#include "core/replication/streams.h"
+
+namespace cloudfs {
+
+class Volume;
+
+class CompactionOwner {
+ public:
+  /// There may be more to send, or the end has come.
+  virtual void on_compaction_moved() = 0;
+
+ protected:
+  ~CompactionOwner() = default;
+};
+
+class Compaction final : PageWaiter, BlockReadOwner {
+ public:
+  /// `from`: the follower holds the history up to here, committed; 0: nothing.
+  Compaction(Volume& volume, Streams& streams, StreamId stream, CompactionOwner& owner, Lsn from);
+  ~Compaction();
+  Compaction(const Compaction&) = delete;
+  Compaction& operator=(const Compaction&) = delete;
+
+  /// Sends as much as the stream takes.
+  void pump();
+  bool done() const { return done_; }
+  Lsn to() const { return to_; }
+  /// A read is under way: keep this object.
+  bool in_flight() const { return reading_ || pages_missing > 0; }
+  /// Nothing more is sent.
+  void cancel();
+
+ private:
+  struct Stage {
+    NodeId fork = 0;
+    Lsn born_after = 0;
+  };
+
+  // PageWaiter
+  void on_pages(int error) override;
+  // BlockReadOwner
+  void on_blocks(BlockRead& read, int error) override;
+  void on_corrupt_block(uint64_t block, const Entry& entry) override;
+
+  void begin();
+  void send_blocks();
+  void fail(const char* code, const char* message);
+  void drop_forks();
+
+  Volume& volume_;
+  Streams& streams_;
+  const StreamId stream_;
+  CompactionOwner& owner_;
+  const Lsn from_;
+  Lsn to_ = 0;
+  VersionId version_;
+  std::vector<Stage> stages_;
+  size_t stage_ = 0;
+  uint64_t position_ = 0;
+  BlockRead read_;
+  bool begun_ = false;
+  bool reading_ = false;
+  bool done_ = false;
+  bool cancelled_ = false;
+};
+
+}  // namespace cloudfs

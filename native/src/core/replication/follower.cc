@@ -1,0 +1,264 @@
+#include "core/replication/follower.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/volume/volume.h"
+
+namespace cloudfs {
+
+Follower::Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& segments,
+                   const Appender& appender, const StoreIdentity& self, ReplicaMaker& maker, Staging& staging)
+    : id_(id),
+      streams_(streams),
+      io_(io),
+      segments_(segments),
+      appender_(appender),
+      self_(self),
+      maker_(maker),
+      staging_(staging) {}
+
+Follower::~Follower() = default;
+
+void Follower::adopt(Volume& volume) {
+  volume_ = &volume;
+  commit_ = std::max(commit_, volume.committed());
+  reader_.emplace(io_, segments_, appender_, volume);
+}
+
+Epoch Follower::epoch() const {
+  return volume_ == nullptr ? leader_epoch_ : volume_->made().epoch();
+}
+
+void Follower::refuse(const char* code, const char* message) {
+  streams_.refuse(stream_, epoch(), code, message);
+}
+
+void Follower::begin(StreamId stream, bool copy) {
+  copy_ = copy;
+  if (stream_ != 0) streams_.close(stream_);
+  stream_ = stream;
+  hello_ = greeted_ = false;
+  acked_appended_ = acked_synced_ = 0;
+  told_commit_ = 0;
+  shared_ = volume_ == nullptr ? 0 : volume_->committed();
+  fetch_next_.reset();
+  wants_blocks_ = false;
+  abandon();
+  HelloFrame hello;
+  if (volume_ != nullptr) hello = volume_->hello();
+  hello.volume = id_;
+  hello.host = self_.host;
+  hello.store = self_.store;
+  streams_.send(stream, encode_hello(epoch(), hello));
+}
+
+void Follower::on_closed(StreamId stream) {
+  if (stream != stream_) return;
+  stream_ = 0;
+  fetch_next_.reset();
+  abandon();
+  if (reader_) reader_->cancel();
+}
+
+bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
+  if (stream != stream_) return true;
+  const FrameView& view = frame.view;
+  if (!hello_) {
+    if (view.header.type != FrameType::hello)
+      return refuse("ERR_FRAME_CORRUPT", "the first frame is not a hello"), true;
+    const Result<HelloFrame> hello = decode_hello(view);
+    if (!hello) return refuse("ERR_FRAME_CORRUPT", hello.error().message), true;
+    leader_epoch_ = view.header.epoch;
+    return on_hello(*hello);
+  }
+  if (view.header.epoch != epoch()) return refuse("ERR_EPOCH_STALE", "the frame is of another epoch"), true;
+  const FrameType type = view.header.type;
+  if (type == FrameType::compact || type == FrameType::blocks || type == FrameType::compacted)
+    return on_blocks_frame(frame);
+  if (transfer_ != 0 && type != FrameType::ping)
+    return refuse("ERR_FRAME_CORRUPT", "a frame amid the blocks of a version"), true;
+  // A move that is not durable yet: no record behind it is taken before.
+  if (landing_) return false;
+  if (wants_blocks_) return true;
+  switch (type) {
+    case FrameType::runs:
+      return on_runs_frame(frame);
+    case FrameType::commit: {
+      const Result<CommitFrame> commit = decode_commit(view);
+      if (!commit) return refuse("ERR_FRAME_CORRUPT", commit.error().message), true;
+      if (volume_ == nullptr)
+        return refuse("ERR_FRAME_CORRUPT", "a commit of a volume that is not here yet"), true;
+      greeted_ = true;
+      note_shared(std::min(commit->shared_lsn, volume_->made().lsn));
+      note_commit(commit->commit_lsn);
+      if (commit->sync_lsn > volume_->own().synced) volume_->want_sync();
+      moved_ = true;
+      return true;
+    }
+    case FrameType::fetch: {
+      const Result<FetchFrame> fetch = decode_fetch(view);
+      if (!fetch) return refuse("ERR_FRAME_CORRUPT", fetch.error().message), true;
+      if (volume_ == nullptr)
+        return refuse("ERR_FRAME_CORRUPT", "a fetch of a volume that is not here"), true;
+      fetch_next_ = fetch->after_lsn + 1;
+      moved_ = true;
+      return true;
+    }
+    case FrameType::ping:
+      return true;
+    default:
+      return refuse("ERR_FRAME_CORRUPT", "a frame that a leader does not send"), true;
+  }
+}
+
+bool Follower::on_hello(const HelloFrame& hello) {
+  if (hello.protocol_version != kStreamVersion || hello.format_version != kFormatVersion)
+    return refuse("ERR_STREAM_VERSION", "this engine speaks stream version 1 and format version 1"), true;
+  if (hello.volume != id_) return refuse("ERR_UNKNOWN_VOLUME", "the hello names another volume"), true;
+  if (!hello.has_volume) return refuse("ERR_UNKNOWN_VOLUME", "the leader does not have the volume"), true;
+  if (volume_ != nullptr && leader_epoch_ != volume_->made().epoch())
+    return refuse("ERR_EPOCH_STALE", "the leader is of another epoch"), true;
+  hello_ = true;
+  if (volume_ != nullptr && volume_->version_at(hello.head.lsn) == hello.head.version)
+    shared_ = std::max(shared_, hello.head.lsn);
+  return true;
+}
+
+bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
+  const Result<RunsFrame> runs = decode_runs(frame.view);
+  if (!runs) return refuse("ERR_FRAME_CORRUPT", runs.error().message), true;
+  ByteSpan rest = runs->runs;
+  if (volume_ == nullptr) {
+    const Result<RunView> run = decode_run(rest);
+    if (!run) return refuse("ERR_RECORD_CORRUPT", run.error().message), true;
+    if (run->header().volume != id_ || !starts_volume(*run) || run->header().count != 1)
+      return refuse("ERR_CHAIN_BROKEN", "the first run does not start the volume"), true;
+    if (!verify_links(*run, {}))
+      return refuse("ERR_CHAIN_BROKEN", "the volume's id is not its creation's"), true;
+    const ReplicaMaker::Made made =
+        maker_.make_replica(*run, {frame.bytes.owner, rest.data(), run->bytes().size()}, copy_);
+    if (made.code != nullptr) return refuse(made.code, "the replica cannot be made here"), true;
+    if (made.needs_blocks) {
+      wants_blocks_ = true;
+      streams_.send(stream_, encode_want_blocks(epoch()));
+      return true;
+    }
+    if (made.volume == nullptr) return false;
+    ensure(volume_ == made.volume, "a replica that was made is adopted");
+    note_shared(run->last_lsn());
+    rest = rest.subspan(run->bytes().size());
+  }
+  const Volume::Accepted accepted =
+      volume_->accept_runs(frame.bytes, rest, (frame.view.header.flags & kFrameSync) != 0);
+  if (accepted.wait) return false;
+  if (accepted.code != nullptr) return refuse(accepted.code, accepted.message), true;
+  greeted_ = true;
+  note_shared(accepted.last);
+  note_commit(runs->commit_lsn);
+  moved_ = true;
+  return true;
+}
+
+bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
+  switch (frame.view.header.type) {
+    case FrameType::compact: {
+      const Result<CompactFrame> compact = decode_compact(frame.view);
+      if (!compact) return refuse("ERR_FRAME_CORRUPT", compact.error().message), true;
+      if (transfer_ != 0) return refuse("ERR_FRAME_CORRUPT", "a version amid another"), true;
+      if (landing_) return false;
+      // Up to there its history is the leader's, and committed.
+      if (volume_ != nullptr && compact->from_lsn <= volume_->made().lsn) {
+        note_shared(compact->from_lsn);
+        note_commit(compact->from_lsn);
+      }
+      return settle(staging_.open(id_, frame.view.header.epoch, *compact, transfer_));
+    }
+    case FrameType::blocks: {
+      const Result<BlocksFrame> blocks = decode_blocks(frame.view);
+      if (!blocks) return refuse("ERR_FRAME_CORRUPT", blocks.error().message), true;
+      if (transfer_ == 0) return refuse("ERR_FRAME_CORRUPT", "blocks of no version"), true;
+      return settle(staging_.add(transfer_, *blocks, frame.bytes));
+    }
+    default: {
+      const Result<CompactedFrame> end = decode_compacted(frame.view);
+      if (!end) return refuse("ERR_FRAME_CORRUPT", end.error().message), true;
+      if (transfer_ == 0) return refuse("ERR_FRAME_CORRUPT", "the end of no version"), true;
+      const Volume::Accepted closed = staging_.close(transfer_, *end);
+      if (closed.wait || closed.code != nullptr) return settle(closed);
+      ensure(volume_ != nullptr, "a volume that was brought is adopted");
+      transfer_ = 0;
+      wants_blocks_ = false;
+      shared_ = std::max(shared_, end->to_lsn);
+      commit_ = std::max(commit_, end->to_lsn);
+      landing_ = maker_.want_checkpoint();
+      moved_ = true;
+      return true;
+    }
+  }
+}
+
+/// @returns false to be given the frame again
+bool Follower::settle(const Volume::Accepted& accepted) {
+  if (accepted.wait) return false;
+  if (accepted.code != nullptr) refuse(accepted.code, accepted.message);
+  return true;
+}
+
+void Follower::abandon() {
+  if (const TransferId transfer = std::exchange(transfer_, 0); transfer != 0) staging_.abandon(transfer);
+}
+
+void Follower::note_commit(Lsn lsn) {
+  told_commit_ = std::max(told_commit_, lsn);
+  const Lsn commit = std::min(told_commit_, shared_);
+  if (commit <= commit_) return;
+  commit_ = commit;
+  if (volume_ != nullptr) volume_->ask_to_advance();
+}
+
+void Follower::note_shared(Lsn lsn) {
+  shared_ = std::max(shared_, lsn);
+}
+
+void Follower::turn() {
+  if (landing_ && maker_.checkpointed(*landing_)) {
+    landing_.reset();
+    volume_->landed();
+    greeted_ = stream_ != 0;
+    moved_ = true;
+  }
+  if (!std::exchange(moved_, false) || stream_ == 0 || volume_ == nullptr) return;
+  if (fetch_next_) send_fetched();
+  if (!greeted_ || landing_) return;
+  const Lsn appended = std::min(volume_->own().appended, shared_);
+  const Lsn synced = std::min(volume_->own().synced, appended);
+  if (appended == acked_appended_ && synced == acked_synced_) return;
+  acked_appended_ = appended;
+  acked_synced_ = synced;
+  streams_.send(stream_, encode_ack(epoch(), {acked_appended_, acked_synced_}));
+}
+
+void Follower::send_fetched() {
+  if (reader_->busy() || streams_.unsent(stream_) >= kStreamUnsentBytesMax) return;
+  if (*fetch_next_ > volume_->own().appended) return;
+  if (!reader_->read(*fetch_next_, *this))
+    refuse("ERR_HISTORY_GONE", "the log no longer holds what is asked for");
+}
+
+void Follower::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
+  moved_ = true;
+  if (!fetch_next_ || error == EAGAIN) return;
+  if (error == ENODATA) return refuse("ERR_HISTORY_GONE", "the log no longer holds what is asked for");
+  if (error != 0) return refuse("ERR_STORE_IO", "the log cannot be read");
+  for (const LogReaderOwner::Run& run : runs) {
+    BufferRef head =
+        encode_runs(epoch(), 0, volume_->committed(), static_cast<uint32_t>(run.bytes.size + run.body.size));
+    std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
+    if (run.body.size > 0) slices.push_back(run.body);
+    streams_.send(stream_, std::move(slices));
+    fetch_next_ = run.view.last_lsn() + 1;
+  }
+}
+
+}  // namespace cloudfs

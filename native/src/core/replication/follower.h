@@ -1,0 +1,109 @@
+// Replication of a volume at a member that is not its primary (docs/wire-protocol.md): takes the leader's runs, says what
+// it holds, and gives a restarted leader what that lacks.
+//
+// Invariants
+// - Nothing is acknowledged before the leader has sent something behind its hello: only then is it known that what is
+//   held here is a beginning of the leader's history.
+// - Records known to be committed are never dropped.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "core/replication/log_reader.h"
+#include "core/replication/staging.h"
+#include "core/replication/streams.h"
+#include "core/volume/replication.h"
+
+namespace cloudfs {
+
+/// What a follower needs of its store.
+class ReplicaMaker {
+ public:
+  struct Made {
+    Volume* volume = nullptr;    // nullptr: not now, or one of the following
+    const char* code = nullptr;  // refused
+    bool needs_blocks = false;   // a branch of a version that is not here
+  };
+  /// Makes a volume of the run that starts it.
+  /// `copy`: for a store that is not a member, instead of one that is.
+  virtual Made make_replica(const RunView& run, const Slice& bytes, bool copy) = 0;
+  /// Everything done so far is to be in a checkpoint. @returns what to give to checkpointed()
+  virtual uint64_t want_checkpoint() = 0;
+  virtual bool checkpointed(uint64_t wanted) const = 0;
+
+ protected:
+  ~ReplicaMaker() = default;
+};
+
+class Follower final : public Replication, public StreamEnd, LogReaderOwner {
+ public:
+  Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
+           const StoreIdentity& self, ReplicaMaker& maker, Staging& staging);
+  ~Follower() override;
+
+  /// The volume is here.
+  void adopt(Volume& volume);
+  const VolumeId& id() const { return id_; }
+  bool connected() const { return stream_ != 0; }
+  /// A stream to the leader is open; an older one ends.
+  void begin(StreamId stream, bool copy);
+
+  // Replication
+  void on_placed(const PlacedRun&, const std::vector<Slice>&, bool) override {}
+  void on_advanced() override { moved_ = true; }
+  std::span<const MemberProgress> peers() const override { return {}; }
+  std::optional<Lsn> leader_commit() const override { return commit_; }
+  bool serving() const override { return true; }
+
+  // StreamEnd
+  bool on_frame(StreamId stream, const FrameChannel::Frame& frame) override;
+  void on_drained(StreamId) override { moved_ = true; }
+  void on_closed(StreamId stream) override;
+
+  void turn();
+  bool has_work() const { return moved_; }
+
+ private:
+  void on_runs(std::vector<LogReaderOwner::Run>& runs, int error) override;
+  bool on_hello(const HelloFrame& hello);
+  [[nodiscard]] bool on_runs_frame(const FrameChannel::Frame& frame);
+  [[nodiscard]] bool on_blocks_frame(const FrameChannel::Frame& frame);
+  [[nodiscard]] bool settle(const Volume::Accepted& accepted);
+  void abandon();
+  void note_commit(Lsn lsn);
+  void note_shared(Lsn lsn);
+  void send_fetched();
+  Epoch epoch() const;
+  void refuse(const char* code, const char* message);
+
+  const VolumeId id_;
+  Streams& streams_;
+  IoQueue& io_;
+  Segments& segments_;
+  const Appender& appender_;
+  const StoreIdentity self_;
+  ReplicaMaker& maker_;
+  Staging& staging_;
+  Volume* volume_ = nullptr;
+  std::optional<LogReader> reader_;
+  StreamId stream_ = 0;
+  bool copy_ = false;     // the stream is of somebody who is no leader
+  bool hello_ = false;    // the leader's has come
+  bool greeted_ = false;  // something behind it has come
+  Epoch leader_epoch_;
+  // Up to here what is held is the leader's history, as far as this stream has shown; what it says to be committed, and what is
+  // acknowledged, counts up to there alone: behind it may stand records that the leader never had.
+  Lsn shared_ = 0;
+  Lsn told_commit_ = 0;
+  Lsn commit_ = 0;
+  Lsn acked_appended_ = 0;
+  Lsn acked_synced_ = 0;
+  bool wants_blocks_ = false;        // asked for: runs are of no use until they come
+  TransferId transfer_ = 0;          // blocks that are being staged
+  std::optional<uint64_t> landing_;  // the checkpoint that makes a move durable
+  std::optional<Lsn> fetch_next_;    // a restarted leader wants what follows
+  bool moved_ = false;
+};
+
+}  // namespace cloudfs

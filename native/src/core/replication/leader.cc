@@ -1,0 +1,379 @@
+#include "core/replication/leader.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/volume/volume.h"
+
+namespace cloudfs {
+
+Leader::Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
+               const StoreIdentity& self)
+    : volume_(volume), streams_(streams), io_(io), segments_(segments), appender_(appender), self_(self) {
+  const Result<ViewPayload> view = decode_view(volume.made().view);
+  ensure(view.ok(), "a view's payload was checked");
+  for (const ViewMember& member : view->members)
+    if (member.role == MemberRole::data && !(member.host == self.host && member.store == self.store))
+      members_.push_back({member.host, member.store, nullptr});
+  progress_.resize(members_.size());
+}
+
+Leader::~Leader() = default;
+
+// --- Records ------------------------------------------------------------------------------------------------------
+
+void Leader::on_placed(const PlacedRun& placed, const std::vector<Slice>& bodies, bool sync) {
+  Run run;
+  // The descriptors are copied: they are short, and stand in a buffer that is much longer than they are.
+  BufferRef descriptors(placed.bytes.size);
+  std::memcpy(descriptors.data(), placed.bytes.data, placed.bytes.size);
+  run.first = load<uint64_t>(descriptors.data() + 56);
+  run.last = run.first + load<uint32_t>(descriptors.data() + 64) - 1;
+  run.bytes = static_cast<uint32_t>(placed.bytes.size);
+  run.sync = sync;
+  run.slices.reserve(bodies.size() + 1);
+  run.slices.push_back({descriptors, descriptors.data(), placed.bytes.size});
+  for (const Slice& body : bodies) {
+    run.bytes += static_cast<uint32_t>(body.size);
+    run.slices.push_back(body);
+  }
+  for (const Slice& slice : run.slices) backlog_bytes_ += slice.owner.size();
+  backlog_.push_back(std::move(run));
+  moved_ = true;
+}
+
+const Leader::Run* Leader::backlog_from(Lsn lsn) const {
+  const auto at = std::lower_bound(backlog_.begin(), backlog_.end(), lsn,
+                                   [](const Run& run, Lsn wanted) { return run.first < wanted; });
+  return at == backlog_.end() || at->first != lsn ? nullptr : &*at;
+}
+
+void Leader::trim_backlog() {
+  Lsn needed = volume_.placed_lsn() + 1;
+  for (const auto& feed : feeds_)
+    if (!feed->closed && feed->member) needed = std::min(needed, feed->next);
+  while (!backlog_.empty() && (backlog_.front().last < needed || backlog_bytes_ > kBacklogBytesMax)) {
+    for (const Slice& slice : backlog_.front().slices) backlog_bytes_ -= slice.owner.size();
+    backlog_.pop_front();
+  }
+}
+
+// --- Streams ------------------------------------------------------------------------------------------------------
+
+Leader::Feed* Leader::find(StreamId stream) {
+  for (const auto& feed : feeds_)
+    if (feed->stream == stream) return feed.get();
+  return nullptr;
+}
+
+void Leader::begin(StreamId stream) {
+  feeds_.push_back(std::make_unique<Feed>(*this, stream, io_, segments_, appender_));
+  HelloFrame hello = volume_.hello();
+  hello.host = self_.host;
+  hello.store = self_.store;
+  streams_.send(stream, encode_hello(volume_.made().epoch(), hello));
+  moved_ = true;
+}
+
+void Leader::on_closed(StreamId stream) {
+  Feed* feed = find(stream);
+  if (feed == nullptr) return;
+  feed->closed = true;
+  feed->reader.cancel();
+  if (feed->compaction != nullptr) feed->compaction->cancel();
+  if (fetching_ == feed) fetching_ = nullptr;
+  if (feed->member && members_[*feed->member].feed == feed) {
+    members_[*feed->member].feed = nullptr;
+    // What it had appended may be gone when it comes back; what it synced is not.
+    progress_[*feed->member].appended = progress_[*feed->member].synced;
+  }
+  moved_ = true;
+}
+
+bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
+  Feed* feed = find(stream);
+  if (feed == nullptr || feed->closed) return true;
+  const Epoch& epoch = volume_.made().epoch();
+  const auto refuse = [&](const char* code, const char* message) {
+    streams_.refuse(stream, epoch, code, message);
+    return true;
+  };
+  if (frame.view.header.type == FrameType::hello) {
+    const Result<HelloFrame> hello = decode_hello(frame.view);
+    if (!hello) return refuse("ERR_FRAME_CORRUPT", hello.error().message);
+    if (feed->member) return refuse("ERR_FRAME_CORRUPT", "a second hello");
+    on_hello(*feed, *hello);
+    return true;
+  }
+  if (!feed->member) return refuse("ERR_FRAME_CORRUPT", "the first frame is not a hello");
+  if (frame.view.header.epoch != epoch) return refuse("ERR_EPOCH_STALE", "the frame is of another epoch");
+  switch (frame.view.header.type) {
+    case FrameType::ack: {
+      const Result<AckFrame> ack = decode_ack(frame.view);
+      if (!ack) return refuse("ERR_FRAME_CORRUPT", ack.error().message);
+      if (!feed->greeted || ack->appended_lsn > volume_.placed_lsn())
+        return refuse("ERR_FRAME_CORRUPT", "it acknowledges what it was not sent");
+      on_ack(*feed, *ack);
+      return true;
+    }
+    case FrameType::runs:
+      if (feed != fetching_) return refuse("ERR_FRAME_CORRUPT", "runs that nobody asked for");
+      return on_fetched(*feed, frame);
+    case FrameType::want_blocks:
+      // Else they are on their way already, or it has no need of them.
+      if (!feed->has_volume && feed->compaction == nullptr) compact(*feed, 0);
+      return true;
+    case FrameType::ping:
+      return true;
+    default:
+      return refuse("ERR_FRAME_CORRUPT", "a frame that a follower does not send");
+  }
+}
+
+void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
+  const Epoch& epoch = volume_.made().epoch();
+  const auto refuse = [&](const char* code, const char* message) {
+    streams_.refuse(feed.stream, epoch, code, message);
+  };
+  if (hello.protocol_version != kStreamVersion || hello.format_version != kFormatVersion)
+    return refuse("ERR_STREAM_VERSION", "this engine speaks stream version 1 and format version 1");
+  if (hello.volume != volume_.id()) return refuse("ERR_UNKNOWN_VOLUME", "the hello names another volume");
+  const auto member = std::find_if(members_.begin(), members_.end(), [&](const Member& one) {
+    return one.host == hello.host && one.store == hello.store;
+  });
+  if (member == members_.end())
+    return refuse("ERR_NOT_MEMBER", "this host and store are not in the volume's view");
+  if (hello.has_volume && hello.head.epoch > epoch)
+    return refuse("ERR_EPOCH_STALE", "the follower has seen a later epoch");
+  feed.member = static_cast<size_t>(member - members_.begin());
+  feed.head = hello.head;
+  feed.has_volume = hello.has_volume;
+  feed.commit_lsn = hello.commit_lsn;
+  const Lsn first = volume_.first_lsn();
+  feed.next = hello.has_volume ? hello.head.lsn + 1 : first;
+  feed.verified = !hello.has_volume;
+  if (hello.has_volume &&
+      (hello.head.lsn < first || hello.commit_lsn < first || hello.commit_lsn > hello.head.lsn))
+    return refuse("ERR_FRAME_CORRUPT", "a hello whose head cannot be");
+  // An answer counts only on the stream opened last. The older one ends.
+  if (Feed* older = member->feed; older != nullptr) streams_.close(older->stream);
+  member->feed = &feed;
+  progress_[*feed.member].appended = progress_[*feed.member].synced;
+  moved_ = true;
+}
+
+void Leader::on_ack(Feed& feed, const AckFrame& ack) {
+  if (members_[*feed.member].feed != &feed || !feed.verified) return;
+  MemberProgress& progress = progress_[*feed.member];
+  progress.appended = ack.appended_lsn;
+  progress.synced = std::max(progress.synced, ack.synced_lsn);
+  moved_ = true;
+  volume_.ask_to_advance();
+}
+
+// --- A primary that starts again ----------------------------------------------------------------------------------
+
+void Leader::gather() {
+  if (adopted_ == 0) {
+    const size_t members = members_.size() + 1;
+    const size_t majority = members / 2 + 1;
+    size_t heard = 1;
+    Feed* best = nullptr;
+    for (const Member& member : members_) {
+      if (member.feed == nullptr) continue;
+      ++heard;
+      Feed& feed = *member.feed;
+      if (feed.has_volume && (best == nullptr || feed.head.lsn > best->head.lsn)) best = &feed;
+    }
+    if (heard < members - majority + 1) return;
+    const Lsn made = volume_.made().lsn;
+    if (best == nullptr || best->head.lsn <= made) {
+      adopted_ = made;
+      fetching_ = nullptr;
+    } else if (fetching_ == nullptr) {
+      fetching_ = best;
+      streams_.send(best->stream, encode_fetch(volume_.made().epoch(), {made}));
+      return;
+    } else {
+      return;
+    }
+  }
+  if (volume_.committed() < adopted_) return;
+  gathering_ = false;
+  moved_ = true;  // clients' requests that waited become records in another turn
+  volume_.serve();
+}
+
+bool Leader::on_fetched(Feed& feed, const FrameChannel::Frame& frame) {
+  const Result<RunsFrame> runs = decode_runs(frame.view);
+  if (!runs) {
+    streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_FRAME_CORRUPT", runs.error().message);
+    return true;
+  }
+  const Volume::Accepted accepted = volume_.accept_runs(frame.bytes, runs->runs, false);
+  if (accepted.wait) return false;
+  if (accepted.code != nullptr)
+    streams_.refuse(feed.stream, volume_.made().epoch(), accepted.code, accepted.message);
+  moved_ = true;
+  return true;
+}
+
+// --- Sending ------------------------------------------------------------------------------------------------------
+
+void Leader::turn(uint64_t now_ns) {
+  now_ns_ = now_ns;
+  std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->in_flight(); });
+  const bool commit_due = commit_since_ns_ != 0 && now_ns - commit_since_ns_ >= kCommitPushNs;
+  if (!std::exchange(moved_, false) && !commit_due) return;
+  if (gathering_) gather();
+  // By index: refusing a stream may change the list's contents, not its order.
+  for (size_t index = 0; index < feeds_.size(); ++index) pump(*feeds_[index]);
+  bool unsent_commit = false;
+  for (const auto& feed : feeds_) {
+    if (feed->closed || !feed->member) continue;
+    push_commit(*feed);
+    // Runs that are still to go carry it; a stream that takes nothing now says when it does.
+    unsent_commit |= feed->greeted && feed->verified && feed->next > volume_.placed_lsn() &&
+                     feed->commit_sent < volume_.committed();
+  }
+  if (!unsent_commit) {
+    commit_since_ns_ = 0;
+  } else if (commit_since_ns_ == 0) {
+    commit_since_ns_ = now_ns;
+  }
+  trim_backlog();
+}
+
+void Leader::pump(Feed& feed) {
+  if (gathering_ && adopted_ == 0) return;
+  if (feed.compaction != nullptr) pump_blocks(feed);
+  if (feed.compaction != nullptr) return;
+  while (feed.member && !feed.closed && !feed.reader.busy() && feed.next <= volume_.placed_lsn() &&
+         streams_.unsent(feed.stream) < kStreamUnsentBytesMax) {
+    if (const Run* run = backlog_from(feed.next); run != nullptr) {
+      const Result<RunView> view = decode_run({run->slices[0].data, run->slices[0].size});
+      ensure(view.ok(), "a run made here is well-formed");
+      if (verify(feed, *view)) send_run(feed, *run);
+    } else if (!feed.reader.read(feed.next, feed)) {
+      return compact(feed, feed.verified ? feed.next - 1 : feed.commit_lsn);
+    }
+  }
+  if (feed.closed || !feed.member || feed.verified || feed.next <= volume_.placed_lsn()) return;
+  // Nothing behind its head to compare by: the heads themselves tell.
+  if (feed.head.lsn == volume_.made().lsn && feed.head.version == volume_.made().public_id) {
+    feed.verified = true;
+  } else if (feed.next > feed.commit_lsn + 1) {
+    feed.next = feed.commit_lsn + 1;
+    moved_ = true;
+  } else {
+    streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_HISTORY_DIVERGED",
+                    "the follower knows another history to be committed");
+  }
+}
+
+/// The log no longer holds what comes behind `from`, up to which the follower's history is ours: it gets blocks.
+void Leader::compact(Feed& feed, Lsn from) {
+  if (feed.closed) return;
+  if (volume_.deleted() && !feed.has_volume)
+    return streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_UNKNOWN_VOLUME",
+                           "the volume is deleted");
+  feed.reader.cancel();
+  feed.compaction =
+      std::make_unique<Compaction>(volume_, streams_, feed.stream, feed, feed.has_volume ? from : 0);
+  moved_ = true;
+}
+
+void Leader::pump_blocks(Feed& feed) {
+  feed.compaction->pump();
+  if (!feed.compaction->done()) return;
+  feed.next = feed.compaction->to() + 1;
+  feed.verified = feed.has_volume = feed.greeted = true;
+  feed.compaction.reset();
+}
+
+bool Leader::verify(Feed& feed, const RunView& run) {
+  if (feed.verified) return true;
+  const VersionId before = public_of((*run.records().begin()).parent());
+  if (feed.next == feed.head.lsn + 1 && before == feed.head.version) {
+    feed.verified = true;
+  } else if (feed.next == feed.commit_lsn + 1) {
+    // From what it knows to be committed on it gets everything anew, and drops by itself what differs.
+    feed.verified = true;
+  } else {
+    feed.next = feed.commit_lsn + 1;
+    return false;
+  }
+  return true;
+}
+
+void Leader::send_run(Feed& feed, const Run& run) {
+  std::vector<Slice> slices;
+  slices.reserve(run.slices.size() + 1);
+  BufferRef head =
+      encode_runs(volume_.made().epoch(), run.sync ? kFrameSync : 0, volume_.committed(), run.bytes);
+  slices.push_back({head, head.data(), head.size()});
+  slices.insert(slices.end(), run.slices.begin(), run.slices.end());
+  streams_.send(feed.stream, std::move(slices));
+  feed.next = run.last + 1;
+  feed.greeted = true;
+  feed.commit_sent = volume_.committed();
+}
+
+void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
+  BufferRef head = encode_runs(volume_.made().epoch(), 0, volume_.committed(),
+                               static_cast<uint32_t>(run.bytes.size + run.body.size));
+  std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
+  if (run.body.size > 0) slices.push_back(run.body);
+  streams_.send(feed.stream, std::move(slices));
+  feed.next = run.view.last_lsn() + 1;
+  feed.greeted = true;
+  feed.commit_sent = volume_.committed();
+}
+
+void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
+  leader.moved_ = true;
+  if (error == EAGAIN) return;
+  // Its table said that the log holds it, and it does not, or not whole.
+  if (error != 0) return leader.compact(*this, verified ? next - 1 : commit_lsn);
+  for (const LogReaderOwner::Run& run : runs) {
+    if (closed || run.view.header().first_lsn != next || !leader.verify(*this, run.view)) return;
+    leader.send_log_run(*this, run);
+  }
+}
+
+void Leader::push_commit(Feed& feed) {
+  // While runs are on their way they carry the commit point.
+  if (gathering_ && adopted_ == 0) return;
+  if (!feed.verified || feed.next <= volume_.placed_lsn()) return;
+  const Lsn wish = volume_.durable_wanted();
+  const bool sync = wish > feed.sync_sent && wish > progress_[*feed.member].synced;
+  const bool due = volume_.committed() > feed.commit_sent && commit_since_ns_ != 0 &&
+                   now_ns_ - commit_since_ns_ >= kCommitPushNs;
+  if (feed.greeted && !sync && !due) return;
+  streams_.send(feed.stream,
+                encode_commit(volume_.made().epoch(), {volume_.committed(), sync ? wish : 0, feed.next - 1}));
+  feed.greeted = true;
+  feed.commit_sent = volume_.committed();
+  if (sync) feed.sync_sent = wish;
+}
+
+std::optional<uint64_t> Leader::next_deadline_ns() const {
+  if (moved_) return now_ns_;
+  if (commit_since_ns_ != 0) return commit_since_ns_ + kCommitPushNs;
+  return std::nullopt;
+}
+
+std::vector<MemberStatus> Leader::members() const {
+  std::vector<MemberStatus> out;
+  for (size_t index = 0; index < members_.size(); ++index) {
+    const Member& member = members_[index];
+    const char* state = member.feed == nullptr ? "away"
+                        : member.feed->verified && progress_[index].appended >= volume_.committed()
+                            ? "in-step"
+                            : "behind";
+    out.push_back({member.host, member.store, state, progress_[index].appended, progress_[index].synced});
+  }
+  return out;
+}
+
+}  // namespace cloudfs

@@ -1,0 +1,140 @@
+// Replication of a volume at its primary: who its followers are, what each is sent, how far each has come
+// (docs/wire-protocol.md).
+//
+// Invariants
+// - What a follower acknowledges counts from the moment on at which its history is known to be a beginning of this one,
+//   and only on the stream it opened last; what it has synced stays counted.
+// - Runs go to a follower in order of lsn, whole, without gaps.
+// - Clients are served once a majority holds the most advanced history that any n - m + 1 members know.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/replication/compaction.h"
+#include "core/replication/log_reader.h"
+#include "core/replication/streams.h"
+#include "core/volume/replication.h"
+
+namespace cloudfs {
+
+class Volume;
+struct VolumeParts;
+
+/// Runs kept in memory for followers that lag; one that lags by more is fed from the log.
+constexpr uint64_t kBacklogBytesMax = 64u << 20;
+/// A commit point that nothing carries is sent after this time.
+constexpr uint64_t kCommitPushNs = 100'000'000;
+
+/// How a member is doing, for people.
+struct MemberStatus {
+  HostId host;
+  StoreId store;
+  const char* state;  // 'away', 'behind', 'in-step'
+  Lsn appended = 0;
+  Lsn synced = 0;
+};
+
+class Leader final : public Replication, public StreamEnd {
+ public:
+  Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
+         const StoreIdentity& self);
+  ~Leader() override;
+
+  /// The volume is new here and nobody else has it: no need to ask.
+  void begin_new() { gathering_ = false; }
+
+  // Replication
+  void on_placed(const PlacedRun& run, const std::vector<Slice>& bodies, bool sync) override;
+  void on_advanced() override { moved_ = true; }
+  std::span<const MemberProgress> peers() const override { return progress_; }
+  std::optional<Lsn> leader_commit() const override { return std::nullopt; }
+  bool serving() const override { return !gathering_; }
+
+  // StreamEnd
+  bool on_frame(StreamId stream, const FrameChannel::Frame& frame) override;
+  void on_drained(StreamId) override { moved_ = true; }
+  void on_closed(StreamId stream) override;
+
+  /// Greets a follower.
+  void begin(StreamId stream);
+  /// Sends what there is to send. Once a turn.
+  void turn(uint64_t now_ns);
+  std::optional<uint64_t> next_deadline_ns() const;
+  std::vector<MemberStatus> members() const;
+
+ private:
+  struct Run {
+    Lsn first = 0;
+    Lsn last = 0;
+    std::vector<Slice> slices;  // the run, its bodies
+    uint32_t bytes = 0;
+    bool sync = false;
+  };
+  struct Feed final : LogReaderOwner, CompactionOwner {
+    Feed(Leader& owner, StreamId id, IoQueue& io, Segments& segments, const Appender& appender)
+        : leader(owner), stream(id), reader(io, segments, appender, owner.volume_) {}
+    void on_runs(std::vector<LogReaderOwner::Run>& runs, int error) override;
+    void on_compaction_moved() override { leader.moved_ = true; }
+    bool in_flight() const {
+      return reader.in_flight() || (compaction != nullptr && compaction->in_flight());
+    }
+
+    Leader& leader;
+    StreamId stream;
+    LogReader reader;
+    std::unique_ptr<Compaction> compaction;  // while it gets blocks instead of records
+    bool closed = false;
+    std::optional<size_t> member;  // known from its hello on
+    Position head;                 // as it said
+    bool has_volume = false;
+    Lsn commit_lsn = 0;
+    bool verified = false;  // its history is a beginning of ours
+    bool greeted = false;   // has been sent a frame behind our hello
+    Lsn next = 0;
+    Lsn commit_sent = 0;
+    Lsn sync_sent = 0;
+  };
+
+  void on_hello(Feed& feed, const HelloFrame& hello);
+  void gather();
+  [[nodiscard]] bool on_fetched(Feed& feed, const FrameChannel::Frame& frame);
+  void on_ack(Feed& feed, const AckFrame& ack);
+  void pump(Feed& feed);
+  void compact(Feed& feed, Lsn from);
+  void pump_blocks(Feed& feed);
+  [[nodiscard]] bool verify(Feed& feed, const RunView& run);
+  void send_run(Feed& feed, const Run& run);
+  void send_log_run(Feed& feed, const LogReaderOwner::Run& run);
+  const Run* backlog_from(Lsn lsn) const;
+  void trim_backlog();
+  void push_commit(Feed& feed);
+  Feed* find(StreamId stream);
+
+  Volume& volume_;
+  Streams& streams_;
+  IoQueue& io_;
+  Segments& segments_;
+  const Appender& appender_;
+  const StoreIdentity self_;
+  struct Member {
+    HostId host;
+    StoreId store;
+    Feed* feed = nullptr;  // the stream opened last
+  };
+  std::vector<Member> members_;           // the other data members
+  std::vector<MemberProgress> progress_;  // of members_
+  std::vector<std::unique_ptr<Feed>> feeds_;
+  std::deque<Run> backlog_;
+  uint64_t backlog_bytes_ = 0;
+  bool gathering_ = true;
+  Feed* fetching_ = nullptr;  // whom the missing records are fetched from
+  Lsn adopted_ = 0;           // gathering: the most advanced head's lsn; 0 = not chosen yet
+  bool moved_ = false;
+  uint64_t now_ns_ = 0;
+  uint64_t commit_since_ns_ = 0;  // when the oldest commit not sent was seen; 0 = all are sent
+};
+
+}  // namespace cloudfs

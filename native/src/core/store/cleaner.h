@@ -1,0 +1,79 @@
+// Moves the live blocks out of a segment that policy chose (docs/core.md, Cleaning).
+//
+// Invariants
+// - A block is moved with the crc and digest that its record gave it, and only if its bytes have that crc: cleaning never
+//   launders rot.
+// - Its old place is given up in the step in which the new one counts: when the moved batch is appended. Both steps happen
+//   again, in the same order, when the batch is replayed.
+// - Only blocks of applied records are moved.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "core/base/io_queue.h"
+#include "core/format/run.h"
+#include "core/log/appender.h"
+
+namespace cloudfs {
+
+class Store;
+
+class Cleaner final : BatchMember, IoOwner {
+ public:
+  explicit Cleaner(Store& store) : store_(store) {}
+
+  /// Queues a segment; the command is answered when its live blocks were moved.
+  void clean(uint32_t logical, uint64_t command);
+  bool busy() const { return !jobs_.empty(); }
+  /// A bounded amount of work, once a turn; batches are being made.
+  void step();
+  /// The store stopped.
+  void fail();
+
+ private:
+  struct Block {
+    VolumeId volume;
+    Epoch epoch;
+    MovedBlock moved;
+    uint32_t offset = 0;  // in the segment
+    uint32_t to_segment = 0;
+    uint32_t to_slot = 0;
+  };
+  struct Job {
+    uint32_t logical = 0;
+    uint64_t command = 0;
+    bool reading = false;
+    bool read = false;
+    BufferRef bytes;
+    std::vector<Block> blocks;  // live when read
+    size_t made = 0;            // of them: looked at for the moved stream
+    size_t runs_open = 0;       // runs that are not appended
+    uint64_t moved_bytes = 0;
+    bool no_space = false;
+  };
+  /// A run in the moved stream: blocks of the job at the front.
+  struct Run {
+    std::vector<Block> blocks;
+  };
+
+  // BatchMember; the cookie is the run's number
+  void on_placed(const PlacedRun& run, uint64_t cookie) override;
+  void on_appended(uint64_t cookie, uint64_t sequence) override;
+  void on_synced(uint64_t, uint64_t) override {}
+  void on_io(uint64_t cookie, int error) override;
+
+  bool begin(Job& job);
+  bool collect(Job& job);
+  bool collect_run(Job& job, const RunView& run, uint32_t body_offset);
+  bool make_runs(Job& job);
+  void finish(Job& job);
+  void refuse(Job& job, const char* code, const std::string& message);
+
+  Store& store_;
+  std::deque<Job> jobs_;
+  std::deque<Run> runs_;    // made, not appended
+  uint64_t first_run_ = 1;  // number of the first of them
+};
+
+}  // namespace cloudfs

@@ -1,0 +1,158 @@
+// Streams to other engines, and who replicates which volume.
+#include <algorithm>
+
+#include "core/base/hex.h"
+#include "core/store/store.h"
+
+namespace cloudfs {
+
+void Store::on_history_begun(Volume& volume) {
+  const Result<ViewPayload> view = decode_view(volume.made().view);
+  ensure(view.ok(), "a view's payload was checked");
+  size_t data_members = 0;
+  for (const ViewMember& member : view->members) data_members += member.role == MemberRole::data ? 1 : 0;
+  // A copy outside the view replicates nothing, but takes what it is given.
+  if (data_members <= 1 && is_member(*view)) return;
+  if (volume.writable()) {
+    auto leader = std::make_unique<Leader>(volume, streams, io, segments, appender, identity);
+    leader->begin_new();
+    volume.set_replication(leader.get());
+    leaders_[volume.id()] = std::move(leader);
+    return;
+  }
+  auto& follower = followers_[volume.id()];
+  if (follower == nullptr)
+    follower = std::make_unique<Follower>(volume.id(), streams, io, segments, appender, identity,
+                                          static_cast<ReplicaMaker&>(*this), staging);
+  follower->adopt(volume);
+  volume.set_replication(follower.get());
+}
+
+void Store::begin_replication() {
+  for (const auto& volume : volumes_) {
+    if (!volume->writable() || volume->replication() == nullptr) continue;
+    // Until now it was a follower's: what it lacks of what its followers hold is asked for before clients are served.
+    followers_.erase(volume->id());
+    auto leader = std::make_unique<Leader>(*volume, streams, io, segments, appender, identity);
+    volume->set_replication(leader.get());
+    leaders_[volume->id()] = std::move(leader);
+  }
+}
+
+const Leader* Store::leader_of(const Volume& volume) const {
+  const auto at = leaders_.find(volume.id());
+  return at == leaders_.end() ? nullptr : at->second.get();
+}
+
+const char* Store::try_drop(Volume& volume) {
+  if (volume.writable()) return "ERR_IS_PRIMARY";
+  if (volume.applied().deleted) return nullptr;
+  const auto follower = followers_.find(volume.id());
+  if (follower != followers_.end() && follower->second->connected()) return "ERR_VOLUME_BUSY";
+  return volume.try_drop() ? nullptr : "ERR_VOLUME_BUSY";
+}
+
+StreamId Store::open_to_follower(const VolumeId& id, std::string& refusal) {
+  const auto at = leaders_.find(id);
+  if (at == leaders_.end()) {
+    refusal = find(id) == nullptr ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_PRIMARY";
+    return 0;
+  }
+  const StreamId stream = streams.open();
+  if (stream == 0) {
+    refusal = "ERR_TOO_MANY_STREAMS";
+    return 0;
+  }
+  streams.attach(stream, *at->second);
+  at->second->begin(stream);
+  return stream;
+}
+
+bool Store::is_member(const ViewPayload& view) const {
+  return std::any_of(view.members.begin(), view.members.end(), [&](const ViewMember& one) {
+    return one.host == identity.host && one.store == identity.store;
+  });
+}
+
+StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refusal) {
+  if (leaders_.contains(id)) {
+    refusal = "ERR_IS_PRIMARY";
+    return 0;
+  }
+  if (const Volume* volume = find(id); copy && volume != nullptr) {
+    const Result<ViewPayload> view = decode_view(volume->made().view);
+    // Members take from their primary alone what counts as committed.
+    if (!view.ok() || is_member(*view)) {
+      refusal = "ERR_IS_MEMBER";
+      return 0;
+    }
+  }
+  if (const Volume* volume = find(id); volume != nullptr) {
+    // One deleted by a record follows still: its primary may have started again, and ask whether that is committed.
+    const bool dropped = locals.find(id, LocalKind::dropped) != nullptr;
+    if (volume->replication() == nullptr || dropped) {
+      refusal = dropped ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_MEMBER";
+      return 0;
+    }
+  }
+  const StreamId stream = streams.open();
+  if (stream == 0) {
+    refusal = "ERR_TOO_MANY_STREAMS";
+    return 0;
+  }
+  auto& follower = followers_[id];
+  if (follower == nullptr)
+    follower = std::make_unique<Follower>(id, streams, io, segments, appender, identity,
+                                          static_cast<ReplicaMaker&>(*this), staging);
+  streams.attach(stream, *follower);
+  follower->begin(stream, copy);
+  return stream;
+}
+
+ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes, bool copy) {
+  const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
+  ensure(payload.ok(), "a run's payloads were checked");
+  if (is_member(payload->view) == copy) return {.code = copy ? "ERR_IS_MEMBER" : "ERR_NOT_MEMBER"};
+  NodeId parent = 0;
+  if (payload->parent) {
+    const BranchParent found = find_branch_parent(*payload->parent);
+    if (found == BranchParent::not_yet) return {};
+    if (found == BranchParent::never) return {.needs_blocks = true};
+  }
+  if (appender.reserve(SegmentKind::user, SpaceClass::shrink, bytes.size, 0) != Room::ok) return {};
+  if (payload->parent) parent = branch_node(*payload->parent);
+  Volume& volume = add_volume();
+  volume.create_replica(run, parent);
+  list_volume(volume);
+  event("volume-created", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
+  return {.volume = &volume};
+}
+
+/// A branch stands on its parent's blocks: a snapshot must stand at the very update it left from, or the parent itself, with
+/// nothing under way (recovery finds the branch's creation behind all of the parent's records that it stands on).
+Store::BranchParent Store::find_branch_parent(const BranchPoint& point) {
+  const Volume* parent = find(point.volume);
+  if (parent == nullptr || parent->deleted() || parent->head() == 0) return BranchParent::never;
+  for (NodeId id = lineage.node(parent->head()).parent; id != 0; id = lineage.node(id).parent) {
+    const VersionNode& node = lineage.node(id);
+    if (node.bare) continue;
+    if (node.lsn == point.lsn)
+      return node.version == point.public_id ? BranchParent::here : BranchParent::never;
+    if (node.lsn < point.lsn) break;
+  }
+  const Lsn applied = parent->applied().lsn;
+  if (applied > point.lsn) return BranchParent::never;
+  if (applied == point.lsn && parent->applied().public_id != point.public_id) return BranchParent::never;
+  if (applied == point.lsn && parent->drained()) return BranchParent::here;
+  // It is behind, and on its way while its own stream stands.
+  const auto follower = followers_.find(point.volume);
+  const bool comes = follower != followers_.end() && follower->second->connected();
+  return comes ? BranchParent::not_yet : BranchParent::never;
+}
+
+uint64_t Store::want_checkpoint() {
+  begin_checkpoint(0);
+  return checkpoint.published() + (checkpoint.running() ? 2 : 1);
+}
+
+}  // namespace cloudfs

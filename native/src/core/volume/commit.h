@@ -1,0 +1,33 @@
+// When an update counts: a pure function of who holds what (docs/wire-protocol.md, Commit at the primary).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/base/ids.h"
+#include "core/format/payload.h"
+
+namespace cloudfs {
+
+/// What a data member of the view holds, counted up to an lsn with all before it.
+struct MemberProgress {
+  Lsn appended = 0;
+  Lsn synced = 0;
+};
+
+struct CommitInputs {
+  Mode mode = Mode::quorum;
+  MemberProgress own;
+  /// Other data members of the view that count now.
+  std::span<const MemberProgress> peers;
+  /// Members that must hold an update, this one included; 1 or more.
+  uint32_t majority = 1;
+};
+
+/// Updates up to here are committed: they may be acknowledged and read.
+Lsn commit_point(const CommitInputs& inputs);
+
+/// Updates up to here survive a power cut of every host: FLUSH and FUA may be answered for them.
+Lsn durable_point(const CommitInputs& inputs);
+
+}  // namespace cloudfs
