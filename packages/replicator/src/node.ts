@@ -22,11 +22,18 @@ import { Metrics } from './metrics.js'
 import { takeNodeDirectory } from './node-lock.js'
 import { Replication } from './replication.js'
 import { keyDirectoryOf, mayFormat, trySuperblock } from './store-place.js'
+import { COMMIT_TIMEOUT_MS_DEFAULT } from './volume-maker.js'
 
 /** What others are told of free room is this old at most. */
 const INFO_INTERVAL_MS = 5_000
 /** Free room is told in steps: each change travels to every host. */
 const FREE_STEP_BYTES = 16 * 1024 ** 2
+
+/** Times that a node may be started with other ones than its own: tests use short ones. */
+export interface NodeTimes {
+  /** How long a majority may take to take a new volume; then it is given up. `COMMIT_TIMEOUT_MS_DEFAULT` */
+  readonly commitTimeoutMs?: number
+}
 
 interface Identity {
   readonly host: HostId
@@ -41,6 +48,7 @@ interface StoreFigures {
 
 export class ReplicatorNode {
   readonly #config: Config
+  readonly #times: NodeTimes
   readonly #log: Logger
   readonly #identity: Identity
   readonly #engine: EngineSupervisor
@@ -55,7 +63,8 @@ export class ReplicatorNode {
   #timer: NodeJS.Timeout | undefined
   #letGo: (() => void) | undefined
 
-  private constructor(config: Config, identity: Identity, log: Logger) {
+  private constructor(config: Config, identity: Identity, log: Logger, times: NodeTimes) {
+    this.#times = times
     this.#config = config
     this.#identity = identity
     this.#log = log
@@ -72,11 +81,11 @@ export class ReplicatorNode {
    * @throws {EngineStartError} the engine does not start, or the store cannot be made
    * @throws what listening fails with
    */
-  static async start(config: Config, log: Logger): Promise<ReplicatorNode> {
+  static async start(config: Config, log: Logger, times: NodeTimes = {}): Promise<ReplicatorNode> {
     const letGo = await takeNodeDirectory(config.directory)
     let node: ReplicatorNode | undefined
     try {
-      node = new ReplicatorNode(config, await identityOf(config), log)
+      node = new ReplicatorNode(config, await identityOf(config), log, times)
       node.#letGo = letGo
       await node.#open()
       return node
@@ -130,6 +139,7 @@ export class ReplicatorNode {
       address: () => engineAddressOf(this.#engineHttp, this.#peers?.addresses ?? []),
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
+      commitTimeoutMs: this.#times.commitTimeoutMs ?? COMMIT_TIMEOUT_MS_DEFAULT,
       log,
     }))
     this.#engine.on('event', ({ event, detail }) => {

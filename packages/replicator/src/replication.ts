@@ -38,6 +38,8 @@ export interface ReplicationOptions {
   readonly candidates: () => Promise<HostCandidate[]>
   /** The store of this host. */
   readonly store: () => StoreId
+  /** How long a majority may take to take a new volume. */
+  readonly commitTimeoutMs: number
   readonly log: Logger
 }
 
@@ -57,7 +59,7 @@ export class Replication {
   readonly #meeting = new Set<HostId>()
 
   constructor(options: ReplicationOptions) {
-    const { host, engine, peers, log, candidates, store, runDirectory } = options
+    const { host, engine, peers, log, candidates, store, runDirectory, commitTimeoutMs } = options
     this.#options = options
     this.#holders = new HolderTable(engine)
     this.attachments = new Attachments(engine, host, runDirectory)
@@ -67,7 +69,7 @@ export class Replication {
     const giveUp = (volume: VolumeId): void => {
       leading.giveUp(volume)
     }
-    const maker = new VolumeMaker({ engine, host, giveUp })
+    const maker = new VolumeMaker({ engine, host, giveUp, commitTimeoutMs })
     this.volumes = new Volumes({
       ...options,
       catalogue: this.catalogue,

@@ -21,7 +21,7 @@ import type { Made, Member } from './peer-requests.js'
 /** The first view of a volume. */
 const FIRST_COUNTER = 1
 /** A majority of the hosts, all up a moment ago, takes a creation in a tenth of a second; a busy one in seconds. */
-const COMMIT_TIMEOUT_MS = 20_000
+export const COMMIT_TIMEOUT_MS_DEFAULT = 20_000
 
 export interface VolumePlan {
   readonly sizeBytes: number
@@ -44,6 +44,8 @@ interface VolumeMakerOptions {
   readonly host: HostId
   /** The volume is not to be: no majority has taken it. */
   readonly giveUp: (volume: VolumeId) => void
+  /** How long a majority may take to take a volume. */
+  readonly commitTimeoutMs: number
 }
 
 export class VolumeMaker {
@@ -74,8 +76,9 @@ export class VolumeMaker {
 
   async #made({ stampHash }: { stampHash: StampHash }, made: Promise<CreateResult>): Promise<Made> {
     const late = new AbortController()
+    const { commitTimeoutMs } = this.#options
     try {
-      const result = await Promise.race([made, delay(COMMIT_TIMEOUT_MS, undefined, { signal: late.signal })])
+      const result = await Promise.race([made, delay(commitTimeoutMs, undefined, { signal: late.signal })])
       if (result === undefined) return await this.#givenUp(stampHash)
       const volumes = await this.#options.engine.result('volumes', {})
       const members = volumes.find(({ volume }) => volume === result.volume)?.members ?? []
