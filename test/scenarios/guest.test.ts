@@ -80,6 +80,19 @@ async function boot(volume: string, script: string): Promise<Guest> {
   return guest
 }
 
+/** The longest that the guest was silent, of the ticks around that moment; and how long a tick takes otherwise. */
+function pauseOf(guest: Guest, killedAtMs: number): string {
+  const ticksMs = Array.from({ length: 24 }, (_, index) =>
+    guest.saidAtMs(`guest: tick ${String(index + 1)}.`),
+  )
+  const gaps = ticksMs.slice(1).map((atMs, index) => ({ atMs, gapMs: atMs - (ticksMs[index] ?? atMs) }))
+  const rounded = (each: readonly { gapMs: number }[]): string =>
+    Math.max(...each.map(({ gapMs }) => gapMs)).toFixed(0)
+  const after = gaps.filter(({ atMs }) => atMs > killedAtMs)
+  const longest = rounded(after)
+  return `the guest paused for ${longest} ms; before it a tick took ${rounded(gaps.filter((each) => !after.includes(each)))} ms at most`
+}
+
 test(
   'what a guest wrote before it was turned off is there when it boots from a branch',
   options,
@@ -102,22 +115,31 @@ test(
   async () => {
     await importDisk('busy')
     const guest = await boot('busy', TICK)
-    await guest.says('guest: tick 3.')
-    await cluster.kill(1, 'engine')
-
     await guest.says('guest: tick 12.')
+    const before = cluster.first.enginePid
+    await cluster.kill(1, 'engine')
+    const killedAtMs = performance.now()
+    // Nobody starts it but the node's other half.
+    await guest.says('guest: tick 24.')
+    console.log(`kill -9 of the primary's engine: ${pauseOf(guest, killedAtMs)}`)
+    expect((await cluster.reload(1)).enginePid).not.toBe(before)
+
     // Both halves: nobody starts the engine again.
     await cluster.kill(1)
     const said = (): number => guest.console.match(/guest: tick/g)?.length ?? 0
     // What was on its way when the engine died may still arrive; after that, nothing.
     await delay(SILENCE_MS)
-    const before = said()
+    const silent = said()
     await delay(SILENCE_MS)
-    expect(said()).toBe(before)
-    expect(before).toBeLessThan(TICKS)
+    expect(said()).toBe(silent)
+    expect(silent).toBeLessThan(TICKS)
     await cluster.startNode(1)
     await guest.done()
     expect(said()).toBe(TICKS)
+    // With werror=stop an error would have stopped it.
+    expect(guest.events).not.toContain('BLOCK_IO_ERROR')
+    expect(guest.events).not.toContain('STOP')
+    expect(guest.events).toContain('SHUTDOWN')
     await cluster.equalHeads((await cluster.attach('busy')).volume)
   },
 )

@@ -114,6 +114,12 @@ export class Cluster {
     this.nodes = await this.#dev('ls')
   }
 
+  /** A node as it is now: the supervisor may have started another engine. */
+  async reload(index: number): Promise<ClusterNode> {
+    this.nodes = await this.#dev('ls')
+    return this.node(index)
+  }
+
   async stopNode(index: number): Promise<void> {
     await this.#dev('stop', String(index))
   }

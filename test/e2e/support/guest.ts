@@ -13,13 +13,18 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { connect } from 'node:net'
 import { basename, dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import { runTool } from './run-tool.js'
 
 const MODULES_DIRECTORY = '/lib/modules'
 /** What a disk on virtio needs, and the kernel does not have built in; each brings those it depends on. */
 const MODULES = ['drivers/virtio/virtio_pci', 'drivers/block/virtio_blk']
 const MEMORY_MIB = 192
+/** How often QEMU's monitor is looked for. */
+const MONITOR_POLL_MS = 5
 const BUSYBOX = '/bin/busybox'
 
 /** Mounts what every program expects, loads the modules, runs the script, and turns the machine off. */
@@ -74,6 +79,7 @@ export class GuestImage {
     writeFileSync(join(root, 'script'), script)
     const archive = join(this.#directory, `${name}.cpio.gz`)
     await runTool('bash', '-c', `cd ${root} && find . | cpio -o -H newc --quiet | gzip -1 > ${archive}`)
+    const monitor = join(this.#directory, `${name}.qmp`)
     const child = spawn(
       'qemu-system-x86_64',
       [
@@ -90,25 +96,49 @@ export class GuestImage {
         ],
         ...['-serial', 'stdio', '-kernel', this.#kernel, '-initrd', archive],
         ...['-append', 'console=ttyS0 quiet panic=-1'],
+        ...['-qmp', `unix:${monitor},server=on,wait=off`],
         ...disk,
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     )
-    return new Guest(child)
+    return new Guest(child, await watchEvents(child, monitor))
   }
+}
+
+/** What QEMU tells of itself; a disk that fails is among it: `BLOCK_IO_ERROR`, then `STOP`. */
+async function watchEvents(child: ChildProcess, path: string): Promise<string[]> {
+  const events: string[] = []
+  while (!existsSync(path)) {
+    if (child.exitCode !== null) throw new Error(`QEMU ended with ${String(child.exitCode)}`)
+    await delay(MONITOR_POLL_MS)
+  }
+  const socket = connect(path)
+  socket.on('error', () => undefined)
+  socket.write('{"execute":"qmp_capabilities"}\n')
+  createInterface(socket).on('line', (line) => {
+    const { event } = JSON.parse(line) as { readonly event?: string }
+    if (event !== undefined) events.push(event)
+  })
+  return events
 }
 
 export class Guest {
   readonly #child: ChildProcess
   readonly #ended: Promise<number | string>
   readonly #waiting = new Set<() => void>()
+  /** What its monitor told, by name. */
+  readonly events: readonly string[]
   /** All that came over the serial line, and what QEMU said. */
   console = ''
+  /** When the console was how long. */
+  readonly #heard: { readonly atMs: number; readonly length: number }[] = []
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, events: readonly string[]) {
     this.#child = child
+    this.events = events
     const take = (text: string): void => {
       this.console += text
+      this.#heard.push({ atMs: performance.now(), length: this.console.length })
       for (const look of [...this.#waiting]) look()
     }
     child.stdout?.setEncoding('utf8').on('data', take)
@@ -140,6 +170,14 @@ export class Guest {
       void ended.then(look, reject)
       look()
     })
+  }
+
+  /** When the guest said `text`, by this process's clock. */
+  saidAtMs(text: string): number {
+    const at = this.console.indexOf(text)
+    const heard = this.#heard.find(({ length }) => length >= at + text.length)
+    if (at < 0 || heard === undefined) throw new Error(`the guest did not say ${text}:\n${this.console}`)
+    return heard.atMs
   }
 
   /** Resolves when the guest has turned itself off. @throws with the console if its script failed */
