@@ -136,7 +136,7 @@ test(
     await cluster.startNode(1)
     await guest.done()
     expect(said()).toBe(TICKS)
-    // With werror=stop an error would have stopped it.
+    // An I/O error would have stopped it: so `attach` has QEMU do.
     expect(guest.events).not.toContain('BLOCK_IO_ERROR')
     expect(guest.events).not.toContain('STOP')
     expect(guest.events).toContain('SHUTDOWN')
