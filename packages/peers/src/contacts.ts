@@ -278,6 +278,7 @@ export class Contacts extends EventEmitter<ContactsEvents> {
     if (connections?.size === 0) {
       this.#connections.delete(host)
       this.#memberAttempts.delete(host)
+      if (!this.#closed.signal.aborted) this.#options.roster.lose(host)
     }
   }
 

@@ -52,6 +52,18 @@ describe('a member', () => {
     expect(pass(100)).toEqual(told('up'))
   })
 
+  test('whose connection broke is suspect at once, until it is heard again; down only by its silence', () => {
+    const { table, pass } = tableWith(1)
+    pass(100)
+    table.lose(hostId(1))
+    expect(pass(100)).toEqual([{ hostId: hostId(1), state: 'suspect' }])
+    table.hear(hostId(1))
+    expect(pass(100)).toEqual([{ hostId: hostId(1), state: 'up' }])
+    table.lose(hostId(1))
+    expect(pass(5_800)).toEqual([{ hostId: hostId(1), state: 'suspect' }])
+    expect(pass(200)).toEqual([{ hostId: hostId(1), state: 'down' }])
+  })
+
   test('of whom only others told is suspect until it is heard itself', () => {
     const { table, pass } = tableWith()
     table.learn(announcementOf(1), signed)

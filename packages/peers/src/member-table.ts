@@ -1,8 +1,10 @@
 /**
  * The hosts this one knows: what each said of itself, when it was last heard, and what that makes of its state.
  *
- * Pure: time comes in. The state is what *this* host sees, and is a matter of time alone: heard lately, up; not for a
- * while, suspect; not for long, down. What others think of a host does not count here: where to place a replica and whom
+ * Pure: time comes in. The state is what *this* host sees: heard lately, up; not for a while, or its connection broke and
+ * it has not been heard since, suspect; not for long, down. A killed host is suspect at once, for the kernel closes what it
+ * had open; one without power, or behind a cut cable, only by its silence. It is never down before that: a replicator that
+ * is started again is away for a second or two, and its engine goes on. What others think of a host does not count here: where to place a replica and whom
  * to ask depends on who can be reached from here. Safety never depends on it (views do that).
  */
 import { createHash } from 'node:crypto'
@@ -31,6 +33,8 @@ interface Row {
   state: MemberState
   heardAtMs: number | undefined
   learntAtMs: number
+  /** Its last connection broke, and it has not been heard since. */
+  isLost: boolean
 }
 
 export interface MemberTableLimits {
@@ -97,6 +101,7 @@ export class MemberTable {
       state,
       heardAtMs: undefined,
       learntAtMs: this.#clockMs,
+      isLost: false,
     })
     return true
   }
@@ -104,7 +109,15 @@ export class MemberTable {
   /** The host itself was heard: an answer, a request, a hello. */
   hear(hostId: HostId): void {
     const row = this.#rows.get(hostId)
-    if (row !== undefined) row.heardAtMs = this.#clockMs
+    if (row === undefined) return
+    row.heardAtMs = this.#clockMs
+    row.isLost = false
+  }
+
+  /** The last connection to the host broke. */
+  lose(hostId: HostId): void {
+    const row = this.#rows.get(hostId)
+    if (row !== undefined) row.isLost = true
   }
 
   forget(hostId: HostId): void {
@@ -155,7 +168,8 @@ export class MemberTable {
   #stateOf(row: Row, stretch: number): MemberState {
     const silenceMs = this.#clockMs - (row.heardAtMs ?? row.learntAtMs)
     if (silenceMs >= this.#limits.downAfterMs * stretch) return 'down'
-    if (row.heardAtMs === undefined || silenceMs >= this.#limits.suspectAfterMs * stretch) return 'suspect'
+    if (row.heardAtMs === undefined || row.isLost || silenceMs >= this.#limits.suspectAfterMs * stretch)
+      return 'suspect'
     return 'up'
   }
 

@@ -242,6 +242,19 @@ describe('membership', () => {
     expect(b.member(a.hostId)?.seenAtMs).toBeGreaterThan(Date.now() - 60_000)
   })
 
+  test('a host whose connection breaks is suspect at once, however long it may be silent', async () => {
+    const patient = { suspectAfterMs: 600_000, downAfterMs: 600_000 }
+    const b = await start({ limits: patient })
+    const a = await start({ bootstrap: b.addresses, limits: patient })
+    await vi.waitFor(() => {
+      expect(b.member(a.hostId)?.state).toBe('up')
+    }, patience)
+    await a.close()
+    await vi.waitFor(() => {
+      expect(b.member(a.hostId)?.state).toBe('suspect')
+    }, patience)
+  })
+
   test('a host that stopped finds the others again by its book, without a bootstrap peer', async () => {
     const book = new MemoryBook()
     const key = HostKey.generate()

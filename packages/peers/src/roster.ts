@@ -176,6 +176,12 @@ export class Roster extends EventEmitter<RosterEvents> {
     if (this.#table.get(hostId)?.state !== 'up') this.tick()
   }
 
+  /** The last connection to a member broke. */
+  lose(hostId: HostId): void {
+    this.#table.lose(hostId)
+    this.tick()
+  }
+
   /** Lets time pass. @param stretch - see `MemberTable.stretch` */
   tick(stretch = this.#table.stretch): void {
     this.#table.stretch = stretch
