@@ -84,7 +84,12 @@ export class NodeClient {
     path: string,
     { method = 'GET', body, signal }: { method?: string; body?: unknown; signal?: AbortSignal } = {},
   ): Promise<unknown> {
-    const timeout = AbortSignal.timeout(this.#timeoutMs)
+    // A timer of its own, which keeps the process: fetch never settles where each connection is closed unread, and the
+    // process would end with neither answer nor error.
+    const timeout = new AbortController()
+    const timer = setTimeout(() => {
+      timeout.abort(new Error(`no answer in ${String(this.#timeoutMs)} ms`))
+    }, this.#timeoutMs)
     let response: Response
     let text: string
     try {
@@ -95,12 +100,14 @@ export class NodeClient {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
+        signal: signal === undefined ? timeout.signal : AbortSignal.any([timeout.signal, signal]),
       })
       text = await response.text()
     } catch (cause) {
       signal?.throwIfAborted()
       throw new NodeUnreachableError(`no node answers at ${this.url}: ${reasonOf(cause)}`, { cause })
+    } finally {
+      clearTimeout(timer)
     }
     const value = parse(text)
     if (response.ok && value !== undefined) return value

@@ -4,6 +4,9 @@ import type { PeerNode } from '@cloudfs/peers'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { EngineSupervisor } from './engine-supervisor.js'
 
+/** How often the event loop's delay is sampled: each sample wakes an idle process. */
+const EVENT_LOOP_SAMPLE_MS = 200
+
 export class Metrics {
   readonly #registry = new Registry()
   readonly #engine: EngineSupervisor
@@ -27,7 +30,11 @@ export class Metrics {
   constructor(engine: EngineSupervisor, peers: PeerNode) {
     this.#engine = engine
     this.#peers = peers
-    collectDefaultMetrics({ register: this.#registry, prefix: 'cloudfs_replicator_' })
+    collectDefaultMetrics({
+      register: this.#registry,
+      prefix: 'cloudfs_replicator_',
+      eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS,
+    })
   }
 
   async text(): Promise<string> {

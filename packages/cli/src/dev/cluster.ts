@@ -25,6 +25,8 @@ const READY_TIMEOUT_MS = 60_000
 /** A clean stop writes a checkpoint and syncs it, which takes as long as the disk does. */
 const STOP_TIMEOUT_MS = 120_000
 const POLL_MS = 50
+/** What does not answer by then is asked again, until the time above is up. */
+const ASK_TIMEOUT_MS = 5_000
 /** How often a node looks for other ports, at its first start and later. */
 const MOVES_MAX = 5
 /** Of the file that all nodes share. */
@@ -214,7 +216,7 @@ export class DevCluster {
       ) {
         throw new PortTakenError(`another program has a port of node ${String(node.index)}: ${portsOf(node)}`)
       }
-      const isOk = await fetch(`${urlOf(node)}/readyz`).then(
+      const isOk = await fetch(`${urlOf(node)}/readyz`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) }).then(
         ({ ok }) => ok,
         () => false,
       )
@@ -277,8 +279,14 @@ async function gone(pid: number | undefined, directory: string, half: Half): Pro
 
 async function until(timeoutMs: number, what: string, isSo: () => Promise<boolean>): Promise<void> {
   const giveUpMs = performance.now() + timeoutMs
-  while (!(await isSo())) {
-    if (performance.now() > giveUpMs) throw new ClusterError(what)
-    await delay(POLL_MS)
+  // What is waited for may hold nothing that keeps this process.
+  const stay = setInterval(() => undefined, timeoutMs)
+  try {
+    while (!(await isSo())) {
+      if (performance.now() > giveUpMs) throw new ClusterError(what)
+      await delay(POLL_MS)
+    }
+  } finally {
+    clearInterval(stay)
   }
 }
