@@ -7,8 +7,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { NodeClient, NodeError } from '@cloudfs/http'
 import { PeerNode } from '@cloudfs/peers'
-import { EngineClient, loadConfig, ReplicatorNode } from '@cloudfs/replicator'
-import { pino } from 'pino'
+import { EngineClient, loadConfig, logOf, ReplicatorNode } from '@cloudfs/replicator'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { Cluster, type ClusterNode, PATIENCE } from './support/cluster.js'
 
@@ -27,6 +26,7 @@ beforeAll(async () => {
   const config = loadConfig({
     flags: {
       directory: cluster.path('maker'),
+      logLevel: 'silent',
       storeSize: STORE_SIZE,
       segmentSize: '8M',
       peers: cluster.nodes.map(({ httpPort }) => `127.0.0.1:${String(httpPort)}`),
@@ -34,7 +34,7 @@ beforeAll(async () => {
       ...{ httpPort: 0, engineHttpPort: 0, peerPort: 0, nbdPort: 0 },
     },
   })
-  maker = await ReplicatorNode.start(config, pino({ level: 'silent' }), {
+  maker = await ReplicatorNode.start(config, logOf(config), {
     commitTimeoutMs: COMMIT_TIMEOUT_MS,
   })
   client = new NodeClient({ url: `http://127.0.0.1:${String(maker.httpPort)}` })

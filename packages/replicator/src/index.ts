@@ -13,6 +13,7 @@ export {
 } from './config.js'
 export * from './engine-client.js'
 export * from './errors.js'
+export { logOf } from './log.js'
 export { runNode } from './main.js'
 export { nearest } from './nearest.js'
 export { ReplicatorNode } from './node.js'

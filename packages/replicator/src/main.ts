@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { pino } from 'pino'
 import type { Config } from './config.js'
+import { logOf } from './log.js'
 import { ReplicatorNode } from './node.js'
 
 /** How soon the end of the engine is noticed; its parent is not this process, so nobody is told. */
@@ -16,7 +16,7 @@ const loopbackAddresses = /^(127\.|::1$|localhost$)/
  * Ctrl-C at a terminal, ends it too.
  */
 export async function runNode(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel, base: null })
+  const log = logOf(config)
   for (const key of ['httpHost', 'peerHost', 'nbdHost', 'engineHttpHost'] as const) {
     if (!loopbackAddresses.test(config[key])) {
       log.warn(

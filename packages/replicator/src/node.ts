@@ -18,7 +18,7 @@ import { handlersOf } from './handlers.js'
 import { DirectoryHostBook } from './host-book.js'
 import { HttpServer } from './http-server.js'
 import { join as joinCluster } from './joining.js'
-import { Metrics } from './metrics.js'
+import type { Metrics } from './metrics.js'
 import { takeNodeDirectory } from './node-lock.js'
 import { Replication } from './replication.js'
 import { keyDirectoryOf, mayFormat, trySuperblock } from './store-place.js'
@@ -60,6 +60,7 @@ export class ReplicatorNode {
   /** Where the engine's HTTP listens, as it says. */
   #engineHttp: { readonly host: string; readonly port: number }
   #joining: Promise<void> | undefined
+  #metrics: Promise<Metrics> | undefined
   #timer: NodeJS.Timeout | undefined
   #letGo: (() => void) | undefined
 
@@ -151,7 +152,7 @@ export class ReplicatorNode {
       this.#settle(this.#tellAddress(), 'the engine does not know its replicator')
     })
     await this.#begin()
-    const metrics = new Metrics(this.#engine, this.#peers)
+    const peers = this.#peers
     this.#http = await HttpServer.listen({
       host: config.httpHost,
       port: config.httpPort,
@@ -169,7 +170,7 @@ export class ReplicatorNode {
         id: () => ({ host: this.host, json: this.#identityJson() }),
         peers: (host) => this.#peerLines(host),
         notReady: () => this.#notReady(),
-        metrics: () => metrics.text(),
+        metrics: async () => (await (this.#metrics ??= this.#startMetrics(peers))).text(),
         enginePort: () => this.#engineHttp.port,
         blocksAt: (query) => replication.blocks.locationOf(query),
       },
@@ -180,6 +181,12 @@ export class ReplicatorNode {
     this.#timer = setInterval(() => {
       this.#settle(this.#refresh(), 'the store cannot be measured')
     }, INFO_INTERVAL_MS)
+  }
+
+  /** When somebody asks for the first time: a node that nobody watches is spared the memory and the timers. */
+  async #startMetrics(peers: PeerNode): Promise<Metrics> {
+    const metrics = await import('./metrics.js')
+    return new metrics.Metrics(this.#engine, peers)
   }
 
   async #startPeers(): Promise<PeerNode> {
