@@ -134,7 +134,7 @@ int DirectoryDevice::prepare(uint32_t physical) {
   ensure(segment_bytes() > 0, "the segment size is known before a segment is used");
   const Fd fd(::openat(directory_.get(), segment_name(physical).data(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) return errno;
-  int error = write_ahead(fd.get(), 0, segment_bytes());
+  int error = write_ahead(fd.get(), 0, segment_bytes(), is_direct_refused_);
   if (error == 0 && ::fsync(directory_.get()) != 0) error = errno;
   return error;
 }

@@ -1,6 +1,7 @@
 // A store as a directory: `superblock`, `lock`, `segments/PPPPPPPP.seg`.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <unordered_map>
 
@@ -35,6 +36,7 @@ class DirectoryDevice final : public Device {
   const std::string path_;
   const Fd directory_;  // of the segments
   const Fd lock_;
+  std::atomic<bool> is_direct_refused_{false};  // write_ahead's
   std::unordered_map<uint32_t, Cached> cache_;
   std::list<uint32_t> ages_;  // least recently used first
 };

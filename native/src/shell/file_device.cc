@@ -116,7 +116,7 @@ int FileDevice::prepare(uint32_t physical) {
   ensure(segment_bytes() > 0, "the segment size is known before a segment is used");
   if (base_of(physical) + segment_bytes() > bytes_) return ENOSPC;
   if (is_block_device_) return 0;  // nothing to allocate, and stale bytes are told by their segment header
-  return write_ahead(fd_, base_of(physical), segment_bytes());
+  return write_ahead(fd_, base_of(physical), segment_bytes(), is_direct_refused_);
 }
 
 DeviceSpace FileDevice::space() const {

@@ -1,6 +1,8 @@
 // A store as one block device or one big file.
 #pragma once
 
+#include <atomic>
+
 #include "shell/device.h"
 
 namespace cloudfs::shell {
@@ -24,6 +26,7 @@ class FileDevice final : public Device {
   const int fd_;
   const uint64_t bytes_;
   const bool is_block_device_;
+  std::atomic<bool> is_direct_refused_{false};  // write_ahead's
 };
 
 }  // namespace cloudfs::shell

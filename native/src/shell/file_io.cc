@@ -106,7 +106,7 @@ int write_zeros(int fd, uint64_t offset, uint64_t bytes) {
   return 0;
 }
 
-int write_ahead(int fd, uint64_t offset, uint64_t bytes) {
+int write_ahead(int fd, uint64_t offset, uint64_t bytes, std::atomic<bool>& is_direct_refused) {
   if (has_hole(fd, offset, bytes)) {
     // Space first: a full file system says so before anything is written, and the extents come in one piece.
     if (::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)) != 0 &&
@@ -114,8 +114,14 @@ int write_ahead(int fd, uint64_t offset, uint64_t bytes) {
       return errno;
     }
     // Zeros that nobody reads would fill the page cache, and take a core for as long as a fresh store is written to.
-    const Fd direct = open_direct(fd);
-    if (const int error = write_zeros(direct ? direct.get() : fd, offset, bytes)) return error;
+    const Fd direct = is_direct_refused.load(std::memory_order_relaxed) ? Fd() : open_direct(fd);
+    int error = write_zeros(direct ? direct.get() : fd, offset, bytes);
+    if (direct && error == EINVAL) {
+      // It can be opened so and not written: no use trying again.
+      is_direct_refused.store(true, std::memory_order_relaxed);
+      error = write_zeros(fd, offset, bytes);
+    }
+    if (error != 0) return error;
   }
   return ::fsync(fd) == 0 ? 0 : errno;
 }

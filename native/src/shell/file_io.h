@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -19,8 +20,9 @@ int read_fully(int fd, uint8_t* target, size_t bytes, uint64_t offset);
 size_t read_cached(int fd, uint8_t* target, size_t bytes, uint64_t offset);
 
 /// Makes [offset, offset + bytes) of `fd` allocated, written and synced. Bytes that are there keep their value unless
-/// the range has a hole; then all of it becomes zeros.
-int write_ahead(int fd, uint64_t offset, uint64_t bytes);
+/// the range has a hole; then all of it becomes zeros, past the page cache where the file system takes that. What it says
+/// is remembered in `is_direct_refused`, which belongs to the device.
+int write_ahead(int fd, uint64_t offset, uint64_t bytes, std::atomic<bool>& is_direct_refused);
 
 /// Overwrites a range with zeros.
 int write_zeros(int fd, uint64_t offset, uint64_t bytes);
