@@ -47,7 +47,7 @@ class PeerStreams::End final : public Watcher {
     touch();
   }
   void close() {
-    closing_ = true;
+    if (!std::exchange(closing_, true)) owner_.lingering_.push_back(id_);
     linger_until_ns_ = now_ns() + kStreamLingerNsMax;
     touch();
   }
@@ -81,9 +81,9 @@ class PeerStreams::End final : public Watcher {
     owner_.loop_.change(socket_->fd(), wanted, *this);
   }
 
-  std::optional<uint64_t> linger_until_ns() const {
-    return closing_ ? std::optional<uint64_t>(linger_until_ns_) : std::nullopt;
-  }
+  bool closing() const { return closing_; }
+  /// While it is closing.
+  uint64_t linger_until_ns() const { return linger_until_ns_; }
 
   const Ended what;
   bool touched = false;
@@ -181,14 +181,16 @@ void PeerStreams::end(uint64_t id) {
 
 std::optional<uint64_t> PeerStreams::next_deadline_ns() const {
   std::optional<uint64_t> deadline;
-  for (const auto& [id, end] : ends_)
-    if (const auto until = end->linger_until_ns()) deadline = std::min(deadline.value_or(*until), *until);
+  for (const uint64_t id : lingering_) {
+    const uint64_t until = ends_.at(id)->linger_until_ns();
+    deadline = std::min(deadline.value_or(until), until);
+  }
   return deadline;
 }
 
 bool PeerStreams::flush() {
-  for (const auto& [id, end] : ends_)
-    if (const auto until = end->linger_until_ns(); until && now_ns() > *until) end->touch();
+  for (const uint64_t id : lingering_)
+    if (End& end = *ends_.at(id); now_ns() > end.linger_until_ns()) end.touch();
   for (const uint64_t id : std::exchange(touched_, {})) {
     const auto found = ends_.find(id);
     if (found == ends_.end()) continue;
@@ -197,6 +199,7 @@ bool PeerStreams::flush() {
     end.send();
     if (end.done()) {
       ended_.push_back(end.what);
+      if (end.closing()) std::erase(lingering_, id);
       ends_.erase(found);
       core_.stream_closed(id);
       told_ = true;

@@ -64,6 +64,7 @@ class PeerStreams {
   std::unordered_map<uint64_t, std::unique_ptr<End>> ends_;
   std::vector<uint64_t> touched_;
   std::vector<Ended> ended_;
+  std::vector<uint64_t> lingering_;  // are closing
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;
   bool told_ = false;

@@ -95,12 +95,12 @@ void Streams::close(StreamId stream) {
 }
 
 void Streams::turn() {
+  if (!work_ && !waiting_) return;
   work_ = waiting_ = false;
   // By id: an end may close other streams while it is told.
-  std::vector<StreamId> ids;
-  ids.reserve(streams_.size());
-  for (const auto& one : streams_) ids.push_back(one->id);
-  for (const StreamId id : ids) {
+  ids_.clear();
+  for (const auto& one : streams_) ids_.push_back(one->id);
+  for (const StreamId id : ids_) {
     One* one = find(id);
     if (one == nullptr || one->closing || one->end == nullptr) continue;
     if (std::exchange(one->drained, false)) one->end->on_drained(id);

@@ -78,6 +78,7 @@ class Streams {
 
   Effects& out_;
   std::vector<std::unique_ptr<One>> streams_;
+  std::vector<StreamId> ids_;  // scratch
   StreamId next_ = 1;
   bool work_ = false;
   bool waiting_ = false;
