@@ -7,7 +7,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { EngineCluster } from './support/engine-cluster.js'
-import { nbdUri } from './support/engine-process.js'
+import { EngineHost, nbdUri } from './support/engine-process.js'
 import { runTool } from './support/run-tool.js'
 
 const MIB = 1024 * 1024
@@ -131,4 +131,40 @@ test('without the right key there is no stream', { timeout: TIMEOUT_MS }, async 
   expect((await follower.call('follows', {})).result).toEqual([])
   await qemuIo('write -P 2 0 4k')
   await follower.call('drop', { volume })
+})
+
+test('why a stream is refused once it stands is told, and it is not called connected', async () => {
+  const { volume } = cluster
+  const stranger = new EngineHost()
+  try {
+    const { host } = await stranger.format({ size: '128M' })
+    await stranger.start()
+    const asked = { volume, host }
+    const { key } = (await cluster.engine(0).client.call('follow-key', asked)).result
+    await stranger.client.call('follow', {
+      volume,
+      leader: cluster.host(0),
+      address: cluster.address(0),
+      key,
+    })
+    const ends = () => stranger.events.filter(({ event }) => event === 'stream-ended')
+    await vi.waitFor(
+      () => {
+        expect(ends().length).toBeGreaterThan(2)
+      },
+      { timeout: 10_000 },
+    )
+    const error = {
+      code: 'ERR_NOT_MEMBER',
+      message: "this host and store are not in the volume's view",
+    }
+    expect(ends().map(({ detail }) => detail)).toEqual(
+      ends().map(() => expect.objectContaining({ ...error, volume, role: 'follower' }) as unknown),
+    )
+    expect((await stranger.client.call('follows', {})).result).toMatchObject([
+      { volume, state: 'refused', error },
+    ])
+  } finally {
+    await stranger.dispose()
+  }
 })

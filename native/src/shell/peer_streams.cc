@@ -85,7 +85,7 @@ class PeerStreams::End final : public Watcher {
   /// While it is closing.
   uint64_t linger_until_ns() const { return linger_until_ns_; }
 
-  const Ended what;
+  Ended what;
   bool touched = false;
 
  private:
@@ -158,7 +158,7 @@ uint64_t PeerStreams::adopt(std::unique_ptr<Stream> socket, StreamRole role, con
   const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
   const bool sent = preface.empty() || socket->writev({&part, 1}) == static_cast<ssize_t>(preface.size());
   const auto added =
-      ends_.emplace(id, std::make_unique<End>(*this, Ended{id, role, volume}, std::move(socket)));
+      ends_.emplace(id, std::make_unique<End>(*this, Ended{id, role, volume, {}}, std::move(socket)));
   if (!sent) added.first->second->hang_up();
   added.first->second->touch();
   return id;
@@ -198,7 +198,8 @@ bool PeerStreams::flush() {
     end.touched = false;
     end.send();
     if (end.done()) {
-      ended_.push_back(end.what);
+      end.what.refusal = core_.stream_refusal(id);
+      ended_.push_back(std::move(end.what));
       if (end.closing()) std::erase(lingering_, id);
       ends_.erase(found);
       core_.stream_closed(id);

@@ -52,6 +52,7 @@ class PeerStreams {
     uint64_t id;
     StreamRole role;
     VolumeId volume;
+    StreamRefusal refusal;
   };
   /// Those that have ended since it was last asked.
   std::vector<Ended> take_ended() { return std::exchange(ended_, {}); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/hex.h"
+#include "core/base/json_writer.h"
 #include "shell/clock.h"
 
 namespace cloudfs::shell {
@@ -134,12 +135,19 @@ void Store::run() {
 
 void Store::tell_ended() {
   for (const PeerStreams::Ended& ended : streams_.take_ended()) {
-    observer_.event({"stream-ended", "{\"stream\":" + std::to_string(ended.id) + ",\"volume\":\"" +
-                                         to_hex(ended.volume) + "\",\"role\":\"" +
-                                         (ended.role == StreamRole::leader ? "leader"
-                                          : ended.role == StreamRole::copy ? "copy"
-                                                                           : "follower") +
-                                         "\"}"});
+    JsonWriter detail;
+    detail.object();
+    detail.number("stream", ended.id);
+    detail.string("volume", to_hex(ended.volume));
+    detail.string("role", ended.role == StreamRole::leader ? "leader"
+                          : ended.role == StreamRole::copy ? "copy"
+                                                           : "follower");
+    if (!ended.refusal.code.empty()) {
+      detail.string("code", ended.refusal.code);
+      detail.string("message", ended.refusal.message);
+    }
+    detail.end_object();
+    observer_.event({"stream-ended", detail.take()});
   }
 }
 

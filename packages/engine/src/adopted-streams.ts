@@ -7,17 +7,23 @@ export interface StreamStore {
   closeStream(stream: number): void
 }
 
+/** Why one of a stream's sides ended it. */
+export interface StreamRefusal {
+  readonly code: string
+  readonly message: string
+}
+
 /** A stream that runs until `ended` resolves. */
 export interface RunningStream {
-  readonly ended: Promise<void>
+  readonly ended: Promise<StreamRefusal | undefined>
   /** Ends it; nothing happens if it has ended. */
   readonly close: () => void
 }
 
 export class AdoptedStreams {
-  readonly #running = new Map<number, () => void>()
+  readonly #running = new Map<number, (refusal: StreamRefusal | undefined) => void>()
   /** Ends that came before the numbers were known; kept while any number is awaited. */
-  readonly #early = new Set<number>()
+  readonly #early = new Map<number, StreamRefusal | undefined>()
   #awaited = 0
 
   async adopt(store: StreamStore, stream: AdoptedStream): Promise<RunningStream> {
@@ -25,8 +31,8 @@ export class AdoptedStreams {
     try {
       const number = await store.adoptStream(stream)
       const ended = this.#early.has(number)
-        ? Promise.resolve()
-        : new Promise<void>((resolve) => this.#running.set(number, resolve))
+        ? Promise.resolve(this.#early.get(number))
+        : new Promise<StreamRefusal | undefined>((resolve) => this.#running.set(number, resolve))
       return {
         ended,
         close: () => {
@@ -39,10 +45,10 @@ export class AdoptedStreams {
   }
 
   /** The store said `stream-ended`. */
-  onEnded(number: number): void {
+  onEnded(number: number, refusal?: StreamRefusal): void {
     const resolve = this.#running.get(number)
-    if (resolve !== undefined) resolve()
-    else if (this.#awaited > 0) this.#early.add(number)
+    if (resolve !== undefined) resolve(refusal)
+    else if (this.#awaited > 0) this.#early.set(number, refusal)
     this.#running.delete(number)
   }
 }

@@ -145,7 +145,10 @@ export class StoreService {
     else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
     else log.debug(event.detail, event.name)
     if (event.name === 'head-moved') this.heads.onMoved(event.detail.volume)
-    if (event.name === 'stream-ended') this.#streams.onEnded(event.detail.stream)
+    if (event.name === 'stream-ended') {
+      const { stream, code, message = '' } = event.detail
+      this.#streams.onEnded(stream, code === undefined ? undefined : { code, message })
+    }
     this.#cleaner.onEvent(event)
     publish({ event: event.name, store: this.path, detail: event.detail })
   }

@@ -62,6 +62,9 @@ export type CoreEvent =
         readonly stream: number
         readonly volume: VolumeId
         readonly role: 'leader' | 'follower' | 'copy'
+        /** Why either side refused to go on, where one did. */
+        readonly code?: string
+        readonly message?: string
       }
     }
 

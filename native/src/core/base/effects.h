@@ -62,6 +62,12 @@ struct Event {
   std::string detail;  // JSON object
 };
 
+/// What one side of a stream said when it ended it.
+struct StreamRefusal {
+  std::string code;  // empty: nothing
+  std::string message;
+};
+
 /// Bytes for a stream to another engine, behind those given before; the shell reports what its socket took.
 struct StreamSend {
   uint64_t stream = 0;

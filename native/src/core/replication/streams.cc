@@ -2,7 +2,35 @@
 
 #include <algorithm>
 
+#include "core/format/payload.h"
+
 namespace cloudfs {
+
+namespace {
+
+bool is_code(std::string_view text) {
+  return text.starts_with("ERR_") && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+         });
+}
+
+/// Nothing in it moves the cursor of whoever reads a log.
+bool is_plain(std::string_view text) {
+  return is_utf8(as_bytes(text)) && std::none_of(text.begin(), text.end(), [](char c) {
+           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+         });
+}
+
+/// Another engine's words, as far as they are fit to be repeated.
+StreamRefusal said(const FrameView& view) {
+  Result<RefuseFrame> refuse = decode_refuse(view);
+  if (!refuse || !is_code(refuse->code))
+    return {"ERR_FRAME_CORRUPT", "the other engine refused, and its reason cannot be read"};
+  if (!is_plain(refuse->message)) refuse->message.clear();
+  return {std::move(refuse->code), std::move(refuse->message)};
+}
+
+}  // namespace
 
 StreamId Streams::open() {
   if (streams_.size() >= kStreamsMax) return 0;
@@ -82,6 +110,7 @@ size_t Streams::unsent(StreamId stream) const {
 }
 
 void Streams::refuse(StreamId stream, const Epoch& epoch, const char* code, const char* message) {
+  if (One* one = find(stream); one != nullptr && !one->closing) one->refusal = {code, message};
   send(stream, encode_refuse(epoch, {code, message}));
   close(stream);
 }
@@ -92,6 +121,11 @@ void Streams::close(StreamId stream) {
   one->closing = true;
   out_.closes.push_back(stream);
   if (one->end != nullptr) one->end->on_closed(stream);
+}
+
+StreamRefusal Streams::refusal(StreamId stream) const {
+  const One* one = find(stream);
+  return one == nullptr ? StreamRefusal{} : one->refusal;
 }
 
 void Streams::turn() {
@@ -118,7 +152,10 @@ void Streams::hand_out(One& one) {
       one.waiting = std::move(**frame);
     }
     const FrameChannel::Frame frame = *one.waiting;
-    if (frame.view.header.type == FrameType::refuse) return close(id);
+    if (frame.view.header.type == FrameType::refuse) {
+      one.refusal = said(frame.view);
+      return close(id);
+    }
     if (!one.end->on_frame(id, frame)) {
       waiting_ = true;
       return;

@@ -51,9 +51,11 @@ class Streams {
   void send(StreamId stream, std::vector<Slice> slices);
   void send(StreamId stream, BufferRef frame);
   size_t unsent(StreamId stream) const;
-  /// Says why, and ends the stream.
+  /// Says why, and ends the stream. refusal() tells it too.
   void refuse(StreamId stream, const Epoch& epoch, const char* code, const char* message);
   void close(StreamId stream);
+  /// What either side said when it ended the stream, as long as its socket is there.
+  StreamRefusal refusal(StreamId stream) const;
 
   /// Hands out the frames that have come.
   void turn();
@@ -70,6 +72,7 @@ class Streams {
     std::optional<FrameChannel::Frame> waiting;  // given once, not taken
     StreamEnd* end = nullptr;
     size_t unsent = 0;
+    StreamRefusal refusal;
     bool closing = false;  // the end has let go of it
     bool drained = false;
   };

@@ -263,6 +263,10 @@ uint64_t Core::open_stream(StreamRole role, const VolumeId& volume, std::string&
                                     : impl.store->open_to_leader(volume, role == StreamRole::copy, refusal);
 }
 
+StreamRefusal Core::stream_refusal(uint64_t stream) const {
+  return impl_->store == nullptr ? StreamRefusal{} : impl_->store->streams.refusal(stream);
+}
+
 ReceiveWindow Core::stream_receive_target(uint64_t stream) {
   if (impl_->store == nullptr) return {};
   const FrameChannel::Window window = impl_->store->streams.receive_target(stream);

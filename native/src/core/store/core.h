@@ -73,6 +73,8 @@ class Core {
   // with it; every stream ends with one stream_closed().
   /// @returns 0 and a code from docs/errors.md in `refusal`
   uint64_t open_stream(StreamRole role, const VolumeId& volume, std::string& refusal);
+  /// Why a stream was refused, by this side or the other, until stream_closed(). An empty code: it was not.
+  StreamRefusal stream_refusal(uint64_t stream) const;
   /// Valid until the next call for this stream.
   ReceiveWindow stream_receive_target(uint64_t stream);
   void stream_received(uint64_t stream, size_t bytes);

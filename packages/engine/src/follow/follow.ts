@@ -91,10 +91,18 @@ export class Follow {
     }
     signal.addEventListener('abort', stream.close, { once: true })
     if (signal.aborted) stream.close()
-    this.#enter({ state: 'connected' })
-    await stream.ended
+    // One that was refused is so until it goes on for a while: that it connects says little.
+    const entered = setTimeout(
+      () => {
+        this.#enter({ state: 'connected' })
+      },
+      this.#state.state === 'refused' ? GOOD_STREAM_MS : 0,
+    )
+    const refusal = await stream.ended
+    clearTimeout(entered)
     signal.removeEventListener('abort', stream.close)
-    this.#enter({ state: 'connecting' })
+    if (refusal === undefined) this.#enter({ state: 'connecting' })
+    else this.#enter({ state: 'refused', error: refusal })
   }
 
   /** Of the last record held here; -1: none. */
