@@ -28,7 +28,7 @@ afterAll(() => cluster.dispose())
 
 async function bridge(path: string, key?: string): Promise<void> {
   const { volume } = cluster
-  const asked = { volume, host: cluster.host(1) }
+  const asked = { volume, host: cluster.host(1), protocol: 'cloudfs-nbd' } as const
   const given = (await cluster.engine(0).client.call('follow-key', asked)).result.key
   await cluster.engine(1).client.call('bridge', {
     volume,
@@ -91,15 +91,20 @@ test(
 
 test('a key that is not right, or no ticket, opens nothing', { timeout: TIMEOUT_MS }, async () => {
   const path = join(cluster.engine(1).run, 'wrong.nbd')
-  await bridge(path, '00'.repeat(32))
-  const client = connect(path)
-  client.resume()
-  await once(client, 'end')
-  client.destroy()
-  expect((await cluster.engine(1).client.call('unbridge', { socket: path })).result).toEqual({
-    bridged: true,
-  })
-  expect(existsSync(path)).toBe(false)
+  const { volume } = cluster
+  const asked = { volume, host: cluster.host(1), protocol: 'cloudfs-records' } as const
+  const { key: keyOfRecords } = (await cluster.engine(0).client.call('follow-key', asked)).result
+  for (const key of ['00'.repeat(32), keyOfRecords]) {
+    await bridge(path, key)
+    const client = connect(path)
+    client.resume()
+    await once(client, 'end')
+    client.destroy()
+    expect((await cluster.engine(1).client.call('unbridge', { socket: path })).result).toEqual({
+      bridged: true,
+    })
+    expect(existsSync(path)).toBe(false)
+  }
   const { stdout } = await runTool(
     'curl',
     '--silent',

@@ -139,7 +139,7 @@ test('why a stream is refused once it stands is told, and it is not called conne
   try {
     const { host } = await stranger.format({ size: '128M' })
     await stranger.start()
-    const asked = { volume, host }
+    const asked = { volume, host, protocol: 'cloudfs-records' } as const
     const { key } = (await cluster.engine(0).client.call('follow-key', asked)).result
     await stranger.client.call('follow', {
       volume,

@@ -9,6 +9,7 @@ import {
 } from '@cloudfs/interface'
 import { z } from 'zod'
 import { parseAddress } from './address.js'
+import { UPGRADE_NBD, UPGRADE_RECORDS } from './http-protocols.js'
 
 const request = z.strictObject({
   id: z.int().nonnegative(),
@@ -44,7 +45,7 @@ const verbs = {
   unserve: z.strictObject({ socket: socketPath }),
   listen: z.strictObject({ host: z.string().max(64), port: z.int().min(0).max(65535) }),
   http: nothing,
-  'follow-key': z.strictObject({ volume, host: hostId }),
+  'follow-key': z.strictObject({ volume, host: hostId, protocol: z.enum([UPGRADE_RECORDS, UPGRADE_NBD]) }),
   follow: z.strictObject({ volume, leader: hostId, address, key }),
   unfollow: z.strictObject({ volume }),
   follows: nothing,

@@ -93,9 +93,13 @@ export interface EngineCommands extends CoreCommands {
   }
   /** Where the engine serves HTTP, if it does. */
   http: { args: object; result: { readonly host?: string; readonly port?: number } }
-  /** At a volume's primary: the key with which `host` has streams of it. Hex; a secret. */
+  /** At a volume's primary: the key with which `host` has streams of it, of one protocol. Hex; a secret. */
   'follow-key': {
-    args: { readonly volume: VolumeId; readonly host: HostId }
+    args: {
+      readonly volume: VolumeId
+      readonly host: HostId
+      readonly protocol: 'cloudfs-records' | 'cloudfs-nbd'
+    }
     result: { readonly key: string }
   }
   /**

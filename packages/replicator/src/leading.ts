@@ -51,10 +51,8 @@ export class Leading {
   }
 
   /** What a host needs to reach a volume's engine here. */
-  async bridgeFor(volume: VolumeId, host: HostId): Promise<Bridge> {
-    const { engine, address } = this.#options
-    const { key } = await engine.result('follow-key', { volume, host })
-    return { key, address: address() }
+  bridgeFor(volume: VolumeId, host: HostId): Promise<Bridge> {
+    return this.#wayTo(volume, host, 'cloudfs-nbd')
   }
 
   /** Tells members that are away; resolves when they are being told. `volumes` are all that the store has. */
@@ -115,6 +113,12 @@ export class Leading {
     if (!viewOf(status).members.some(({ host }) => host === caller)) {
       throw new NotMemberError(`host ${caller} is not a member of volume ${volume}`, { volume, host: caller })
     }
-    return this.bridgeFor(volume, caller)
+    return this.#wayTo(volume, caller, 'cloudfs-records')
+  }
+
+  async #wayTo(volume: VolumeId, host: HostId, protocol: 'cloudfs-records' | 'cloudfs-nbd'): Promise<Bridge> {
+    const { engine, address } = this.#options
+    const { key } = await engine.result('follow-key', { volume, host, protocol })
+    return { key, address: address() }
   }
 }

@@ -117,7 +117,9 @@ export class EngineCluster {
   async follow(index: number): Promise<void> {
     const { volume } = this
     const { engine, host } = this.#at(index)
-    const { key } = (await this.engine(0).client.call('follow-key', { volume, host })).result
+    const { key } = (
+      await this.engine(0).client.call('follow-key', { volume, host, protocol: 'cloudfs-records' })
+    ).result
     await engine.client.call('follow', { volume, leader: this.host(0), address: this.address(0), key })
   }
 

@@ -12,7 +12,7 @@ export function nbdRoute(stores: readonly StoreService[], gate: TicketGate): Upg
     async take(request, query, socket, early, preface) {
       const volume = volumeOfQuery(query)
       const found = await findPrimary(stores, volume)
-      await gate.check(request, found)
+      await gate.check(request, found, UPGRADE_NBD)
       await found.store.handle.adoptNbd({ fd: descriptorOf(socket), volume, preface, early })
     },
   }

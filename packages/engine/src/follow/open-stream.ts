@@ -15,7 +15,6 @@ export interface StreamRequest extends StreamScope {
   readonly address: Address
   /** With the query, as in `/stream?VOLUME`. */
   readonly path: string
-  readonly protocol: string
   readonly key: Uint8Array
   readonly signal: AbortSignal
 }

@@ -12,7 +12,11 @@ export class TicketGate {
   readonly #challenges = new Challenges()
 
   /** @throws {TicketError} with a challenge for the next attempt */
-  async check(request: IncomingMessage, found: FoundVolume): Promise<void> {
+  async check(
+    request: IncomingMessage,
+    found: FoundVolume,
+    protocol: StreamScope['protocol'],
+  ): Promise<void> {
     const host = request.headers[HOST_HEADER]
     const text = request.headers[TICKET_HEADER]
     if (text === undefined) throw this.#challenge('a stream needs a ticket')
@@ -22,7 +26,7 @@ export class TicketGate {
     if (ticket === undefined || !this.#challenges.take(ticket.nonce)) {
       throw this.#challenge('the ticket is not for a challenge of late')
     }
-    const scope = { volume: found.status.volume, host: HostId.parse(host) }
+    const scope = { protocol, volume: found.status.volume, host: HostId.parse(host) }
     if (!isProven(await keyAtPrimary(found, scope), ticket, scope)) {
       throw this.#challenge('the ticket does not prove the key')
     }

@@ -5,6 +5,7 @@
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { HostId, Stamp, VolumeId } from '@cloudfs/interface'
+import type { UPGRADE_NBD, UPGRADE_RECORDS } from '../http-protocols.js'
 
 export const NONCE_BYTES = 16
 
@@ -13,16 +14,19 @@ export const HOST_HEADER = 'x-cloudfs-host'
 /** `NONCE.PROOF`, both in hex. */
 export const TICKET_HEADER = 'x-cloudfs-ticket'
 
-/** Whose streams are meant. */
+/** Whose streams are meant, and of which kind. */
 export interface StreamScope {
+  /** What the connection is upgraded to: a key for one protocol opens no other. */
+  readonly protocol: typeof UPGRADE_RECORDS | typeof UPGRADE_NBD
   readonly volume: VolumeId
   /** The host that asks. */
   readonly host: HostId
 }
 
 /** What the volume's primary gives `host` over the peer channel. */
-export function followKeyOf(stamp: Stamp, { volume, host }: StreamScope): Buffer {
+export function followKeyOf(stamp: Stamp, { protocol, volume, host }: StreamScope): Buffer {
   return createHmac('sha256', Stamp.toBytes(stamp))
+    .update(protocol)
     .update(VolumeId.toBytes(volume))
     .update(HostId.toBytes(host))
     .digest()
