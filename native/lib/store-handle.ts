@@ -63,12 +63,10 @@ export interface ShellStats {
   readonly availableBytes: number
 }
 
-/** A connected socket that becomes a stream to another engine. */
-export interface AdoptedStream {
+/** A connected socket that becomes an NBD client's. */
+export interface AdoptedNbd {
   /** Its descriptor. */
   readonly fd: number
-  /** What this side is: the volume's primary, one of its followers, or a store outside its view that is given a copy. */
-  readonly role: 'leader' | 'follower' | 'copy'
   /** Volume id in hex. */
   readonly volume: string
   /** Sent ahead of what the store says, and only if it takes the stream: the answer to an HTTP upgrade. */
@@ -77,8 +75,20 @@ export interface AdoptedStream {
   readonly early?: Uint8Array
 }
 
-/** A connected socket that becomes an NBD client's. */
-export type AdoptedNbd = Omit<AdoptedStream, 'role'>
+/** A connected socket that becomes a stream to another engine. */
+export type AdoptedStream = AdoptedNbd & (LeaderEnd | FollowerEnd)
+
+/** This side is the volume's primary. */
+interface LeaderEnd {
+  readonly role: 'leader'
+  /** The host that was let in, in hex. A hello that names another is refused. */
+  readonly host: string
+}
+
+/** This side is one of the volume's followers, or a store outside its view that is given a copy. */
+interface FollowerEnd {
+  readonly role: 'follower' | 'copy'
+}
 
 /** What is read: `VOLUME`, `VOLUME@SNAPSHOT`, … as NBD's exports are named (docs/nbd.md). Offsets and lengths are any. */
 export interface BlockRead {

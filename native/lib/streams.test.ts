@@ -25,8 +25,6 @@ let server: Server
 let volume: string
 let volumeCreated: (id: string) => void
 let streamEnded: ((detail: unknown) => void) | undefined
-/** The primary would not have a stream: then the follower's test fails by what it waits for. */
-const refusals = vi.fn()
 
 const pathOf = (index: number) => join(directory, `store-${String(index)}`)
 const nbd = () => join(directory, 'nbd.sock')
@@ -41,9 +39,7 @@ beforeEach(async () => {
     stores.push(store)
     await store.format({ store: storeOf(index), host: hostOf(index) })
   }
-  server = createServer({ pauseOnConnect: true }, (socket) => {
-    adopt(0, socket, 'leader').catch(refusals)
-  })
+  server = createServer({ pauseOnConnect: true })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
 })
@@ -66,21 +62,28 @@ function at(index: number): StoreHandle {
 }
 
 /** Gives the socket to the store, as an engine does behind the HTTP upgrade. */
-async function adopt(index: number, socket: Socket, role: 'leader' | 'follower'): Promise<void> {
+async function adopt(
+  index: number,
+  socket: Socket,
+  end: { role: 'leader'; host: HostId } | { role: 'follower' },
+): Promise<void> {
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
   try {
-    await at(index).adoptStream({ fd, role, volume })
+    await at(index).adoptStream({ fd, volume, ...end })
   } finally {
     socket.destroy()
   }
 }
 
-async function follow(index: number): Promise<void> {
+/** @param host - that the primary lets in */
+async function follow(index: number, host = hostOf(index)): Promise<void> {
   const { port } = server.address() as AddressInfo
+  const accepted = once(server, 'connection') as Promise<[Socket]>
   // Nothing is read here: what the primary says is for the store.
   const socket = connect({ port, host: '127.0.0.1' }).pause()
   await once(socket, 'connect')
-  await adopt(index, socket, 'follower')
+  await adopt(0, (await accepted)[0], { role: 'leader', host })
+  await adopt(index, socket, { role: 'follower' })
 }
 
 async function createVolume(): Promise<void> {
@@ -158,13 +161,36 @@ test('a stream begins with the preface it was given, and its end is told by its 
   const [socket] = await accepted
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
   const ended = new Promise<unknown>((resolve) => (streamEnded = resolve))
-  const stream = await at(0).adoptStream({ fd, role: 'leader', volume, preface: Buffer.from('HELLO\r\n') })
+  const preface = Buffer.from('HELLO\r\n')
+  const stream = await at(0).adoptStream({ fd, role: 'leader', host: hostOf(1), volume, preface })
   socket.destroy()
   const [first] = (await once(reader, 'data')) as [Buffer]
   expect(first.subarray(0, 7).toString()).toBe('HELLO\r\n')
   reader.destroy()
   expect(await ended).toEqual({ stream, volume, role: 'leader' })
   answering.close()
+})
+
+test('a stream whose hello is not of the host that was let in is refused, and both sides say why', async () => {
+  await createVolume()
+  const reasons: unknown[] = []
+  const refused = new Promise<void>((resolve) => {
+    streamEnded = (detail) => {
+      const { code, message, role } = detail as { code?: string; message?: string; role: string }
+      if (code === undefined) return
+      reasons.push({ code, message, role })
+      if (reasons.length === 2) resolve()
+    }
+  })
+  await follow(1, hostOf(2))
+  await refused
+  const reason = { code: 'ERR_TICKET', message: 'the hello names another host than the ticket' }
+  expect(reasons).toContainEqual({ ...reason, role: 'leader' })
+  expect(reasons).toContainEqual({ ...reason, role: 'follower' })
+  // As itself it is let in.
+  await follow(1)
+  await qemuIo('write -P 1 0 64k', 'flush')
+  await headsAreEqual()
 })
 
 test('a follower that crashed is brought up while writes go on', async () => {

@@ -51,13 +51,13 @@ class Cluster {
   size_t size() const { return nodes_.size(); }
   bool up(size_t index) const { return nodes_[index]->core != nullptr; }
 
-  /// The follower's engine connects to the leader's. @returns false if either refuses
+  /// The follower's engine connects to the leader's, which lets it in as itself. @returns false if either refuses
   bool connect(size_t leader, size_t follower, const std::string& volume) {
     const auto id = parse_id<VolumeId>(volume);
     REQUIRE(id.has_value());
     std::string refusal;
     Wire wire{leader, follower, 0, 0, {}, {}};
-    wire.at_leader = node(leader).core->open_stream(StreamRole::leader, *id, refusal);
+    wire.at_leader = node(leader).core->open_stream(StreamRole::leader, *id, refusal, host_of(follower));
     if (wire.at_leader == 0) return false;
     wire.at_follower = node(follower).core->open_stream(StreamRole::follower, *id, refusal);
     if (wire.at_follower == 0) {

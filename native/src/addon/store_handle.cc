@@ -184,6 +184,11 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
   if (!volume) throw coded_error(info.Env(), "ERR_MALFORMED_ID", "volume: not an id of 40 hex digits");
   if (role != "leader" && role != "follower" && role != "copy")
     throw coded_error(info.Env(), "ERR_ARGUMENT", "role: not 'leader', 'follower' or 'copy'");
+  std::optional<HostId> host;
+  if (role == "leader") {
+    host = parse_id<HostId>(text(options, "host"));
+    if (!host) throw coded_error(info.Env(), "ERR_MALFORMED_ID", "host: not an id of 40 hex digits");
+  }
   std::vector<uint8_t> early = bytes_of(options.Get("early"), "early");
   std::vector<uint8_t> preface = bytes_of(options.Get("preface"), "preface");
   shell::Fd socket(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
@@ -193,7 +198,7 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
                       role == "leader" ? StreamRole::leader
                       : role == "copy" ? StreamRole::copy
                                        : StreamRole::follower,
-                      *volume, std::move(preface), std::move(early),
+                      *volume, host, std::move(preface), std::move(early),
                       [this, id = id](uint64_t stream, const std::string& refusal) {
                         mailbox_->send([this, id, stream, refusal](Napi::Env env) {
                           settle(env, id, [&](Napi::Promise::Deferred& deferred) {

@@ -141,9 +141,9 @@ PeerStreams::PeerStreams(EventLoop& loop, Core& core) : loop_(loop), core_(core)
 PeerStreams::~PeerStreams() = default;
 
 uint64_t PeerStreams::adopt(std::unique_ptr<Stream> socket, StreamRole role, const VolumeId& volume,
-                            const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early,
-                            std::string& refusal) {
-  const uint64_t id = core_.open_stream(role, volume, refusal);
+                            const std::optional<HostId>& host, const std::vector<uint8_t>& preface,
+                            const std::vector<uint8_t>& early, std::string& refusal) {
+  const uint64_t id = core_.open_stream(role, volume, refusal, host);
   if (id == 0) return 0;
   for (size_t at = 0; at < early.size();) {
     const ReceiveWindow window = core_.stream_receive_target(id);

@@ -30,10 +30,10 @@ class PeerStreams {
   PeerStreams& operator=(const PeerStreams&) = delete;
 
   /// `preface` goes out ahead of what the core says (the answer to an HTTP upgrade); `early`: bytes that were received
-  /// already. @returns the stream, or 0 and the core's refusal; the socket is closed then
+  /// already; `host` as in Core::open_stream. @returns the stream, or 0 and the core's refusal; the socket is closed then
   uint64_t adopt(std::unique_ptr<Stream> socket, StreamRole role, const VolumeId& volume,
-                 const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early,
-                 std::string& refusal);
+                 const std::optional<HostId>& host, const std::vector<uint8_t>& preface,
+                 const std::vector<uint8_t>& early, std::string& refusal);
   /// Ends a stream at once; nothing happens if it has ended.
   void end(uint64_t id);
   /// What a turn of the core wants sent and ended.
@@ -64,8 +64,8 @@ class PeerStreams {
   Core& core_;
   std::unordered_map<uint64_t, std::unique_ptr<End>> ends_;
   std::vector<uint64_t> touched_;
-  std::vector<Ended> ended_;
   std::vector<uint64_t> lingering_;  // are closing
+  std::vector<Ended> ended_;
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;
   bool told_ = false;

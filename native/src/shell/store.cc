@@ -76,16 +76,16 @@ void Store::unlisten(std::string key, std::function<void(bool known)> done) {
   loop_.post([this, key = std::move(key), done = std::move(done)] { done(nbd_.unlisten(key)); });
 }
 
-void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> preface,
-                         std::vector<uint8_t> early,
+void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::optional<HostId> host,
+                         std::vector<uint8_t> preface, std::vector<uint8_t> early,
                          std::function<void(uint64_t stream, const std::string& refusal)> done) {
   // std::function wants what it holds to be copied.
   auto held = std::make_shared<Fd>(std::move(socket));
-  loop_.post([this, held, role, volume, preface = std::move(preface), early = std::move(early),
+  loop_.post([this, held, role, volume, host, preface = std::move(preface), early = std::move(early),
               done = std::move(done)] {
     std::string refusal;
     const uint64_t stream =
-        streams_.adopt(make_connected_stream(std::move(*held)), role, volume, preface, early, refusal);
+        streams_.adopt(make_connected_stream(std::move(*held)), role, volume, host, preface, early, refusal);
     done(stream, refusal);
   });
 }

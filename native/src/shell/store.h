@@ -76,8 +76,8 @@ class Store {
   /// received already. Either `stream`
   /// says which one it is, or it is 0 and `refusal` is the code for which the core would not have it; the socket is closed
   /// then. Its end is told by the event `stream-ended`.
-  void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::vector<uint8_t> preface,
-                    std::vector<uint8_t> early,
+  void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::optional<HostId> host,
+                    std::vector<uint8_t> preface, std::vector<uint8_t> early,
                     std::function<void(uint64_t stream, const std::string& refusal)> done);
   void close_stream(uint64_t stream);
   /// Serves a connected socket as an NBD client of `volume` (hex id); `preface` and `early` as above. `taken` says whether

@@ -66,8 +66,9 @@ Leader::Feed* Leader::find(StreamId stream) {
   return nullptr;
 }
 
-void Leader::begin(StreamId stream) {
+void Leader::begin(StreamId stream, const std::optional<HostId>& host) {
   feeds_.push_back(std::make_unique<Feed>(*this, stream, io_, segments_, appender_));
+  feeds_.back()->host = host;
   HelloFrame hello = volume_.hello();
   hello.host = self_.host;
   hello.store = self_.store;
@@ -138,6 +139,9 @@ void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
   if (hello.protocol_version != kStreamVersion || hello.format_version != kFormatVersion)
     return refuse("ERR_STREAM_VERSION", "this engine speaks stream version 1 and format version 1");
   if (hello.volume != volume_.id()) return refuse("ERR_UNKNOWN_VOLUME", "the hello names another volume");
+  // A member that spoke for another would be counted twice towards a majority.
+  if (feed.host && hello.host != *feed.host)
+    return refuse("ERR_TICKET", "the hello names another host than the ticket");
   const auto member = std::find_if(members_.begin(), members_.end(), [&](const Member& one) {
     return one.host == hello.host && one.store == hello.store;
   });

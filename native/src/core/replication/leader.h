@@ -58,8 +58,8 @@ class Leader final : public Replication, public StreamEnd {
   void on_drained(StreamId) override { moved_ = true; }
   void on_closed(StreamId stream) override;
 
-  /// Greets a follower.
-  void begin(StreamId stream);
+  /// Greets a follower. `host`: whose stream it is; no other's hello is taken.
+  void begin(StreamId stream, const std::optional<HostId>& host);
   /// Sends what there is to send. Once a turn.
   void turn(uint64_t now_ns);
   std::optional<uint64_t> next_deadline_ns() const;
@@ -87,6 +87,7 @@ class Leader final : public Replication, public StreamEnd {
     LogReader reader;
     std::unique_ptr<Compaction> compaction;  // while it gets blocks instead of records
     bool closed = false;
+    std::optional<HostId> host;    // whom the stream was given to
     std::optional<size_t> member;  // known from its hello on
     Position head;                 // as it said
     bool has_volume = false;

@@ -253,13 +253,14 @@ uint32_t Core::segment_log2() const {
 
 // --- Streams ------------------------------------------------------------------------------------------------------
 
-uint64_t Core::open_stream(StreamRole role, const VolumeId& volume, std::string& refusal) {
+uint64_t Core::open_stream(StreamRole role, const VolumeId& volume, std::string& refusal,
+                           const std::optional<HostId>& host) {
   Impl& impl = *impl_;
   if (impl.phase != Phase::running) {
     refusal = "ERR_NOT_READY";
     return 0;
   }
-  return role == StreamRole::leader ? impl.store->open_to_follower(volume, refusal)
+  return role == StreamRole::leader ? impl.store->open_to_follower(volume, host, refusal)
                                     : impl.store->open_to_leader(volume, role == StreamRole::copy, refusal);
 }
 

@@ -71,8 +71,10 @@ class Core {
   // Streams to other engines. The shell connects sockets; from open_stream() on their bytes are the core's. What is to be
   // sent comes with turn(). A stream that the core closes is not reported back by stream_closed() before the shell is done
   // with it; every stream ends with one stream_closed().
+  /// `host`, of a leader's stream: who was let in, and has to be who says hello; left out by who lets in everyone.
   /// @returns 0 and a code from docs/errors.md in `refusal`
-  uint64_t open_stream(StreamRole role, const VolumeId& volume, std::string& refusal);
+  uint64_t open_stream(StreamRole role, const VolumeId& volume, std::string& refusal,
+                       const std::optional<HostId>& host = std::nullopt);
   /// Why a stream was refused, by this side or the other, until stream_closed(). An empty code: it was not.
   StreamRefusal stream_refusal(uint64_t stream) const;
   /// Valid until the next call for this stream.

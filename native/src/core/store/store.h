@@ -82,7 +82,7 @@ class Store final : public VolumeHost,
   void begin(const StoreIdentity& self, uint64_t start, uint64_t last_sequence);
   // --- Streams to other engines ---
   /// A follower of `volume` has connected. @returns 0 and why not
-  StreamId open_to_follower(const VolumeId& volume, std::string& refusal);
+  StreamId open_to_follower(const VolumeId& volume, const std::optional<HostId>& host, std::string& refusal);
   /// A connection to the primary of `volume`, which may not be here yet. @returns 0 and why not
   /// `copy`: whoever speaks is no leader, and this store no member.
   StreamId open_to_leader(const VolumeId& volume, bool copy, std::string& refusal);

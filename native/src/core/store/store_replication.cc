@@ -52,7 +52,8 @@ const char* Store::try_drop(Volume& volume) {
   return volume.try_drop() ? nullptr : "ERR_VOLUME_BUSY";
 }
 
-StreamId Store::open_to_follower(const VolumeId& id, std::string& refusal) {
+StreamId Store::open_to_follower(const VolumeId& id, const std::optional<HostId>& host,
+                                 std::string& refusal) {
   const auto at = leaders_.find(id);
   if (at == leaders_.end()) {
     refusal = find(id) == nullptr ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_PRIMARY";
@@ -64,7 +65,7 @@ StreamId Store::open_to_follower(const VolumeId& id, std::string& refusal) {
     return 0;
   }
   streams.attach(stream, *at->second);
-  at->second->begin(stream);
+  at->second->begin(stream, host);
   return stream;
 }
 

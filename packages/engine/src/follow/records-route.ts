@@ -13,8 +13,8 @@ export function recordsRoute(stores: readonly StoreService[], gate: TicketGate):
       // What the follower holds it says itself in its hello; the LSN is for people who read logs.
       const volume = volumeOfQuery(query)
       const found = await findPrimary(stores, volume)
-      await gate.check(request, found, UPGRADE_RECORDS)
-      await found.store.adopt({ fd: descriptorOf(socket), role: 'leader', volume, preface, early })
+      const host = await gate.check(request, found, UPGRADE_RECORDS)
+      await found.store.adopt({ fd: descriptorOf(socket), role: 'leader', volume, host, preface, early })
     },
   }
 }

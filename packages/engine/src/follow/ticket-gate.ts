@@ -11,12 +11,12 @@ const STAMP_KIND = 1
 export class TicketGate {
   readonly #challenges = new Challenges()
 
-  /** @throws {TicketError} with a challenge for the next attempt */
+  /** @returns the host that was let in @throws {TicketError} with a challenge for the next attempt */
   async check(
     request: IncomingMessage,
     found: FoundVolume,
     protocol: StreamScope['protocol'],
-  ): Promise<void> {
+  ): Promise<HostId> {
     const host = request.headers[HOST_HEADER]
     const text = request.headers[TICKET_HEADER]
     if (text === undefined) throw this.#challenge('a stream needs a ticket')
@@ -30,6 +30,7 @@ export class TicketGate {
     if (!isProven(await keyAtPrimary(found, scope), ticket, scope)) {
       throw this.#challenge('the ticket does not prove the key')
     }
+    return scope.host
   }
 
   #challenge(message: string): TicketError {
