@@ -1,6 +1,8 @@
 /** `cloudfs status`: how each volume is, by how much a replica lacks, what to do, and an exit code for scripts. */
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { EngineClient } from '@cloudfs/replicator'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Cluster, type Disk, PATIENCE } from './support/cluster.js'
 
@@ -67,6 +69,24 @@ test('a replica that does not keep up is behind by so many bytes, and nothing is
   const told = `behind: ${hosts[2] ?? ''} by \\d+\\.\\d+ MiB; nothing to do, it is catching up`
   await expect.poll(() => status(), PATIENCE).toMatch(new RegExp(`web +degraded +${told}\nexit 1$`))
   signalEngine(directory, 'SIGCONT')
+  await isWell()
+})
+
+test('a replica whose stream is refused says why, until its replicator has mended that', async () => {
+  const socketPath = join(cluster.node(2).directory, 'run', 'engine.sock')
+  const engine = await EngineClient.connect({ socketPath })
+  const told = `web +degraded +away: ${hosts[1] ?? ''}.*; ${hosts[1] ?? ''} does not follow: ERR_TICKET: `
+  await expect
+    .poll(async () => {
+      // Each time anew: the replicator, which may be quicker than who asks, fetches the right key.
+      const [follow] = (await engine.call('follows', {})).result
+      if (follow === undefined) throw new Error('node 2 follows nothing')
+      const { volume, leader, address } = follow
+      await engine.call('follow', { volume, leader, address, key: randomBytes(32).toString('hex') })
+      return status()
+    }, PATIENCE)
+    .toMatch(new RegExp(told))
+  await engine.close()
   await isWell()
 })
 

@@ -81,6 +81,9 @@ export const SelfDescription = NodeDescription.extend({
   runDirectory: z.string(),
 }).meta({ id: 'Self' })
 
+/** Why one of two engines does not go on with the stream of a volume's updates. */
+export const Refusal = ErrorBody.pick({ code: true, message: true }).meta({ id: 'Refusal' })
+
 const Replica = z
   .object({
     host,
@@ -90,6 +93,8 @@ const Replica = z
     state: z.enum(['in-step', 'behind', 'away', 'unknown']),
     behindBytes: bytes.optional(),
     lsn: lsn.optional(),
+    /** Why it does not follow the primary, if one of their engines refuses to stream. */
+    refusal: Refusal.optional(),
   })
   .meta({ id: 'Replica' })
 

@@ -52,10 +52,18 @@ export class Catalogue {
   /** What this host holds. */
   async held(): Promise<HeldVolume[]> {
     const { engine, holders } = this.#options
-    return (await engine.result('volumes', {})).map((status) => ({
-      ...heldVolume(status),
-      attachments: [...holders.of(status.volume)],
-    }))
+    const [volumes, follows] = await Promise.all([engine.result('volumes', {}), engine.result('follows', {})])
+    const refusals = new Map(
+      follows.map(({ volume, state, error }) => [volume, state === 'refused' ? error : undefined]),
+    )
+    return volumes.map((status) => {
+      const refusal = refusals.get(status.volume)
+      return {
+        ...heldVolume(status),
+        attachments: [...holders.of(status.volume)],
+        ...(refusal !== undefined && { refusal }),
+      }
+    })
   }
 
   /** All volumes of the hosts that answer, by id. */
@@ -143,11 +151,15 @@ function merge(lists: ReadonlyMap<string, readonly HeldVolume[]>): Map<string, F
   for (const [id, held] of holders) {
     const best = [...held.entries()].sort(([hostA, a], [hostB, b]) => rank(hostB, b) - rank(hostA, a))[0]
     if (best === undefined) continue
-    const { members, progress, ...volume } = best[1]
+    const { members, progress, refusal: _, ...volume } = best[1]
     const replicas = members.map((member) => {
       const told = progress?.find(({ host, store }) => host === member.host && store === member.store)
-      if (told !== undefined && member.host !== volume.primary) return replicaAsTold(member, told)
-      return replicaAsSeen(member, volume, held.get(member.host), lists)
+      const replica =
+        told !== undefined && member.host !== volume.primary
+          ? replicaAsTold(member, told)
+          : replicaAsSeen(member, volume, held.get(member.host), lists)
+      const refusal = replica.state === 'in-step' ? undefined : held.get(member.host)?.refusal
+      return { ...replica, ...(refusal !== undefined && { refusal }) }
     })
     merged.set(id, { volume: { ...volume, replicas }, held })
   }

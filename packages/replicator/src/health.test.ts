@@ -37,6 +37,23 @@ test('a replica says by how much it is behind, and a node that is up is not to b
   expect(healthOf(volumeOf('in-step', 'in-step', 'away'), new Map([['h2', 'up']])).text).toMatch(/is up/)
 })
 
+test('a replica whose stream is refused says why instead of what to hope for', () => {
+  const refusal = { code: 'ERR_STREAM_VERSION', message: 'this engine speaks stream version 1' }
+  for (const state of ['away', 'behind'] as const) {
+    const volume = volumeOf('in-step', 'in-step', state)
+    const replicas = volume.replicas.map((each) => ({ ...each, ...(each.host === 'h2' && { refusal }) }))
+    const { text } = healthOf({ ...volume, replicas }, new Map([['h2', 'up']]))
+    expect(text).toBe(
+      `${state}: h2; h2 does not follow: ERR_STREAM_VERSION: this engine speaks stream version 1`,
+    )
+  }
+  const volume = volumeOf('in-step', 'away', 'away')
+  const replicas = volume.replicas.map((each) => ({ ...each, ...(each.host === 'h2' && { refusal }) }))
+  expect(healthOf({ ...volume, replicas }, new Map()).text).toMatch(
+    /^paused: 1 of 3 .*; h2 does not follow: ERR_STREAM_VERSION: .*; start h1$/,
+  )
+})
+
 test('a primary that asks its followers first is paused', () => {
   const volume = { ...volumeOf('in-step', 'in-step', 'in-step'), isServing: false }
   expect(healthOf(volume, new Map())).toMatchObject({ state: 'paused' })

@@ -20,9 +20,9 @@ export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): He
     return { ...base, state: 'paused', text: `paused: its primary ${primary.host} is away; start that node` }
   }
   if (presentCount < majority) {
-    const who = away.map(({ host }) => host).join(', ')
     const count = `${String(presentCount)} of ${String(voters.length)}`
-    return { ...base, state: 'paused', text: `paused: ${count} replicas answer; start ${who}` }
+    const remedy = remediesFor(away, (rest) => `start ${rest.map(({ host }) => host).join(', ')}`)
+    return { ...base, state: 'paused', text: `paused: ${count} replicas answer; ${remedy}` }
   }
   if (!isServing) {
     return {
@@ -32,11 +32,12 @@ export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): He
     }
   }
   if (away.length > 0) {
-    const text = `away: ${away.map(lackOf).join(', ')}; ${remedyFor(away, hosts)}`
+    const text = `away: ${away.map(lackOf).join(', ')}; ${remediesFor(away, (rest) => remedyFor(rest, hosts))}`
     return { ...base, state: 'degraded', text }
   }
   if (behind.length > 0) {
-    const text = `behind: ${behind.map(lackOf).join(', ')}; nothing to do, it is catching up`
+    const remedy = remediesFor(behind, () => 'nothing to do, it is catching up')
+    const text = `behind: ${behind.map(lackOf).join(', ')}; ${remedy}`
     return { ...base, state: 'degraded', text }
   }
   return { ...base, state: 'ok', text: 'in step' }
@@ -45,6 +46,15 @@ export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): He
 function lackOf({ host, behindBytes }: Replica): string {
   const isKnown = behindBytes !== undefined && behindBytes > 0
   return isKnown ? `${host} by ${formatBytes(behindBytes)}` : host
+}
+
+/** @param remedyOf - those that were not refused; what to do about a refusal docs/errors.md says, by its code */
+function remediesFor(replicas: readonly Replica[], remedyOf: (rest: readonly Replica[]) => string): string {
+  const refused = replicas.flatMap(({ host, refusal }) =>
+    refusal === undefined ? [] : [`${host} does not follow: ${refusal.code}: ${refusal.message}`],
+  )
+  const rest = replicas.filter(({ refusal }) => refusal === undefined)
+  return [...refused, ...(rest.length === 0 ? [] : [remedyOf(rest)])].join('; ')
 }
 
 function remedyFor(away: readonly Replica[], hosts: ReadonlyMap<string, string>): string {

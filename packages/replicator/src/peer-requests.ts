@@ -1,5 +1,5 @@
 /** What replicators ask each other about volumes (docs/protocol.md, "Volumes"). */
-import { AttachedAt, Volume } from '@cloudfs/http'
+import { AttachedAt, Refusal, Volume } from '@cloudfs/http'
 import { defineRequest } from '@cloudfs/peers'
 import { z } from 'zod'
 
@@ -33,6 +33,8 @@ export const HeldVolume = Volume.omit({ replicas: true }).extend({
       }),
     )
     .optional(),
+  /** Why this host's engine does not follow the primary's. */
+  refusal: Refusal.optional(),
 })
 export type HeldVolume = z.output<typeof HeldVolume>
 

@@ -208,7 +208,8 @@ function describe(volume: Volume): string {
   ])
 }
 
-function replicaText({ host, role, state, behindBytes = 0 }: Volume['replicas'][number]): string {
+function replicaText({ host, role, state, refusal, behindBytes = 0 }: Volume['replicas'][number]): string {
   const lack = state !== 'in-step' && behindBytes > 0 ? ` by ${formatBytes(behindBytes)}` : ''
-  return `${host} ${state}${lack}${role === 'data' ? '' : ` (${role})`}`
+  const why = refusal === undefined ? '' : `; does not follow: ${refusal.code}: ${refusal.message}`
+  return `${host} ${state}${lack}${role === 'data' ? '' : ` (${role})`}${why}`
 }
