@@ -269,6 +269,34 @@ test(
   },
 )
 
+/**
+ * Goal: a batch that a later start replayed cannot be missing. Method: a clean stop leaves one batch behind its checkpoint;
+ * the next start writes on, and is killed; then that one batch is damaged.
+ */
+test(
+  'a damaged batch that a later start went on from is refused, not the end of the log',
+  options,
+  async () => {
+    const path = host.path('twice')
+    cpSync(stopped.path, path, { recursive: true })
+    await host.start({ stores: [path] })
+    const client = await NbdClient.connect(await host.serve(volume))
+    for (const block of range(540, 4)) {
+      await client.write(block * BLOCK, contentOf(block))
+      await client.flush()
+    }
+    client.close()
+    await host.end('SIGKILL')
+    const { store } = await StorePlaces.open(path)
+    const first = store.log.batches[0]
+    expect(first?.batch.sequence).toBe(store.checkpoint.store.replaySequence)
+    const name = `${(first?.segment.physical ?? 0).toString(16).padStart(8, '0')}.seg`
+    flipBit(path, { file: join('segments', name), offset: (first?.batch.offset ?? 0) + 16 })
+    expect(verify(path).said).toContain('ERR_STORE_CORRUPT batch')
+    expect(await serve(path)).toMatchObject({ state: 'failed', error: { code: 'ERR_STORE_CORRUPT' } })
+  },
+)
+
 test('of three replicas, each damaged elsewhere, nothing is lost that another holds', options, async () => {
   const cluster = await EngineCluster.start(3, { size: '64M' })
   try {

@@ -102,8 +102,9 @@ LogScan::State LogScan::look_behind(uint64_t missing) {
   for (const Cursor& cursor : cursors_)
     if (cursor.source.header.first_sequence <= missing) start = std::max(start, cursor.source.header.start);
   for (Cursor& cursor : cursors_) {
-    // Of an earlier start's segments nothing counts from here on; a later start would have begun at the missing batch.
-    if (cursor.source.header.start != start) continue;
+    // Of an earlier start's segments nothing counts from here on. A later start, which began behind the missing batch, had
+    // it, and synced it before it wrote anything.
+    if (cursor.source.header.start < start) continue;
     const State state = look_behind_in(cursor, missing);
     if (state == State::found || state == State::failed) return state;
     if (state == State::reading) result = state;
