@@ -22,7 +22,8 @@ struct AccessRequest {
   std::string name;     // of the export, as Core::open_export takes it
   uint64_t offset = 0;  // bytes
   uint64_t length = 0;
-  std::vector<uint8_t> bytes;         // write: `length` of them
+  // Write: `length` of them. No Slice: a buffer is touched by its thread alone, and the caller's is another one.
+  std::vector<uint8_t> bytes;
   bool fua = false;                   // write: synced at a majority when answered
   std::optional<VersionId> expected;  // write: as ClientOp's
 };

@@ -41,7 +41,6 @@ struct Trail {
       if (at->lsn < lsn) return at->lsn;
     return 0;
   }
-  uint64_t end() const { return dropped + steps.size(); }
   const Step& step(uint64_t number) const { return steps[number - dropped]; }
 
   std::deque<Kept> kept;    // by lsn; those without a map, and those that others are made from
