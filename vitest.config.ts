@@ -16,6 +16,7 @@ export default defineConfig({
       'test/**/*.test.ts',
       'bench/**/*.test.ts',
     ],
+    setupFiles: ['test/support/checked-answers.mjs'],
     exclude: ['**/dist/**', '**/node_modules/**'],
   },
 })
