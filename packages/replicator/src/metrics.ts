@@ -1,5 +1,5 @@
 /** `/metrics`, for Prometheus: this process, the members, and what the engine counts. */
-import type { VolumeStatus } from '@cloudfs/interface'
+import { isCloudfsError, type VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { EngineSupervisor } from './engine-supervisor.js'
@@ -38,24 +38,45 @@ export class Metrics {
   }
 
   async text(): Promise<string> {
+    const said = await this.#tryAskEngine()
+    // Nothing waits from here on: two who ask at once do not mix.
     this.#engineUp.set(this.#engine.isUp ? 1 : 0)
     this.#engineStarts.set(this.#engine.starts)
     const members = this.#peers.members()
     for (const state of ['up', 'suspect', 'down']) {
       this.#members.set({ state }, members.filter((each) => each.state === state).length)
     }
-    if (this.#engine.isUp) {
-      const core = await this.#engine.result('stats', {})
-      const shell = await this.#engine.result('shell-stats', {})
-      this.#countReplicas(await this.#engine.result('volumes', {}))
-      for (const [name, value] of Object.entries({ ...core, ...shell })) this.#set(name, value)
+    this.#forgetEngine()
+    if (said !== undefined) {
+      this.#countReplicas(said.volumes)
+      for (const [name, value] of Object.entries(said.figures)) this.#set(name, value)
     }
     return this.#registry.metrics()
   }
 
+  /** What the engine counts; nothing if it cannot say: the node's own figures are wanted then most of all. */
+  async #tryAskEngine(): Promise<
+    { figures: Readonly<Record<string, number>>; volumes: readonly VolumeStatus[] } | undefined
+  > {
+    if (!this.#engine.isUp) return undefined
+    try {
+      const core = await this.#engine.result('stats', {})
+      const shell = await this.#engine.result('shell-stats', {})
+      return { figures: { ...core, ...shell }, volumes: await this.#engine.result('volumes', {}) }
+    } catch (error) {
+      if (isCloudfsError(error)) return undefined
+      throw error
+    }
+  }
+
+  /** What the engine said last is no longer so: a figure that is not there says more than one that stands still. */
+  #forgetEngine(): void {
+    for (const gauge of [this.#held, ...this.#figures.values()]) gauge.remove()
+    for (const gauge of [this.#replicas, this.#behind]) gauge.reset()
+  }
+
   #countReplicas(volumes: readonly VolumeStatus[]): void {
     this.#held.set(volumes.length)
-    this.#behind.reset()
     const members = volumes.flatMap(({ volume, members = [] }) =>
       members.map((each) => ({ volume, ...each })),
     )
