@@ -18,7 +18,9 @@ async function checkerOf(origin) {
   const served = await fetchUnchecked(`${origin}${DOCUMENT_PATH}`).catch(() => undefined)
   // No node, or it went away since: nothing says what it should have answered.
   if (served?.status !== 200) return undefined
-  const document = await served.json()
+  const document = await served.json().catch(() => undefined)
+  // Some other program answers there.
+  if (document?.openapi === undefined) return undefined
   const { Ajv2020 } = await import('ajv/dist/2020.js')
   const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true })
   ajv.addSchema(document, 'openapi')
