@@ -1,4 +1,5 @@
 /** `cloudfs replicator [HOST-ID] [PEER…]`: runs a node in the foreground. */
+import { setFlagsFromString } from 'node:v8'
 import { HostId, UsageError } from '@cloudfs/interface'
 import { CONFIG_KEYS, type ConfigKey, flagOf, loadConfig } from '@cloudfs/replicator/config'
 import { Command, Option } from 'commander'
@@ -35,6 +36,8 @@ export function replicatorCommand(): Command {
       if (value !== undefined) flags[key] = value
     }
     const file = options['config']
+    // A node is idle most of the time: what its garbage takes is memory of the guests. Set before there is any.
+    setFlagsFromString('--optimize-for-size')
     // Loaded where it is needed: the peer channel takes longer to load than most commands to run.
     const { runNode } = await import('@cloudfs/replicator')
     await runNode(
