@@ -1,5 +1,5 @@
 /** A cluster of real processes on this machine, for trying things out and for tests. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -120,8 +120,14 @@ export class DevCluster {
     const node = this.node(index)
     const logs = [join(node.directory, 'replicator.log'), join(node.directory, 'engine.log')]
     const said = logs.map((path) => new LogTail(path))
-    if (node.replicatorPid === undefined) this.#spawn(node)
-    await this.#ready(node, said)
+    const child = node.replicatorPid === undefined ? this.#spawn(node) : undefined
+    try {
+      await this.#ready(node, said, child)
+    } catch (error) {
+      // The next one started would find the directory taken by this one.
+      if (child !== undefined) await ended(child, node.directory)
+      throw error
+    }
     return this.node(index)
   }
 
@@ -175,7 +181,7 @@ export class DevCluster {
     }
   }
 
-  #spawn(node: NodePlace): void {
+  #spawn(node: NodePlace): ChildProcess {
     const nodes = this.list()
     const path = join(node.directory, 'replicator.log')
     mkdirSync(dirname(path), { recursive: true })
@@ -201,21 +207,26 @@ export class DevCluster {
         stdio: ['ignore', log, log],
       })
       child.unref()
+      return child
     } finally {
       closeSync(log)
     }
   }
 
   /** The answer must be this node's: another may have its port. */
-  async #ready(node: NodePlace, said: readonly LogTail[]): Promise<void> {
+  async #ready(node: NodePlace, said: readonly LogTail[], child: ChildProcess | undefined): Promise<void> {
     const client = new NodeClient({ url: urlOf(node) })
-    const what = `node ${String(node.index)} is not ready; see ${node.directory}/replicator.log`
+    const log = `see ${node.directory}/replicator.log`
+    const what = `node ${String(node.index)} is not ready; ${log}`
     await until(READY_TIMEOUT_MS, what, async () => {
+      // Looked at before its log: what it says last is there then.
+      const hasEnded = child !== undefined && isEnded(child)
       if (
         said.some((log) => log.text().includes('EADDRINUSE') || log.text().includes('ERR_ADDRESS_IN_USE'))
       ) {
         throw new PortTakenError(`another program has a port of node ${String(node.index)}: ${portsOf(node)}`)
       }
+      if (hasEnded) throw new ClusterError(`node ${String(node.index)} ended as it started; ${log}`)
       const isOk = await fetch(`${urlOf(node)}/readyz`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) }).then(
         ({ ok }) => ok,
         () => false,
@@ -275,6 +286,18 @@ async function gone(pid: number | undefined, directory: string, half: Half): Pro
   if (pid === undefined) return
   const what = `the ${half} in ${directory} does not end`
   await until(STOP_TIMEOUT_MS, what, () => Promise.resolve(!isRunning(pid, directory)))
+}
+
+function isEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
+}
+
+/** Ends a replicator that is starting, with the engine that it may have started. */
+async function ended(child: ChildProcess, directory: string): Promise<void> {
+  child.kill('SIGINT')
+  await until(STOP_TIMEOUT_MS, `the replicator in ${directory} does not end`, () =>
+    Promise.resolve(isEnded(child)),
+  )
 }
 
 async function until(timeoutMs: number, what: string, isSo: () => Promise<boolean>): Promise<void> {
