@@ -123,3 +123,17 @@ TEST_CASE("with the view's stamp, no byte that a token covers can be changed unn
     CHECK(verified > 100);
   }
 }
+
+TEST_CASE("a link gives the record's token to whoever has the stamp") {
+  for (const samples::BuiltRun& built : {samples::write_run(), samples::control_run()}) {
+    const Result<RunView> run = decode_run(built.bytes);
+    REQUIRE(run.ok());
+    for (const RecordView record : run->records()) {
+      const std::vector<uint8_t> link = link_of(run->header().epoch, run->header().session, record);
+      CHECK(link.size() == kLinkBytesMin + record.content().size());
+      CHECK(link_lsn(link) == record.lsn());
+      CHECK(link_epoch(link) == run->header().epoch);
+      CHECK(token_of(samples::stamp(), link) == link_record(samples::stamp(), run->header(), record).token);
+    }
+  }
+}

@@ -135,20 +135,19 @@ TEST_CASE("fields of a checkpoint outside their range are refused") {
   CHECK(refused_after([](Checkpoint& c) { c.locals[0].epoch.counter = kLsnMax + 1; }));
 }
 
-TEST_CASE("an unknown token, an empty entry and reserved bytes hold nothing") {
+TEST_CASE("a volume has the link of the record it has applied, and of no other") {
+  CHECK(refused_after([](Checkpoint& c) { c.volumes[0].applied_link.clear(); }));
+  CHECK(refused_after([](Checkpoint& c) { c.volumes[0].applied_link.resize(kLinkBytesMin - 1); }));
+  CHECK_FALSE(refused_after([](Checkpoint& c) { c.volumes[0].applied_link.resize(kLinkBytesMin + 12); }));
+  CHECK(refused_after([](Checkpoint& c) { ++c.volumes[0].applied_lsn; }));
+}
+
+TEST_CASE("an empty entry and reserved bytes hold nothing") {
   const std::vector<uint8_t> bytes = encode_checkpoint(samples::checkpoint());
-  // The second volume's token: 20 zeros behind the byte that says it is not known.
   const size_t volumes = section_offset(bytes, 4);
   const size_t end = section_offset(bytes, 5);
-  const size_t second = end - 101;
+  const size_t second = end - 84 - kLinkBytesMin;
   REQUIRE(second > volumes);
-  std::vector<uint8_t> token = bytes;
-  token[second + 40 + 28 + 1] = 1;
-  CHECK(refused(token));
-  token[second + 40 + 28] = 1;
-  CHECK_FALSE(refused(token));
-  token[second + 40 + 28] = 2;
-  CHECK(refused(token));
   std::vector<uint8_t> reserved = bytes;
   reserved[second + 39] = 1;
   CHECK(refused(reserved));

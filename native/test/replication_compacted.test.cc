@@ -72,6 +72,35 @@ TEST_CASE("compacted: a follower that was away while the volume was overwritten 
   check_content_equal(cluster, volume);
 }
 
+TEST_CASE(
+    "compacted: whoever is given the view's stamp makes its head's token, brought up by records or by "
+    "blocks") {
+  Cluster cluster(3, ring_params());
+  const std::string volume = create_volume(cluster, Mode::quorum, 3, kBytes);
+  const Export disk = cluster.node(0).open(volume);
+  overwrite(cluster, disk.handle, 1, 1000);
+  cluster.cut(2);
+  overwrite(cluster, disk.handle, 3, 5000);
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run();
+  check_equal(cluster, volume);
+  Random random(1);
+  for (const size_t index : {size_t{1}, size_t{2}}) {
+    for (const uint8_t seed : {uint8_t{8}, uint8_t{7}}) {
+      const std::string stamp = "{\"volume\":\"" + volume + "\",\"kind\":1,\"bytes\":\"" +
+                                to_hex(ByteSpan(sample_stamp(seed))) +
+                                "\",\"epoch\":{\"counter\":1,\"host\":\"" + to_hex(host_of(0)) + "\"}}";
+      CHECK(command_at(cluster, index, "put-local", stamp).error_code.empty());
+      // Only what the checkpoint keeps is left of the newest record.
+      CHECK(command_at(cluster, index, "checkpoint", "{}").error_code.empty());
+      cluster.kill(index, random);
+      cluster.start(index);
+      const std::string told = command_at(cluster, index, "volumes", "{}").result;
+      CHECK(nlohmann::json::parse(told)[0]["writable"] == (seed == 7));
+    }
+  }
+}
+
 TEST_CASE("compacted: a follower that holds nothing is brought up, its snapshots too") {
   Cluster cluster(3, ring_params());
   const std::string volume = create_volume(cluster, Mode::quorum, 3, kBytes);

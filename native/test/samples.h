@@ -224,6 +224,20 @@ inline BuiltBatch moved_batch() {
   return batch_of({moved_run(), moved_run()}, SegmentKind::moved, 10, 2);
 }
 
+/// A link of a record at `lsn` in the epoch that checkpoint() names.
+inline std::vector<uint8_t> sample_link(Lsn lsn) {
+  ByteWriter link;
+  link.id(id<Token>(0xc0));
+  link.u64(4);
+  link.id(id<HostId>(0x30));
+  link.u64(lsn);
+  link.zeros(16 + 8);  // session, requestSequence
+  link.u8(static_cast<uint8_t>(RecordKind::remove));
+  link.zeros(1 + 2);  // flags, extentCount
+  link.id(id<Token>(0xe0));
+  return link.take();
+}
+
 inline Checkpoint checkpoint() {
   Checkpoint checkpoint;
   checkpoint.store = {10, 1301, 1290, 8};
@@ -270,7 +284,7 @@ inline Checkpoint checkpoint() {
   volume.name = "disk";
   volume.applied_lsn = 9;
   volume.applied_public = id<VersionId>(0xb0);
-  volume.applied_token = id<Token>(0xc0);
+  volume.applied_link = sample_link(9);
   volume.epochs = {{{4, id<HostId>(0x30)}, 1}};
   volume.view = encode_view(view_payload());
   volume.create = encode_create(create_payload());
@@ -279,6 +293,7 @@ inline Checkpoint checkpoint() {
   deleted.id = id<VolumeId>(0xd0);
   deleted.mode = Mode::local;
   deleted.flags = kVolumeDeleted;
+  deleted.applied_link = sample_link(0);
   checkpoint.volumes = {volume, deleted};
   checkpoint.forwards = {{4, {{4, 8, 9}, {12, 12, 9}}}};
   checkpoint.locals = {

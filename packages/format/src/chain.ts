@@ -3,7 +3,17 @@
  * and its hash, the public id, names the volume's state. Who does not know the view's stamp sees that parents hash to
  * the public ids before them; once the stamp is revealed, anyone can recompute every token of the view.
  */
-import { ChainBrokenError, type Lsn, SessionId, Stamp, StampHash, Token, VersionId } from '@cloudfs/interface'
+import {
+  ChainBrokenError,
+  type Epoch,
+  HostId,
+  type Lsn,
+  SessionId,
+  Stamp,
+  StampHash,
+  Token,
+  VersionId,
+} from '@cloudfs/interface'
 import { ByteWriter } from './byte-writer.js'
 import { hash160 } from './hash.js'
 import { encodeContent, type LogRecord, RECORD_KINDS } from './record.js'
@@ -31,13 +41,35 @@ export function tokenOf(
   lsn: Lsn,
   record: LogRecord,
 ): Token {
+  return tokenOfLink(stamp, linkOf(run, lsn, record))
+}
+
+/** Bytes of a link without extents or payload. */
+export const LINK_BYTES_MIN = 104
+
+/** All that a record's token is made of but the stamp: who keeps it has the token as soon as it has the stamp. */
+export function linkOf(run: Pick<RecordsRun, 'epoch' | 'session'>, lsn: Lsn, record: LogRecord): Uint8Array {
   const writer = new ByteWriter()
-  writer.id(Stamp, stamp).id(Token, record.parent).epoch(run.epoch).u64(lsn).id(SessionId, run.session)
+  writer.id(Token, record.parent).epoch(run.epoch).u64(lsn).id(SessionId, run.session)
   writer.u64(record.requestSequence).oneOf(RECORD_KINDS, record.kind)
   writer
     .u8(record.kind === 'write' ? 0 : record.flags)
     .u16(record.kind === 'write' ? record.extents.length : 0)
-  return Token.fromBytes(hash160(writer.finish(), encodeContent(record), bodyDigestOf(record)))
+  return writer.bytes(encodeContent(record)).bytes(bodyDigestOf(record)).finish()
+}
+
+export function tokenOfLink(stamp: Stamp, link: Uint8Array): Token {
+  return Token.fromBytes(hash160(Stamp.toBytes(stamp), link))
+}
+
+/** Where a link's record stands; of a link of at least `LINK_BYTES_MIN` bytes. */
+export function placeOfLink(link: Uint8Array): { epoch: Epoch; lsn: bigint } {
+  const view = new DataView(link.buffer, link.byteOffset, link.byteLength)
+  const epoch = {
+    counter: Number(view.getBigUint64(20, true)),
+    host: HostId.fromBytes(link.subarray(28, 48)),
+  }
+  return { epoch, lsn: view.getBigUint64(48, true) }
 }
 
 /** Public id after each record of the run: `H` of the next record's parent, and `lastPublic`. */

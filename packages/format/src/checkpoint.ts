@@ -5,12 +5,12 @@ import {
   type Epoch,
   type Lsn,
   SessionId,
-  Token,
   VersionId,
   VolumeId,
 } from '@cloudfs/interface'
 import { ByteReader } from './byte-reader.js'
 import { ByteWriter, textBytes } from './byte-writer.js'
+import { LINK_BYTES_MIN, placeOfLink } from './chain.js'
 import { ENTRY_BYTES, type Entry, readValidEntry, writeEntry } from './entry.js'
 import { LOCAL_KINDS, type LocalItem, readUnpaddedLocalItem } from './local-item.js'
 import { isVolumeSize, MODES, type Mode } from './payload.js'
@@ -92,8 +92,8 @@ export interface CheckpointVolume {
   readonly name: string
   readonly appliedLsn: Lsn
   readonly appliedPublic: VersionId
-  /** Of the applied record, where this host made it. */
-  readonly appliedToken?: Token
+  /** Of the applied record (`linkOf`): with the view's stamp it gives the token. */
+  readonly appliedLink: Uint8Array
   readonly epochs: readonly { readonly epoch: Epoch; readonly firstLsn: Lsn }[]
   /** Payloads as stored. */
   readonly view: Uint8Array
@@ -313,7 +313,7 @@ function writeVolume(writer: ByteWriter, volume: CheckpointVolume): void {
     .text(volume.name)
     .u64(volume.appliedLsn)
     .id(VersionId, volume.appliedPublic)
-  writer.flag(volume.appliedToken !== undefined).id(Token, volume.appliedToken ?? Token.zero)
+  writer.u32(volume.appliedLink.length).bytes(volume.appliedLink)
   writer.u16(volume.epochs.length)
   for (const { epoch, firstLsn } of volume.epochs) writer.epoch(epoch).u64(firstLsn)
   writer.u32(volume.view.length).bytes(volume.view).u32(volume.create.length).bytes(volume.create)
@@ -332,9 +332,10 @@ function readVolume(reader: ByteReader): CheckpointVolume {
   const name = reader.text('name', nameBytes)
   const appliedLsn = reader.lsn('appliedLsn')
   const appliedPublic = reader.id('appliedPublic', VersionId)
-  const tokenKnown = reader.flag('tokenKnown')
-  const appliedToken = reader.id('appliedToken', Token)
-  if (!tokenKnown && appliedToken !== Token.zero) reader.refuse('appliedToken', 'is given and not known')
+  const appliedLink = reader.bytes('appliedLink', reader.u32('link length'))
+  if (appliedLink.length < LINK_BYTES_MIN) reader.refuse('appliedLink', 'is too short')
+  if (placeOfLink(appliedLink).lsn !== BigInt(appliedLsn))
+    reader.refuse('appliedLink', 'is of another record')
   const epochs = readList(reader, reader.u16('epoch count'), 36, () => ({
     epoch: reader.epoch('epoch'),
     firstLsn: reader.lsn('firstLsn'),
@@ -354,7 +355,7 @@ function readVolume(reader: ByteReader): CheckpointVolume {
     name,
     appliedLsn,
     appliedPublic,
-    ...(tokenKnown && { appliedToken }),
+    appliedLink,
     epochs,
     view,
     create,

@@ -3,7 +3,7 @@
  * other. The form is fixed in native/src/core/format/describe.h; two codecs agree on bytes if and only if their texts are equal.
  */
 import assert from 'node:assert'
-import { bytesToHex, isCloudfsError, Stamp, Token, VersionId, VolumeId } from '@cloudfs/interface'
+import { bytesToHex, isCloudfsError, Stamp, VersionId, VolumeId } from '@cloudfs/interface'
 import { BATCH_KINDS, decodeBatch } from './batch.js'
 import {
   type Checkpoint,
@@ -258,8 +258,7 @@ function volumeOf(volume: CheckpointVolume): object {
     name: volume.name,
     appliedLsn: String(volume.appliedLsn),
     appliedPublic: volume.appliedPublic,
-    tokenKnown: volume.appliedToken === undefined ? 0 : 1,
-    token: volume.appliedToken ?? Token.zero,
+    appliedLink: bytesToHex(volume.appliedLink),
     epochs: volume.epochs.map(({ epoch, firstLsn }) => ({
       counter: String(epoch.counter),
       host: epoch.host,

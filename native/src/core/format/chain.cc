@@ -57,6 +57,37 @@ ChainLink link_record(const Stamp& stamp, const RunHeader& run, const RecordView
   return link;
 }
 
+std::vector<uint8_t> link_of(const Epoch& epoch, const SessionId& session, const RecordView& record) {
+  ByteWriter link;
+  link.id(record.parent());
+  link.u64(epoch.counter);
+  link.id(epoch.host);
+  link.u64(record.lsn());
+  link.bytes(session);
+  link.u64(record.request_sequence());
+  link.u8(static_cast<uint8_t>(record.kind()));
+  link.u8(record.flags());
+  link.u16(record.extent_count());
+  link.bytes(record.content());
+  link.id(body_digest(record));
+  return link.take();
+}
+
+Token token_of(const Stamp& stamp, ByteSpan link) {
+  ensure(link.size() >= kLinkBytesMin, "a link has all its fields");
+  Token token;
+  Sha256().add(stamp).add(link).finish(token.bytes);
+  return token;
+}
+
+Epoch link_epoch(ByteSpan link) {
+  return {load<uint64_t>(link.data() + kIdBytes), load_id<HostId>(link.data() + kIdBytes + 8)};
+}
+
+Lsn link_lsn(ByteSpan link) {
+  return load<uint64_t>(link.data() + 2 * kIdBytes + 8);
+}
+
 void public_ids(const RunView& run, std::vector<VersionId>& out) {
   out.clear();
   out.reserve(run.header().count);

@@ -31,6 +31,16 @@ Id160<struct BodyDigestTag> body_digest(const RecordView& record);
 /// building.
 ChainLink link_record(const Stamp& stamp, const RunHeader& run, const RecordView& record);
 
+// A record's *link*: all that its token is made of but the stamp. Whoever keeps a head's link has its token as soon as
+// it has the stamp.
+constexpr size_t kLinkBytesMin = 104;  // without extents or payload
+
+std::vector<uint8_t> link_of(const Epoch& epoch, const SessionId& session, const RecordView& record);
+/// `link`: at least kLinkBytesMin bytes, as link_of makes them.
+Token token_of(const Stamp& stamp, ByteSpan link);
+Lsn link_lsn(ByteSpan link);
+Epoch link_epoch(ByteSpan link);
+
 /// Public id after each record of the run, in order: H of the next record's parent, and lastPublic.
 void public_ids(const RunView& run, std::vector<VersionId>& out);
 

@@ -3,6 +3,7 @@
 #include <bit>
 #include <limits>
 
+#include "core/format/chain.h"
 #include "core/format/entry.h"
 
 namespace cloudfs {
@@ -227,8 +228,8 @@ void write_volume(ByteWriter& writer, const CheckpointVolume& volume) {
   writer.bytes(as_bytes(volume.name));
   writer.u64(volume.applied_lsn);
   writer.id(volume.applied_public);
-  writer.u8(volume.applied_token.has_value());
-  writer.id(volume.applied_token.value_or(Token{}));
+  writer.u32(narrow<uint32_t>(volume.applied_link.size()));
+  writer.bytes(volume.applied_link);
   writer.u16(narrow<uint16_t>(volume.epochs.size()));
   for (const CheckpointEpoch& epoch : volume.epochs) {
     write_epoch(writer, epoch.epoch);
@@ -261,10 +262,9 @@ CheckpointVolume read_volume(ByteReader& reader) {
   volume.name = read_name(reader, name_bytes);
   volume.applied_lsn = read_lsn(reader);
   volume.applied_public = reader.id<VersionId>();
-  const uint8_t token_known = reader.u8();
-  const Token token = reader.id<Token>();
-  reader.require(token_known <= 1 && (token_known == 1 || token.is_zero()));
-  if (token_known == 1) volume.applied_token = token;
+  volume.applied_link = read_bytes(reader, reader.u32());
+  reader.require(volume.applied_link.size() >= kLinkBytesMin &&
+                 link_lsn(volume.applied_link) == volume.applied_lsn);
   volume.epochs = read_list(reader, reader.u16(), kEpochBytes, [](ByteReader& in) {
     CheckpointEpoch epoch;
     epoch.epoch = read_epoch(in);

@@ -95,7 +95,7 @@ struct CheckpointVolume {
   std::string name;
   Lsn applied_lsn = 0;
   VersionId applied_public;
-  std::optional<Token> applied_token;
+  std::vector<uint8_t> applied_link;  // of the applied record (chain.h): with the stamp it gives the token
   std::vector<CheckpointEpoch> epochs;
   std::vector<uint8_t> view;  // payloads as stored
   std::vector<uint8_t> create;

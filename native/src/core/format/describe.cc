@@ -258,8 +258,7 @@ void put(JsonWriter& json, const CheckpointVolume& volume) {
   json.string("name", volume.name);
   json.decimal("appliedLsn", volume.applied_lsn);
   json.hex("appliedPublic", volume.applied_public.bytes);
-  json.number("tokenKnown", volume.applied_token.has_value());
-  json.hex("token", volume.applied_token.value_or(Token{}).bytes);
+  json.hex("appliedLink", volume.applied_link);
   json.array("epochs");
   for (const CheckpointEpoch& epoch : volume.epochs) {
     json.object();

@@ -42,7 +42,6 @@ void Compaction::begin() {
   Lineage& lineage = volume_.parts().lineage;
   CheckpointVolume description = volume_.describe();
   description.head_node = 0;
-  description.applied_token.reset();  // its primary's secret
   to_ = description.applied_lsn;
   version_ = description.applied_public;
   CompactFrame frame{from_, to_, description.size_bytes, {}, {}};

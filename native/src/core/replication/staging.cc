@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/base/hex.h"
+#include "core/format/chain.h"
 
 namespace cloudfs {
 
@@ -54,9 +55,10 @@ Volume::Accepted Staging::describe(const VolumeId& id, const CompactFrame& frame
   CheckpointVolume& state = *described;
   const Result<CreatePayload> create = decode_create(state.create);
   const Result<ViewPayload> view = decode_view(state.view);
-  if (!create.ok() || !view.ok() || state.id != id || state.head_node != 0 || state.applied_token ||
-      state.name != create->name || state.size_bytes == 0 || state.size_bytes != frame.size_bytes ||
-      state.applied_lsn != frame.to_lsn || frame.from_lsn > frame.to_lsn || state.epochs.empty())
+  if (!create.ok() || !view.ok() || state.id != id || state.head_node != 0 || state.name != create->name ||
+      state.size_bytes == 0 || state.size_bytes != frame.size_bytes || state.applied_lsn != frame.to_lsn ||
+      frame.from_lsn > frame.to_lsn || state.epochs.empty() ||
+      link_epoch(state.applied_link) != state.epochs.back().epoch)
     return corrupt("a description that does not fit the volume");
   const Lsn first = create->parent ? create->parent->lsn + 1 : 1;
   Lsn last = first;
@@ -309,13 +311,13 @@ void Staging::move(Transfer& transfer) {
   Volume* volume = parts_.host.find(transfer.id);
   if (volume == nullptr) {
     volume = &parts_.host.add_volume();
-    volume->restore(transfer.id, state_of(transfer.state), std::nullopt, transfer.head,
-                    std::move(transfer.state.create));
+    volume->restore(transfer.id, state_of(transfer.state), std::move(transfer.state.applied_link),
+                    transfer.head, std::move(transfer.state.create));
     parts_.host.list_volume(*volume);
     parts_.host.event("volume-created", "{\"volume\":\"" + to_hex(transfer.id) + "\"}");
   } else if (transfer.head == 0) {
     lineage.delete_volume(transfer.id);
-    volume->jump(state_of(transfer.state), 0);
+    volume->jump(state_of(transfer.state), std::move(transfer.state.applied_link), 0);
   } else {
     const NodeId old_head = volume->head();
     std::vector<NodeId> gone;
@@ -327,7 +329,7 @@ void Staging::move(Transfer& transfer) {
           });
       if (!kept) gone.push_back(node_id);
     }
-    volume->jump(state_of(transfer.state), transfer.head);
+    volume->jump(state_of(transfer.state), std::move(transfer.state.applied_link), transfer.head);
     lineage.drop_head(old_head);
     for (const NodeId node : gone)
       if (const VersionNode* left = lineage.find(node); left != nullptr && left->kind == NodeKind::named)

@@ -134,10 +134,12 @@ void Recovery::restore_tables() {
     const VersionNode* head = store_.lineage.find(stored.head_node);
     const bool has_head = head != nullptr && head->kind == NodeKind::head && head->volume == stored.id;
     if (state.epochs.empty() || has_head == state.deleted || store_.find(stored.id) != nullptr ||
-        !decode_create(stored.create).ok() || !decode_view(state.view).ok())
+        link_epoch(stored.applied_link) != state.epochs.back().epoch || !decode_create(stored.create).ok() ||
+        !decode_view(state.view).ok())
       return corrupt("the checkpoint's volumes do not fit its versions");
     Volume& volume = store_.add_volume();
-    volume.restore(stored.id, state, stored.applied_token, stored.head_node, std::move(stored.create));
+    volume.restore(stored.id, state, std::move(stored.applied_link), stored.head_node,
+                   std::move(stored.create));
     store_.list_volume(volume);
   }
   for (CheckpointLocal& stored : checkpoint_.locals)

@@ -35,7 +35,7 @@ std::pair<uint64_t, uint64_t> touched_blocks(const RecordView& record) {
 
 // --- Life ---------------------------------------------------------------------------------------------------------
 
-void Volume::restore(const VolumeId& id, const VolumeState& state, std::optional<Token> token, NodeId head,
+void Volume::restore(const VolumeId& id, const VolumeState& state, std::vector<uint8_t> link, NodeId head,
                      std::vector<uint8_t> create_payload) {
   id_ = id;
   const Result<CreatePayload> payload = decode_create(create_payload);
@@ -43,7 +43,7 @@ void Volume::restore(const VolumeId& id, const VolumeState& state, std::optional
   create_ = *payload;
   create_bytes_ = std::move(create_payload);
   made_ = applied_ = state;
-  made_token_ = token;
+  applied_link_.restore(std::move(link));
   head_ = head;
   committed_ = own_.appended = own_.synced = state.lsn;
   count_members();
@@ -77,13 +77,9 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
     place(pending, record, placed);
     segment.note_range(header.volume, record.lsn(), record.lsn());
     ++placed_;
-    if (record.lsn() < run.last_lsn()) continue;
-    // The chain goes on from this token, which the stamp alone tells.
-    made_token_.reset();
-    if (stamp == nullptr) continue;
-    const ChainLink link = link_record(*stamp, header, record);
-    if (link.public_id != version) return "a record's token is not the one its contents make";
-    made_token_ = link.token;
+    if (record.lsn() < run.last_lsn() || stamp == nullptr) continue;
+    if (link_record(*stamp, header, record).public_id != version)
+      return "a record's token is not the one its contents make";
   }
   // What its primary knew to be committed is; the rest it, or the others, will tell.
   committed_ = std::max(committed_, std::min(header.commit_lsn, made_.lsn));
@@ -97,10 +93,14 @@ void Volume::replayed(Lsn committed) {
 }
 
 bool Volume::resume(const Epoch& epoch, const Stamp& stamp) {
-  if (made_.epoch() != epoch || !made_token_) return false;
+  if (made_.epoch() != epoch) return false;
   const Result<ViewPayload> view = decode_view(made_.view);
   ensure(view.ok(), "a view's payload was checked");
   if (view->stamp_hash != stamp_hash(stamp)) return false;
+  // The chain goes on from this token, which the stamp alone tells.
+  const Token token = token_of(stamp, head_link());
+  if (public_of(token) != made_.public_id) return false;
+  made_token_ = token;
   stamp_ = stamp;
   return true;
 }
@@ -289,6 +289,7 @@ bool Volume::apply_front() {
     parts_.host.make_soon(*this);
   }
   applied_.absorb(pending.record, pending.epoch, pending.session, pending.public_id);
+  applied_link_.set(pending.record, pending.epoch, pending.session);
   pending_.pop_front();
   --placed_;
   --acknowledged_;
@@ -399,8 +400,11 @@ bool Volume::established() const {
   return (follows() ? *replication_->leader_commit() : commit_point(commit_inputs())) >= first_lsn();
 }
 
-std::optional<Token> Volume::applied_token() const {
-  return pending_.empty() ? made_token_ : pending_.front().record.parent();
+std::vector<uint8_t> Volume::head_link() const {
+  if (pending_.empty()) return applied_link_.bytes();
+  ensure(placed_ == pending_.size(), "a head's link is asked for between turns");
+  const PendingRecord& newest = pending_.back();
+  return link_of(newest.epoch, newest.session, newest.record);
 }
 
 }  // namespace cloudfs

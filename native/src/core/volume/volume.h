@@ -27,6 +27,7 @@
 #include "core/format/payload.h"
 #include "core/log/appender.h"
 #include "core/volume/commit.h"
+#include "core/volume/head_link.h"
 #include "core/volume/operation.h"
 #include "core/volume/replication.h"
 #include "core/volume/volume_state.h"
@@ -106,7 +107,7 @@ class Volume final : public BatchMember, PageWaiter {
   /// A new replica, of the run that starts the volume. Room for it was reserved.
   void create_replica(const RunView& run, NodeId parent);
   /// As a checkpoint has it.
-  void restore(const VolumeId& id, const VolumeState& state, std::optional<Token> token, NodeId head,
+  void restore(const VolumeId& id, const VolumeState& state, std::vector<uint8_t> link, NodeId head,
                std::vector<uint8_t> create_payload);
   /// A run found by roll-forward, behind what is pending. `stamp` is that of its epoch, where this store knows it.
   /// @returns why it cannot be (static text), or nullptr
@@ -152,7 +153,7 @@ class Volume final : public BatchMember, PageWaiter {
   [[nodiscard]] bool try_drop_above(Lsn last);
   /// Compacted catch-up: nothing pending, the volume is at `state` from now on, and its head is `head` (0: deleted). It
   /// counts as held once a checkpoint has it: landed().
-  void jump(const VolumeState& state, NodeId head);
+  void jump(const VolumeState& state, std::vector<uint8_t> link, NodeId head);
   void landed();
   VolumeParts& parts() { return parts_; }
   /// Clients are served from now on.
@@ -195,8 +196,8 @@ class Volume final : public BatchMember, PageWaiter {
   bool deleted() const { return made_.deleted; }
   /// Its creation is committed: clients may see it.
   bool established() const;
-  /// Token after the newest applied record, where this store knows it.
-  std::optional<Token> applied_token() const;
+  /// The link of the newest record made (chain.h). Nothing may wait for its place.
+  std::vector<uint8_t> head_link() const;
   const Ring<PendingRecord>& pending() const { return pending_; }
   size_t operations() const { return operations_; }
 
@@ -307,7 +308,8 @@ class Volume final : public BatchMember, PageWaiter {
 
   VolumeState made_;                 // after the newest record made or replayed
   VolumeState applied_;              // after the newest record applied
-  std::optional<Token> made_token_;  // of the newest record made, where this store can know it
+  HeadLink applied_link_;            // of the newest record applied
+  std::optional<Token> made_token_;  // of the newest record made, where this store is the primary
   std::optional<Stamp> stamp_;       // of the present view, where this store is its primary
 
   MemberProgress own_;

@@ -43,6 +43,7 @@ void Volume::begin_history(const RecordView& record, const Epoch& epoch, const V
   // A volume is in force from its creation record on, before that is committed: nobody but its creator knows it yet.
   made_.absorb(record, epoch, {}, version);
   applied_ = made_;
+  applied_link_.set(record, epoch, {});
   committed_ = made_.lsn;
   count_members();
   const uint64_t blocks = create_.size_bytes / kBlockBytes;
@@ -61,9 +62,8 @@ const char* Volume::replay_create(const RunView& run, const PlacedRun& placed, c
   begin_history(record, run.header().epoch, VersionId{id_.bytes}, parent);
   parts_.segments.at(placed.segment).note_range(id_, record.lsn(), record.lsn());
   if (stamp != nullptr) {
-    const ChainLink link = link_record(*stamp, run.header(), record);
-    if (link.public_id.bytes != id_.bytes) return "a volume's id is not the one its creation makes";
-    made_token_ = link.token;
+    if (link_record(*stamp, run.header(), record).public_id.bytes != id_.bytes)
+      return "a volume's id is not the one its creation makes";
   }
   // Records behind the creation in the same run.
   return run.header().count > 1 ? replay(run, placed, stamp, 0) : nullptr;

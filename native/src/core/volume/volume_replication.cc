@@ -118,8 +118,6 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool 
     RecordView last(nullptr, 0, 0);
     for (const RecordView record : run.records()) last = record;
     made_token_ = link_record(*stamp_, header, last).token;
-  } else {
-    made_token_.reset();
   }
   if (replication_ != nullptr) run_bodies_.push_back({body});
   parts_.appender.add_run(kStream, header, *this, cookie(made_.lsn));
@@ -150,13 +148,13 @@ bool Volume::try_drop_above(Lsn last) {
   return true;
 }
 
-void Volume::jump(const VolumeState& state, NodeId head) {
+void Volume::jump(const VolumeState& state, std::vector<uint8_t> link, NodeId head) {
   ensure(pending_.empty() && made_.lsn == applied_.lsn && run_bodies_.empty() && !stamp_,
          "a follower without pending records is moved on");
   // Older records of these lsns, dropped ones perhaps, are in the log still.
   superseded_.push_back({parts_.appender.made(), applied_.lsn});
   made_ = applied_ = state;
-  made_token_.reset();
+  applied_link_.restore(std::move(link));
   head_ = head;
   committed_ = state.lsn;
   touched_ = {};
@@ -182,7 +180,7 @@ CheckpointVolume Volume::describe() const {
   out.name = create_.name;
   out.applied_lsn = applied_.lsn;
   out.applied_public = applied_.public_id;
-  out.applied_token = applied_token();
+  out.applied_link = applied_link_.bytes();
   out.epochs = applied_.epochs;
   out.view = applied_.view;
   out.create = create_bytes_;
@@ -223,7 +221,6 @@ void Volume::drop_pending(Lsn last, uint64_t sequence) {
     made_.absorb(kept.record, kept.epoch, kept.session, kept.public_id);
     if (kept.end > kept.first) touched_.touch(kept.first, kept.end, kept.lsn);
   }
-  made_token_.reset();
 }
 
 bool Volume::superseded(uint64_t sequence, Lsn lsn) const {

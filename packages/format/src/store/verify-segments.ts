@@ -5,7 +5,7 @@ import {
   isCloudfsError,
   type Lsn,
   SLOT_BYTES,
-  Stamp,
+  type Stamp,
   VersionId,
   type VolumeId,
 } from '@cloudfs/interface'
@@ -19,6 +19,7 @@ import { type FoundBatch, placedRuns, scanSegment, slotOf } from './log-scan.js'
 import { endOfLog, type OfflineStore } from './open-store.js'
 import type { Reference, References } from './references.js'
 import type { StoreSegment } from './segment-table.js'
+import { knownStamps, stampKey } from './stamps.js'
 
 /** What a batch says of a block that lies in it. */
 interface Described extends BlockSum {
@@ -207,23 +208,4 @@ function describeBlocks(run: Run): Described[] {
     )
     return record.sums.map((sum, i) => ({ ...sum, block: blocks[i] ?? 0, birth }))
   })
-}
-
-/** Stamps of views that this store made, or that a later view revealed. */
-function knownStamps(store: OfflineStore): Map<string, Stamp> {
-  const stamps = new Map<string, Stamp>()
-  for (const { kind, volume, epoch, bytes } of [...store.checkpoint.locals, ...store.locals]) {
-    if (kind === 'stamp') stamps.set(stampKey(volume, { epoch }), Stamp.fromBytes(bytes))
-  }
-  for (const volume of store.volumes.values()) {
-    const before = volume.epochs.at(-2)
-    if (volume.view.oldStamp !== undefined && before !== undefined) {
-      stamps.set(stampKey(volume.id, before), volume.view.oldStamp)
-    }
-  }
-  return stamps
-}
-
-function stampKey(volume: VolumeId, { epoch }: Pick<RecordsRun, 'epoch'>): string {
-  return `${volume}.${String(epoch.counter)}.${epoch.host}`
 }

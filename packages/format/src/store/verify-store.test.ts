@@ -183,6 +183,17 @@ describe('contents that lie behind right checksums are found', () => {
         volumes: checkpoint.volumes.map((each) => ({ ...each, appliedPublic: VersionId.zero })),
       }),
     ],
+    [
+      'a link that does not make the head',
+      'ERR_CHAIN_BROKEN',
+      (checkpoint: Checkpoint) => ({
+        ...checkpoint,
+        volumes: checkpoint.volumes.map((each) => ({
+          ...each,
+          appliedLink: each.appliedLink.with(0, (each.appliedLink[0] ?? 0) ^ 1),
+        })),
+      }),
+    ],
   ])('%s', async (_, code, checkpoint) => {
     const { builder } = makeStore({ checkpoint })
     expect((await verifyStore(builder.medium)).findings.map((finding) => finding.code)).toContain(code)

@@ -9,6 +9,7 @@ import type { StoreMedium } from './medium.js'
 import { inspectStore, type OfflineStore } from './open-store.js'
 import { References } from './references.js'
 import { SegmentCheck } from './verify-segments.js'
+import { verifyHeads } from './stamps.js'
 import { verifyLineage } from './verify-lineage.js'
 import { SpaceWalk } from './verify-space.js'
 
@@ -78,6 +79,7 @@ export async function verifyStore(
   if (store.superblockFault !== undefined) notes.addError(store.superblockFault)
   for (const fault of store.faults) findings.addError(fault)
   verifyLineage(store.checkpoint, findings)
+  verifyHeads(store, findings)
 
   const references = new References(store.table.segmentBytes)
   const space = new SpaceWalk(store, references, findings)

@@ -32,6 +32,7 @@ import {
   type Entry,
   ENTRY_EMPTY,
   EXTENT_KINDS,
+  LINK_BYTES_MIN,
   type LocalItem,
   MEMBER_ROLES,
   MODES,
@@ -375,16 +376,17 @@ export const checkpoints: Arbitrary<Checkpoint> = fc.record({
         name,
         appliedLsn: lsn,
         appliedPublic: id(VersionId),
-        appliedToken: fc.option(id(Token), { nil: undefined }),
+        appliedLink: fc.uint8Array({ minLength: LINK_BYTES_MIN, maxLength: LINK_BYTES_MIN + 40 }),
         epochs: fc.array(fc.record({ epoch, firstLsn: lsn }), { maxLength: 3 }),
         view: viewPayloads.map((view) => padPayload(encodeView(view))),
         create: createPayloads.map((create) => padPayload(encodeCreate(create))),
         sessions: fc.array(fc.record({ session: id(SessionId), lastSequence: u64 }), { maxLength: 3 }),
       })
-      .map(({ appliedToken, ...volume }) => ({
-        ...volume,
-        ...(appliedToken !== undefined && { appliedToken }),
-      })),
+      .map((volume) => {
+        const link = volume.appliedLink
+        new DataView(link.buffer, link.byteOffset).setBigUint64(48, BigInt(volume.appliedLsn), true)
+        return volume
+      }),
     { maxLength: 3 },
   ),
   forwards: fc.array(

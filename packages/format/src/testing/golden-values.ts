@@ -31,6 +31,8 @@ import {
   type Entry,
   ENTRY_EMPTY,
   type FormatKind,
+  linkOf,
+  type LogRecord,
   padPayload,
   type Run,
 } from '../index.js'
@@ -60,6 +62,13 @@ const sum = (label: string): { crc: number; digest: Uint8Array } => ({
 })
 const common = { volume, epoch, commitLsn: 1000 as Lsn, session }
 const token = (label: string): Token => Token.fromBytes(draw(label, 20))
+const removal = (label: string): LogRecord => ({
+  kind: 'delete',
+  flags: 0,
+  requestSequence: 99n,
+  parent: token(label),
+  payload: new Uint8Array(),
+})
 
 const view = encodeView({
   stampHash: StampHash.fromBytes(draw('stamp hash', 20)),
@@ -288,7 +297,7 @@ const checkpoint = encodeCheckpoint({
       name: 'disk-ä',
       appliedLsn: 44 as Lsn,
       appliedPublic: VersionId.fromBytes(draw('applied', 20)),
-      appliedToken: token('applied token'),
+      appliedLink: linkOf({ epoch, session }, 44 as Lsn, removal('applied parent')),
       epochs: [
         { epoch: { counter: 1, host }, firstLsn: 1 as Lsn },
         { epoch, firstLsn: 40 as Lsn },
@@ -306,6 +315,7 @@ const checkpoint = encodeCheckpoint({
       name: '',
       appliedLsn: 2 as Lsn,
       appliedPublic: VersionId.fromBytes(draw('applied 2', 20)),
+      appliedLink: linkOf({ epoch, session: SessionId.zero }, 2 as Lsn, removal('applied parent 2')),
       epochs: [],
       view: new Uint8Array(),
       create: new Uint8Array(),

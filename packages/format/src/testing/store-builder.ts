@@ -37,6 +37,7 @@ import {
   ENTRY_EMPTY,
   type Extent,
   type LocalItem,
+  linkOf,
   type LogRecord,
   type NodeKind,
   padPayload,
@@ -44,7 +45,7 @@ import {
   type Run,
   type SegmentKind,
   stampHashOf,
-  tokenOf,
+  tokenOfLink,
 } from '../index.js'
 import { MemoryMedium } from './memory-medium.js'
 import {
@@ -79,6 +80,7 @@ export interface BuiltVolume {
   readonly stamp: Stamp
   lsn: Lsn
   publicId: VersionId
+  link: Uint8Array
   token: Token
 }
 
@@ -158,7 +160,8 @@ export class StoreBuilder {
       parent: Token.zero,
       payload: create,
     }
-    const token = tokenOf(stamp, { epoch: this.epoch, session: SessionId.zero }, lsn, record)
+    const link = linkOf({ epoch: this.epoch, session: SessionId.zero }, lsn, record)
+    const token = tokenOfLink(stamp, link)
     const publicId = publicOf(token)
     const id = volumeIdOf(publicId)
     const node = this.#addNode('head', id, '', lsn, publicId, blocks, new Map(parent?.map), parent?.id ?? 0n)
@@ -172,6 +175,7 @@ export class StoreBuilder {
       stamp,
       lsn,
       publicId,
+      link,
       token,
     }
     this.volumes.set(id, volume)
@@ -331,7 +335,7 @@ export class StoreBuilder {
         name: volume.name,
         appliedLsn: volume.lsn,
         appliedPublic: volume.publicId,
-        appliedToken: volume.token,
+        appliedLink: volume.link,
         epochs: [{ epoch: this.epoch, firstLsn: volume.firstLsn }],
         view: volume.view,
         create: volume.create,
@@ -397,7 +401,8 @@ export class StoreBuilder {
   ): void {
     const lsn = (volume.lsn + 1) as Lsn
     const record = { ...what, requestSequence: 0n, parent: volume.token } as LogRecord
-    volume.token = tokenOf(volume.stamp, { epoch: this.epoch, session: SessionId.zero }, lsn, record)
+    volume.link = linkOf({ epoch: this.epoch, session: SessionId.zero }, lsn, record)
+    volume.token = tokenOfLink(volume.stamp, volume.link)
     volume.publicId = publicOf(volume.token)
     volume.lsn = lsn
     this.#queueRun(volume, lsn, [record], bodies, volume.publicId, (places) => {
