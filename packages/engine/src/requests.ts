@@ -27,6 +27,8 @@ const versionId = z.string().refine((text) => VersionId.is(text), 'a version id'
 const snapshotName = z.string().min(1).max(255)
 const hostId = z.string().refine((text) => HostId.is(text), 'a host id')
 const epoch = z.strictObject({ counter: z.int().nonnegative(), host: hostId })
+const lsn = z.int().nonnegative()
+const head = z.strictObject({ epoch, lsn, version: versionId })
 const address = z
   .string()
   .max(300)
@@ -56,6 +58,18 @@ const verbs = {
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),
   branch: z.strictObject({ from: version, version: versionId.optional(), stamp: hex, payload: hex, epoch }),
   'find-version': z.strictObject({ version: versionId }),
+  'would-promise': z.strictObject({ volume, epoch }),
+  promise: z.strictObject({ volume, epoch, resigned: epoch.optional() }),
+  lead: z.strictObject({ volume, epoch, stamp: hex, head }),
+  'begin-view': z.strictObject({
+    volume,
+    epoch,
+    oldStamp: hex,
+    payload: hex,
+    restart: z.boolean().optional(),
+  }),
+  'slice-check': z.strictObject({ volume, epoch, head }),
+  resign: z.strictObject({ volume }),
   delete: z.strictObject({ volume }),
   snapshot: z.strictObject({ volume, name: snapshotName }),
   'delete-snapshot': z.strictObject({ volume, name: snapshotName }),

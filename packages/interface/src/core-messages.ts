@@ -5,6 +5,7 @@
  */
 import type { Epoch, Lsn } from './history.js'
 import type { HostId, StoreId, VersionId, VolumeId } from './ids.js'
+import type { Foresight, Head, Standing } from './standing.js'
 
 /** Sizes and distances of a store; each has the default that `native/src/core/base/parameters.h` gives it. */
 export interface CoreParams {
@@ -52,6 +53,45 @@ export type CoreEvent =
   | {
       readonly name: 'head-moved'
       readonly detail: { readonly volume: VolumeId; readonly lsn: Lsn; readonly version: VersionId }
+    }
+  | {
+      /** The leases that this store granted for these volumes ran out, or the time behind a start is over and nobody has one. */
+      readonly name: 'lease-over'
+      readonly detail: { readonly volumes: readonly VolumeId[] }
+    }
+  | {
+      /** A member has promised another epoch, and takes nothing more of this primary's. */
+      readonly name: 'epoch-refused'
+      readonly detail: { readonly volume: VolumeId; readonly promised: Epoch }
+    }
+  | {
+      /** Members, this one included, that hold all that is to be adopted in an epoch that was won here. */
+      readonly name: 'adopted'
+      readonly detail: {
+        readonly volume: VolumeId
+        readonly epoch: Epoch
+        readonly holders: readonly HostId[]
+      }
+    }
+  | {
+      /** The view of this epoch is committed: this store leads, and serves clients. */
+      readonly name: 'leading'
+      readonly detail: { readonly volume: VolumeId; readonly epoch: Epoch }
+    }
+  | {
+      /** This store led, or was to, and has promised another epoch: its clients were let go without an answer. */
+      readonly name: 'stepped-down'
+      readonly detail: { readonly volume: VolumeId; readonly promised: Epoch }
+    }
+  | {
+      /** A primary has no lease and pauses; and has one again. */
+      readonly name: 'lease-lost' | 'lease-back'
+      readonly detail: { readonly volume: VolumeId }
+    }
+  | {
+      /** A replica that may have lost what was not synced has all of its volume's history again. */
+      readonly name: 'recovered'
+      readonly detail: { readonly volume: VolumeId }
     }
   | { readonly name: 'volume-created'; readonly detail: { readonly volume: VolumeId } }
   | { readonly name: 'volume-deleted'; readonly detail: { readonly volume: VolumeId } }
@@ -140,8 +180,39 @@ export interface SegmentTable {
   readonly reserved: number
 }
 
+/** Of an epoch: who it is asked of, in whose name. */
+interface EpochArguments {
+  readonly volume: string
+  readonly epoch: Epoch
+}
+
 /** The core's commands: what each takes and gives. */
 export interface CoreCommands {
+  /** What `promise` would answer. */
+  'would-promise': { args: EpochArguments; result: Foresight }
+  /** Durable when it is answered. `resigned`: an epoch whose primary has given it up by itself. */
+  promise: { args: EpochArguments & { readonly resigned?: Epoch }; result: Standing }
+  /** This host has won the epoch: the core adopts `head`; `adopted` tells how far that is. `stamp`: of the view to come. */
+  lead: { args: EpochArguments & { readonly stamp: string; readonly head: Head }; result: unknown }
+  /** Makes the view change, with the stamp of the view before. `leading` tells that it is committed. */
+  'begin-view': {
+    args: EpochArguments & {
+      readonly oldStamp: string
+      readonly payload: string
+      readonly restart?: boolean
+    }
+    result: { readonly lsn: Lsn; readonly version: VersionId }
+  }
+  /** The view of `head`, if this replica has promised the epoch and holds that head; and the creation's nonce. */
+  'slice-check': {
+    args: EpochArguments & { readonly head: Head }
+    result: { readonly view: string; readonly nonce: string }
+  }
+  /** The primary gives up its epoch for good; what another needs to follow it without slices. */
+  resign: {
+    args: { readonly volume: string }
+    result: { readonly epoch: Epoch; readonly head: Head; readonly token: string; readonly stamp: string }
+  }
   create: { args: CreateArguments; result: CreateResult }
   branch: {
     /** `version`: of the volume `from`; its newest one, or one that `head-moved` told within the last 10 s. */

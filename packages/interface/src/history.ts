@@ -19,8 +19,8 @@ export function Lsn(value: number): Lsn {
   throw new MalformedIdError(`not an lsn: ${String(value)}`, { kind: 'lsn', value })
 }
 
-/** Which view: epochs count up from one view change to the next; the host breaks ties. */
-export interface Epoch {
+/** Which view: epochs count up from one view change to the next; the host breaks ties. It travels as JSON. */
+export type Epoch = {
   readonly counter: number
   readonly host: HostId
 }

@@ -1,9 +1,12 @@
-/** What a replica says of itself when it is asked for its promise (docs/protocol.md, E1 to E3). */
+/**
+ * What a replica says of itself when it is asked for its promise (docs/protocol.md, E1 to E3). Types, not interfaces: as JSON
+ * they travel between hosts.
+ */
 import { compareEpochs, type Epoch, type Lsn } from './history.js'
 import type { StoreId, VersionId } from './ids.js'
 
 /** The newest record of a replica, whether it is committed or not. */
-export interface Head {
+export type Head = {
   /** Of the view that the record was made in. */
   readonly epoch: Epoch
   readonly lsn: Lsn
@@ -16,7 +19,7 @@ export function compareHeads(a: Omit<Head, 'version'>, b: Omit<Head, 'version'>)
 }
 
 /** Where a replica stands. */
-export interface Standing {
+export type Standing = {
   /** With its host it is the member (R4). */
   readonly store: StoreId
   /** The greatest epoch it has promised, durably. */
@@ -33,7 +36,7 @@ export interface Standing {
 }
 
 /** What a replica would say if it were asked for its promise now. */
-export interface Foresight extends Standing {
+export type Foresight = Standing & {
   /** It would promise the epoch asked about. */
   readonly would: boolean
   /** How long the lease runs that it granted, or, behind a start, may have granted (E2); 0: none runs. */

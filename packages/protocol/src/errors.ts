@@ -35,3 +35,13 @@ export class SlicesTooFewError extends CloudfsError {
 export class StampMismatchError extends CloudfsError {
   readonly code = 'ERR_STAMP_MISMATCH'
 }
+
+/** A member of a view is a host that this one has never met: it does not know its key. */
+export class UnknownMemberError extends CloudfsError {
+  readonly code = 'ERR_MEMBER_UNKNOWN'
+}
+
+/** A host asks for what only another may ask for. */
+export class NotTheCandidateError extends CloudfsError {
+  readonly code = 'ERR_NOT_CANDIDATE'
+}

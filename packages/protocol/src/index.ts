@@ -8,3 +8,14 @@ export { HOST_KEY_BYTES, seal, SEAL_BYTES, unseal } from './sealed-box.js'
 export type { RandomBytes } from './secret-sharing.js'
 export { isVoter, majorityOf, openSlice, recoverStamp, SLICE_BYTES, stampHashOf } from './stamp-slices.js'
 export type { OpenSlice, SlicedView, SliceRecipient, ViewScope } from './stamp-slices.js'
+export type {
+  ViewClock,
+  ViewEngine,
+  ViewLog,
+  ViewPeers,
+  ViewPorts,
+  ViewRequest,
+  ViewRequests,
+} from './views/ports.js'
+export type { LeadPlan, NextView } from './views/ports.js'
+export { Views } from './views/views.js'

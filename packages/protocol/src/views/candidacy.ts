@@ -1,0 +1,234 @@
+/**
+ * One try of one host to become a volume's primary: pre-vote, promises, adoption, slices, view change (docs/protocol.md,
+ * E0 to E5). Whatever cuts it short leaves promises and at most an elected replica behind, which the next one outbids.
+ */
+import { decodeView, type ViewMember, type ViewPayload } from '@cloudfs/format'
+import {
+  compareEpochs,
+  compareHeads,
+  type Epoch,
+  type Foresight,
+  hexToBytes,
+  type HostId,
+  isCloudfsError,
+  type Stamp,
+  type VolumeId,
+} from '@cloudfs/interface'
+import { UnknownMemberError } from '../errors.js'
+import { newView } from '../new-view.js'
+import { isVoter, majorityOf, openSlice, type OpenSlice, recoverStamp, stampHashOf } from '../stamp-slices.js'
+import { type Elected, epochAbove, judge, type Promised } from './ballot.js'
+import { gather } from './gather.js'
+import type { Mailbox } from './mailbox.js'
+import type { ViewPorts } from './ports.js'
+
+/** A host that answers at all answers a question within this time; one that does not is counted as away. */
+export const ASK_TIMEOUT_MS = 400
+/** What has to be adopted is on its way by then, or the try was in vain. Adopting much takes longer, and tells of itself. */
+export const ADOPT_TIMEOUT_MS = 5_000
+/** The view change is committed by then. */
+export const BEGIN_TIMEOUT_MS = 2_000
+/** Before a restart is concluded every member has had this long to say that it is not recovering (R3). */
+export const RESTART_GRACE_MS = 1_000
+
+/** What the engine has told of this volume. */
+export interface Told {
+  /** Members that hold all that is to be adopted, in the epoch that was won. */
+  readonly adopted?: { readonly epoch: Epoch; readonly holders: readonly HostId[] }
+  /** The view of this epoch is committed. */
+  readonly leading?: Epoch
+}
+
+export type Outcome =
+  /** The volume has a primary: this host now, or one whose lease runs. */
+  | { readonly result: 'leads' | 'is-led' }
+  /** Another host has a more advanced history and has been asked to stand. */
+  | { readonly result: 'deferred'; readonly to: HostId }
+  /** `afterMs`: before this it is of no use to try again. */
+  | { readonly result: 'failed'; readonly why: string; readonly afterMs: number }
+  /** This host is no member that can lead. */
+  | { readonly result: 'not-a-member' }
+
+export interface StandOptions {
+  /** A more advanced host is asked to stand, instead of this one going on. */
+  readonly mayDefer: boolean
+  /** A member has promised this, and takes nothing of this host's epoch any more (E1). */
+  readonly refused?: Epoch
+}
+
+interface Candidate {
+  readonly ports: ViewPorts
+  readonly volume: VolumeId
+  readonly told: Mailbox<Told>
+  readonly signal: AbortSignal
+}
+
+const failed = (why: string, afterMs = 0): Outcome => ({ result: 'failed', why, afterMs })
+
+export async function stand(candidate: Candidate, { mayDefer, refused }: StandOptions): Promise<Outcome> {
+  const { ports, volume } = candidate
+  const own = await ports.engine.wouldPromise(volume, { counter: 0, host: ports.host })
+  if (own.role === 'primary' && refused === undefined) return { result: 'leads' }
+  const voters = decodeView(hexToBytes(own.view)).members.filter(isVoter)
+  const isMember = voters.some(
+    ({ host, store, role }) => host === ports.host && store === own.store && role === 'data',
+  )
+  if (!isMember) return { result: 'not-a-member' }
+  if (own.remainingMs > 0) return { result: 'is-led' }
+  const others = voters.map(({ host }) => host).filter((host) => host !== ports.host)
+
+  const vote = await preVote(candidate, own, others, majorityOf(voters.length))
+  if (vote.length < majorityOf(voters.length)) return failed('too few members answer')
+  const better = vote.find(({ head, recovering }) => !recovering && compareHeads(head, own.head) > 0)
+  if (mayDefer && better !== undefined) {
+    await ports.peers.stand(better.host, { volume }, ASK_TIMEOUT_MS)
+    return { result: 'deferred', to: better.host }
+  }
+  const willing = vote.filter(({ would }) => would)
+  if (willing.length < majorityOf(voters.length)) {
+    const waits = vote.filter(({ would }) => !would).map(({ remainingMs }) => remainingMs)
+    return failed('a lease runs, or others have promised more', Math.min(...waits))
+  }
+
+  const epoch = epochAbove(vote, ports.host, refused)
+  const elected = await collectPromises(candidate, epoch, others)
+  if ('why' in elected) return elected
+  return lead(candidate, epoch, elected, own.nonce)
+}
+
+type Vote = Foresight & { readonly host: HostId }
+
+/** Disturbs nobody: what members would say. This host's own answer is among them. */
+async function preVote(
+  { ports, volume, signal }: Candidate,
+  own: Foresight,
+  others: readonly HostId[],
+  majority: number,
+): Promise<Vote[]> {
+  // An epoch above what this host knows of: who knows of a greater one says so, and the real one is above that.
+  const epoch = epochAbove([own], ports.host)
+  const questions = others.map(async (host): Promise<Vote> => {
+    const answer = await ports.peers.foresee(host, { volume, epoch }, ASK_TIMEOUT_MS)
+    // Who would not for the epoch's sake alone would for a greater one.
+    return {
+      ...answer,
+      host,
+      would: answer.would || (answer.remainingMs === 0 && answer.role !== 'primary'),
+    }
+  })
+  const self: Vote = { ...own, host: ports.host, would: true }
+  // A member that hangs is not waited for once there are enough without it.
+  const isEnough = (votes: readonly Vote[]): boolean =>
+    votes.filter(({ would }) => would).length + 1 >= majority
+  const options = { clock: ports.clock, timeoutMs: ASK_TIMEOUT_MS, signal, isEnough }
+  return [self, ...(await gather(questions, options))]
+}
+
+async function collectPromises(
+  { ports, volume, signal }: Candidate,
+  epoch: Epoch,
+  others: readonly HostId[],
+): Promise<Elected | (Outcome & { result: 'failed' })> {
+  // Synced before anybody is asked (E1).
+  const own: Promised = { host: ports.host, standing: await ports.engine.promise(volume, epoch) }
+  const isEnough = (answers: readonly Promised[]): boolean =>
+    judge([own, ...answers], false).result === 'elected'
+  const questions = others.map(async (host) => ({
+    host,
+    standing: await ports.peers.promise(host, { volume, epoch }, RESTART_GRACE_MS),
+  }))
+  const options = { clock: ports.clock, signal, isEnough }
+  let promises = [own, ...(await gather(questions, { ...options, timeoutMs: ASK_TIMEOUT_MS }))]
+  let verdict = judge(promises, false)
+  if (verdict.result === 'undecided' && verdict.mayRestart) {
+    promises = [own, ...(await gather(questions, { ...options, timeoutMs: RESTART_GRACE_MS }))]
+    verdict = judge(promises, true)
+  }
+  if (verdict.result === 'elected') return verdict
+  return { result: 'failed', why: `${String(promises.length)} promises are too few`, afterMs: 0 }
+}
+
+async function lead(
+  { ports, volume, told, signal }: Candidate,
+  epoch: Epoch,
+  { head, view, isRestart }: Elected,
+  nonceHex: string,
+): Promise<Outcome> {
+  const { engine, clock, peers, host } = ports
+  const scope = { nonce: hexToBytes(nonceHex), epoch }
+  const recipients = view.members.map((member) => ({ ...member, publicKey: publicKeyOf(ports, member) }))
+  const next = newView(
+    { ...scope, primary: host, members: recipients, leaseMs: view.leaseMs },
+    ports.randomBytes,
+  )
+  // Before the engine puts the new one in its place.
+  const kept = await engine.stampHere(volume)
+  await engine.lead(volume, { epoch, stamp: next.stamp, head })
+  const others = view.members.filter((member) => member.host !== host)
+  for (const member of others) {
+    // Whoever does not hear of it finds out: the election must not wait for it.
+    peers.follow(member.host, { volume, epoch }, ASK_TIMEOUT_MS).catch((error: unknown) => {
+      if (!isCloudfsError(error)) throw error
+    })
+  }
+  const voters = view.members.filter(isVoter)
+  const holders = await told.until(
+    ({ adopted }) =>
+      adopted !== undefined &&
+      compareEpochs(adopted.epoch, epoch) === 0 &&
+      adopted.holders.length >= majorityOf(voters.length)
+        ? adopted.holders
+        : undefined,
+    { clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
+  )
+  if (holders === undefined) return failed('the history is not adopted by a majority in time')
+  const oldStamp =
+    (kept !== undefined && stampHashOf(kept) === view.stampHash ? kept : undefined) ??
+    (await askSlices({ ports, volume, told, signal }, { epoch, head, view, holders, nonce: scope.nonce }))
+  if (oldStamp === undefined) return failed('too few slices of the stamp came')
+  await engine.beginView(volume, { epoch, oldStamp, payload: { ...next.payload, oldStamp }, isRestart })
+  const leads = await told.until(
+    ({ leading }) => (leading !== undefined && compareEpochs(leading, epoch) === 0 ? true : undefined),
+    { clock, timeoutMs: BEGIN_TIMEOUT_MS, signal },
+  )
+  return leads === true ? { result: 'leads' } : failed('the view change is not committed in time')
+}
+
+async function askSlices(
+  { ports, volume, signal }: Candidate,
+  won: {
+    readonly epoch: Epoch
+    readonly head: Elected['head']
+    readonly view: ViewPayload
+    readonly holders: readonly HostId[]
+    readonly nonce: Uint8Array
+  },
+): Promise<Stamp | undefined> {
+  const { epoch, head, view, holders, nonce } = won
+  // The head's view is the one that its record was made in.
+  const scope = { nonce, epoch: head.epoch }
+  const needed = majorityOf(view.members.filter(isVoter).length)
+  const own = openSlice(scope, view, ports, ports.seed)
+  const slices = await gather(
+    holders
+      .filter((host) => host !== ports.host)
+      .map(async (host): Promise<OpenSlice> => {
+        const { store, share } = await ports.peers.slice(host, { volume, epoch, head }, ASK_TIMEOUT_MS)
+        return { host, store, share: hexToBytes(share) }
+      }),
+    {
+      clock: ports.clock,
+      timeoutMs: ASK_TIMEOUT_MS,
+      signal,
+      isEnough: (answers) => answers.length + 1 >= needed,
+    },
+  )
+  return slices.length + 1 < needed ? undefined : recoverStamp(scope, view, [own, ...slices])
+}
+
+function publicKeyOf(ports: ViewPorts, { host }: ViewMember): Uint8Array {
+  const key = ports.peers.publicKeyOf(host)
+  if (key === undefined)
+    throw new UnknownMemberError(`host ${host} of the view was never met: no slice can be sealed`)
+  return key
+}

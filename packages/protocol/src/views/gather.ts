@@ -1,0 +1,47 @@
+/** Asks several at once, and waits no longer than it has to. */
+import type { ViewClock } from './ports.js'
+
+/**
+ * What of `questions` is answered by the time that `isEnough`, all have been answered or refused, or `timeoutMs` has passed.
+ * Who refuses is left out; what an answer that comes later says is lost.
+ */
+export async function gather<Answer>(
+  questions: readonly Promise<Answer>[],
+  options: {
+    readonly clock: ViewClock
+    readonly timeoutMs: number
+    readonly signal: AbortSignal
+    readonly isEnough?: (answers: readonly Answer[]) => boolean
+    readonly onRefused?: (reason: unknown) => void
+  },
+): Promise<Answer[]> {
+  const { clock, timeoutMs, signal, isEnough = () => false, onRefused } = options
+  const answers: Answer[] = []
+  if (questions.length === 0) return answers
+  const timer = new AbortController()
+  const stop = AbortSignal.any([signal, timer.signal])
+  const enough = new Promise<void>((resolve) => {
+    let pending = questions.length
+    const settle = (): void => {
+      if (--pending === 0 || isEnough(answers)) resolve()
+    }
+    for (const question of questions) {
+      question.then(
+        (answer) => {
+          answers.push(answer)
+          settle()
+        },
+        (reason: unknown) => {
+          onRefused?.(reason)
+          settle()
+        },
+      )
+    }
+  })
+  try {
+    await Promise.race([enough, clock.sleep(timeoutMs, stop)])
+  } finally {
+    timer.abort()
+  }
+  return [...answers]
+}

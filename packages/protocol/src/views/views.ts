@@ -1,0 +1,219 @@
+/**
+ * Who leads the volumes that this host holds: stands for those that nobody leads, answers other hosts that stand, and has
+ * the engine follow who has won. It keeps nothing that matters: the engine's promises do (docs/protocol.md).
+ */
+import {
+  bytesToHex,
+  type CoreEvent,
+  type Epoch,
+  hexToBytes,
+  type HostId,
+  isCloudfsError,
+  type VolumeId,
+} from '@cloudfs/interface'
+import { decodeView } from '@cloudfs/format'
+import { NotTheCandidateError } from '../errors.js'
+import { openSlice } from '../stamp-slices.js'
+import { type Outcome, stand, type Told } from './candidacy.js'
+import { Mailbox } from './mailbox.js'
+import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
+
+/** Members stand one after the other, so that the first has won before the next begins. */
+const RANK_DELAY_MS = 60
+const JITTER_MS = 30
+const RETRY_MS_MIN = 60
+const RETRY_MS_MAX = 2_000
+/** Whoever was asked to stand has won by then, or will not. */
+const DEFER_MS = 1_000
+
+interface Keeper {
+  readonly told: Mailbox<Told>
+  /** Ends the try under way. */
+  abort: AbortController | undefined
+  /** The next try is not to wait for its turn. */
+  isUrgent: boolean
+  /** What a member has promised that refused this host as its primary. */
+  refused: Epoch | undefined
+}
+
+export class Views {
+  readonly #ports: ViewPorts
+  readonly #keepers = new Map<VolumeId, Keeper>()
+  readonly #stop = new AbortController()
+  readonly #running = new Set<Promise<void>>()
+
+  constructor(ports: ViewPorts) {
+    this.#ports = ports
+  }
+
+  /** This host holds the volume, as a member with data. */
+  add(volume: VolumeId): void {
+    if (!this.#keepers.has(volume))
+      this.#keepers.set(volume, {
+        told: new Mailbox<Told>({}),
+        abort: undefined,
+        isUrgent: false,
+        refused: undefined,
+      })
+  }
+
+  /** It holds it no longer. */
+  remove(volume: VolumeId): void {
+    this.#keepers.get(volume)?.abort?.abort(new Error('the volume is gone'))
+    this.#keepers.delete(volume)
+  }
+
+  /** Nobody that this host knows of leads the volume: it stands, unless it learns otherwise. */
+  seek(volume: VolumeId): void {
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined || keeper.abort !== undefined || this.#stop.signal.aborted) return
+    keeper.abort = new AbortController()
+    const signal = AbortSignal.any([keeper.abort.signal, this.#stop.signal])
+    const running = this.#seek(volume, keeper, signal)
+      .catch((error: unknown) => {
+        if (!signal.aborted) throw error
+      })
+      .finally(() => {
+        keeper.abort = undefined
+        this.#running.delete(running)
+      })
+    this.#running.add(running)
+  }
+
+  /** What the engine tells. */
+  onEvent(event: CoreEvent): void {
+    switch (event.name) {
+      case 'lease-over':
+        for (const volume of event.detail.volumes) this.seek(volume)
+        break
+      case 'epoch-refused': {
+        const { volume, promised } = event.detail
+        const keeper = this.#keepers.get(volume)
+        if (keeper !== undefined) keeper.refused = promised
+        this.seek(volume)
+        break
+      }
+      case 'adopted':
+        this.#keepers.get(event.detail.volume)?.told.put({ adopted: event.detail })
+        break
+      case 'leading':
+        this.#keepers.get(event.detail.volume)?.told.put({ leading: event.detail.epoch })
+        break
+      default:
+    }
+  }
+
+  /** Answers another host. @throws what the engine refuses with */
+  async answer<Name extends ViewRequest>(
+    name: Name,
+    body: ViewRequests[Name]['body'],
+    caller: HostId,
+  ): Promise<ViewRequests[Name]['answer']> {
+    const answers: Answers = {
+      foresee: ({ volume, epoch }) => this.#ports.engine.wouldPromise(volume, epoch),
+      promise: ({ volume, epoch }) => this.#ports.engine.promise(volume, epoch),
+      slice: (asked) => this.#slice(asked),
+      follow: async ({ volume, epoch }) => {
+        await this.#ports.follow(volume, epoch.host)
+        return {}
+      },
+      stand: ({ volume }) => {
+        this.#standSoon(volume)
+        return Promise.resolve({})
+      },
+    }
+    if ('epoch' in body && body.epoch.host !== caller) {
+      throw new NotTheCandidateError(`host ${caller} asks for an epoch of host ${body.epoch.host}`)
+    }
+    return answers[name](body)
+  }
+
+  /** Ends what is under way. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error('the node stops'))
+    await Promise.all(this.#running)
+  }
+
+  #standSoon(volume: VolumeId): void {
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined) return
+    keeper.isUrgent = true
+    this.seek(volume)
+  }
+
+  async #slice({ volume, epoch, head }: ViewRequests['slice']['body']): Promise<{
+    store: ViewPorts['store']
+    share: string
+  }> {
+    const { engine, host, store, seed } = this.#ports
+    const { view, nonce } = await engine.sliceCheck(volume, epoch, head)
+    const scope = { nonce: hexToBytes(nonce), epoch: head.epoch }
+    const { share } = openSlice(scope, decodeView(hexToBytes(view)), { host, store }, seed)
+    return { store, share: bytesToHex(share) }
+  }
+
+  async #seek(volume: VolumeId, keeper: Keeper, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#ports
+    let retryMs = RETRY_MS_MIN
+    let mayDefer = true
+    for (let tries = 0; ; tries++) {
+      const turnMs = tries === 0 ? await this.#turnMs(volume) : 0
+      if (!keeper.isUrgent) await clock.sleep(turnMs + this.#random(JITTER_MS), signal)
+      keeper.isUrgent = false
+      const outcome = await this.#try(volume, keeper, mayDefer, signal)
+      if (outcome.result !== 'failed') keeper.refused = undefined
+      log({ volume, message: outcome.result, detail: outcome })
+      switch (outcome.result) {
+        case 'leads':
+        case 'is-led':
+        case 'not-a-member':
+          return
+        case 'deferred':
+          mayDefer = false
+          await clock.sleep(DEFER_MS, signal)
+          break
+        case 'failed':
+          mayDefer = true
+          await clock.sleep(Math.max(retryMs, outcome.afterMs) + this.#random(retryMs), signal)
+          retryMs = Math.min(RETRY_MS_MAX, 2 * retryMs)
+          break
+      }
+    }
+  }
+
+  async #try(volume: VolumeId, keeper: Keeper, mayDefer: boolean, signal: AbortSignal): Promise<Outcome> {
+    try {
+      const { told, refused } = keeper
+      return await stand(
+        { ports: this.#ports, volume, told, signal },
+        { mayDefer, ...(refused && { refused }) },
+      )
+    } catch (error) {
+      // The world's refusals: another was faster, the engine stops, a history cannot be had.
+      if (!isCloudfsError(error)) throw error
+      return { result: 'failed', why: `${error.code}: ${error.message}`, afterMs: 0 }
+    }
+  }
+
+  /** In the order of the view's members, its primary last: that one is the likeliest to be gone. */
+  async #turnMs(volume: VolumeId): Promise<number> {
+    const { engine, host } = this.#ports
+    const own = await engine.wouldPromise(volume, { counter: 0, host })
+    const view = decodeView(hexToBytes(own.view))
+    const order = view.members
+      .filter(({ role }) => role === 'data')
+      .map((member) => member.host)
+      .sort((a, b) => Number(a === view.primary) - Number(b === view.primary))
+    // Who was primary itself has nobody's lease to wait for.
+    return view.primary === host ? 0 : Math.max(0, order.indexOf(host)) * RANK_DELAY_MS
+  }
+
+  #random(below: number): number {
+    const [byte = 0] = this.#ports.randomBytes(1)
+    return (byte / 256) * below
+  }
+}
+
+type Answers = {
+  [Name in ViewRequest]: (body: ViewRequests[Name]['body']) => Promise<ViewRequests[Name]['answer']>
+}
