@@ -64,7 +64,7 @@ export function judge(promises: readonly Promised[], isLast: boolean): Elected |
 }
 
 /** By epoch, then lsn (E3); among equals the first. */
-export function mostAdvanced(promises: readonly Promised[]): Promised | undefined {
+function mostAdvanced(promises: readonly Promised[]): Promised | undefined {
   let best: Promised | undefined
   for (const each of promises)
     if (best === undefined || compareHeads(each.standing.head, best.standing.head) > 0) best = each

@@ -23,13 +23,13 @@ import type { Mailbox } from './mailbox.js'
 import type { ViewPorts } from './ports.js'
 
 /** A host that answers at all answers a question within this time; one that does not is counted as away. */
-export const ASK_TIMEOUT_MS = 400
+const ASK_TIMEOUT_MS = 400
 /** What has to be adopted is on its way by then, or the try was in vain. Adopting much takes longer, and tells of itself. */
-export const ADOPT_TIMEOUT_MS = 5_000
+const ADOPT_TIMEOUT_MS = 5_000
 /** The view change is committed by then. */
-export const BEGIN_TIMEOUT_MS = 2_000
+const BEGIN_TIMEOUT_MS = 2_000
 /** Before a restart is concluded every member has had this long to say that it is not recovering (R3). */
-export const RESTART_GRACE_MS = 1_000
+const RESTART_GRACE_MS = 1_000
 
 /** What the engine has told of this volume. */
 export interface Told {
