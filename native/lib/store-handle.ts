@@ -8,6 +8,7 @@ import {
   type CoreEvent,
   type CoreParams,
   type CoreVerb,
+  type ShellStatus,
   type StoreIdentity,
   VersionId,
 } from '@cloudfs/interface'
@@ -47,20 +48,6 @@ export interface CommandAnswer<V extends CoreVerb> {
   readonly result: CoreCommands[V]['result']
   /** Bytes that belong to the answer (`records`); else empty. */
   readonly payload: Buffer
-}
-
-/** The native half's figures; the core's own are those of the `stats` command. */
-export interface ShellStats {
-  readonly connections: number
-  readonly listeners: number
-  readonly streams: number
-  /** Of all streams to other engines since the store was opened. */
-  readonly streamBytesSent: number
-  readonly streamBytesReceived: number
-  readonly ioInFlight: number
-  readonly turns: number
-  readonly totalBytes: number
-  readonly availableBytes: number
 }
 
 /** A connected socket that becomes an NBD client's. */
@@ -265,8 +252,8 @@ export class StoreHandle {
     return { version: VersionId.parse((await this.#raw.write(write)).version) }
   }
 
-  async stats(): Promise<ShellStats> {
-    return (await this.#raw.stats()) as unknown as ShellStats
+  async stats(): Promise<ShellStatus> {
+    return (await this.#raw.stats()) as unknown as ShellStatus
   }
 
   /** Ends the thread and unlocks the store. Without `stop` before it, as a crash would. May be called twice. */

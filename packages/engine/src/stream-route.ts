@@ -2,7 +2,6 @@
  * `GET /stream?VOLUME|VERSION[&LSN][&until=head]`: committed runs with their bodies, byte for byte as they stand in the
  * log, one behind the other. `cloudfs apply` takes them; so does any program that reads docs/disk-format.md, Run.
  */
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import {
   HttpMethodError,
@@ -14,6 +13,7 @@ import {
   VersionId,
   type VolumeId,
 } from '@cloudfs/interface'
+import { drained } from './drained.js'
 import type { RawRoute } from './http-server.js'
 import type { StoreService } from './store-service.js'
 import { findVolume, volumesOf } from './volume-lookup.js'
@@ -22,8 +22,6 @@ import { findVolume, volumesOf } from './volume-lookup.js'
 const CHUNK_BYTES = 1024 * 1024
 /** At once, of one engine: each holds a chunk or two. */
 const STREAMS_MAX = 64
-/** A client that takes nothing for this long is let go. */
-const STALL_MS_MAX = 300_000
 
 /** Where a stream begins: behind `afterLsn`. */
 interface Start {
@@ -134,16 +132,6 @@ function begin(response: ServerResponse, volume: VolumeId): void {
     'X-CloudFS-Volume': volume,
   })
   response.flushHeaders()
-}
-
-async function drained(response: ServerResponse, closed: AbortSignal): Promise<void> {
-  const stalled = AbortSignal.timeout(STALL_MS_MAX)
-  try {
-    await once(response, 'drain', { signal: AbortSignal.any([closed, stalled]) })
-  } catch (error) {
-    if (!closed.aborted && !stalled.aborted) throw error
-    response.destroy()
-  }
 }
 
 async function headOf(store: StoreService, volume: VolumeId): Promise<Lsn> {

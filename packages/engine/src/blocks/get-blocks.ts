@@ -2,17 +2,14 @@
  * `GET /blocks?VOLUME`: a volume's bytes, a piece at a time. Each piece is of one committed version. The first one's is the
  * answer's ETag; later ones are of that version or, while others write, a newer one.
  */
-import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { VersionId } from '@cloudfs/interface'
+import { drained } from '../drained.js'
 import { type BlockSource, gone, sourceNow } from './block-source.js'
 import { type ByteRange, rangeOfGet } from './byte-range.js'
 import { etagOf, judgeGet } from './conditions.js'
 import type { StoreService } from '../store-service.js'
 import { pieceEnd } from './pieces.js'
-
-/** A client that takes nothing for this long is let go. */
-const STALL_MS_MAX = 300_000
 
 interface Piece {
   readonly version: VersionId
@@ -105,14 +102,4 @@ async function send(source: BlockSource, plan: Plan, first: Piece, response: Ser
     bytes = (await read(source, at, pieceEnd(at, end))).bytes
   }
   response.end()
-}
-
-async function drained(response: ServerResponse, closed: AbortSignal): Promise<void> {
-  const stalled = AbortSignal.timeout(STALL_MS_MAX)
-  try {
-    await once(response, 'drain', { signal: AbortSignal.any([closed, stalled]) })
-  } catch (error) {
-    if (!closed.aborted && !stalled.aborted) throw error
-    response.destroy()
-  }
 }
