@@ -288,6 +288,7 @@ inline Checkpoint checkpoint() {
   volume.epochs = {{{4, id<HostId>(0x30)}, 1}};
   volume.view = encode_view(view_payload());
   volume.create = encode_create(create_payload());
+  volume.attach = {1, 2, 3, 4};
   volume.sessions = {{SessionId{1, 2, 3}, 43}};
   CheckpointVolume deleted;
   deleted.id = id<VolumeId>(0xd0);

@@ -98,6 +98,8 @@ export interface CheckpointVolume {
   /** Payloads as stored. */
   readonly view: Uint8Array
   readonly create: Uint8Array
+  /** Of the newest attach record; empty without one. */
+  readonly attach: Uint8Array
   readonly sessions: readonly { readonly session: SessionId; readonly lastSequence: bigint }[]
 }
 
@@ -316,7 +318,7 @@ function writeVolume(writer: ByteWriter, volume: CheckpointVolume): void {
   writer.u32(volume.appliedLink.length).bytes(volume.appliedLink)
   writer.u16(volume.epochs.length)
   for (const { epoch, firstLsn } of volume.epochs) writer.epoch(epoch).u64(firstLsn)
-  writer.u32(volume.view.length).bytes(volume.view).u32(volume.create.length).bytes(volume.create)
+  for (const payload of [volume.view, volume.create, volume.attach]) writer.u32(payload.length).bytes(payload)
   writer.u16(volume.sessions.length)
   for (const { session, lastSequence } of volume.sessions) writer.id(SessionId, session).u64(lastSequence)
 }
@@ -342,6 +344,7 @@ function readVolume(reader: ByteReader): CheckpointVolume {
   }))
   const view = reader.bytes('view', reader.u32('view length'))
   const create = reader.bytes('create', reader.u32('create length'))
+  const attach = reader.bytes('attach', reader.u32('attach length'))
   const sessions = readList(reader, reader.u16('session count'), 24, () => ({
     session: reader.id('session', SessionId),
     lastSequence: reader.u64('lastSequence'),
@@ -359,6 +362,7 @@ function readVolume(reader: ByteReader): CheckpointVolume {
     epochs,
     view,
     create,
+    attach,
     sessions,
   }
 }

@@ -266,6 +266,7 @@ function volumeOf(volume: CheckpointVolume): object {
     })),
     view: bytesToHex(volume.view),
     create: bytesToHex(volume.create),
+    attach: bytesToHex(volume.attach),
     sessions: volume.sessions.map(({ session, lastSequence }) => ({
       session,
       lastSequence: String(lastSequence),

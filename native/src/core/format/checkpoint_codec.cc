@@ -239,6 +239,8 @@ void write_volume(ByteWriter& writer, const CheckpointVolume& volume) {
   writer.bytes(volume.view);
   writer.u32(narrow<uint32_t>(volume.create.size()));
   writer.bytes(volume.create);
+  writer.u32(narrow<uint32_t>(volume.attach.size()));
+  writer.bytes(volume.attach);
   writer.u16(narrow<uint16_t>(volume.sessions.size()));
   for (const CheckpointSession& session : volume.sessions) {
     writer.bytes(session.session);
@@ -273,6 +275,7 @@ CheckpointVolume read_volume(ByteReader& reader) {
   });
   volume.view = read_bytes(reader, reader.u32());
   volume.create = read_bytes(reader, reader.u32());
+  volume.attach = read_bytes(reader, reader.u32());
   volume.sessions = read_list(reader, reader.u16(), kSessionBytes, [](ByteReader& in) {
     CheckpointSession session;
     session.session = in.array<16>();

@@ -99,6 +99,7 @@ struct CheckpointVolume {
   std::vector<CheckpointEpoch> epochs;
   std::vector<uint8_t> view;  // payloads as stored
   std::vector<uint8_t> create;
+  std::vector<uint8_t> attach;  // of the newest attach record, empty without one
   std::vector<CheckpointSession> sessions;
   bool operator==(const CheckpointVolume&) const = default;
 };

@@ -270,6 +270,7 @@ void put(JsonWriter& json, const CheckpointVolume& volume) {
   json.end_array();
   json.hex("view", volume.view);
   json.hex("create", volume.create);
+  json.hex("attach", volume.attach);
   json.array("sessions");
   for (const CheckpointSession& session : volume.sessions) {
     json.object();

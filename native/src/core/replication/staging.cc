@@ -34,6 +34,7 @@ VolumeState state_of(const CheckpointVolume& from) {
   state.deleted = (from.flags & kVolumeDeleted) != 0;
   state.epochs = from.epochs;
   state.view = from.view;
+  state.attach = from.attach;
   state.sessions = from.sessions;
   return state;
 }

@@ -130,6 +130,7 @@ void Recovery::restore_tables() {
     state.deleted = (stored.flags & kVolumeDeleted) != 0;
     state.epochs = std::move(stored.epochs);
     state.view = std::move(stored.view);
+    state.attach = std::move(stored.attach);
     state.sessions = std::move(stored.sessions);
     const VersionNode* head = store_.lineage.find(stored.head_node);
     const bool has_head = head != nullptr && head->kind == NodeKind::head && head->volume == stored.id;

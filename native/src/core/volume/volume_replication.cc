@@ -184,6 +184,7 @@ CheckpointVolume Volume::describe() const {
   out.epochs = applied_.epochs;
   out.view = applied_.view;
   out.create = create_bytes_;
+  out.attach = applied_.attach;
   out.sessions = applied_.sessions;
   return out;
 }

@@ -69,10 +69,14 @@ void VolumeState::absorb(const RecordView& record, const Epoch& epoch, const Ses
     case RecordKind::remove:
       deleted = true;
       break;
+    case RecordKind::attach: {
+      const ByteSpan payload = record.payload();
+      attach.assign(payload.begin(), payload.end());
+      break;
+    }
     case RecordKind::write:
     case RecordKind::snapshot:
     case RecordKind::snapshot_remove:
-    case RecordKind::attach:
       break;
   }
 }

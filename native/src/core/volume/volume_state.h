@@ -18,6 +18,7 @@ struct VolumeState {
   bool deleted = false;
   std::vector<CheckpointEpoch> epochs;      // each with its first lsn
   std::vector<uint8_t> view;                // newest view payload
+  std::vector<uint8_t> attach;              // newest attach payload; empty: never attached
   std::vector<CheckpointSession> sessions;  // newest request of each attach session, the latest used last
 
   const Epoch& epoch() const { return epochs.back().epoch; }

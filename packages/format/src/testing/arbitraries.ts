@@ -380,6 +380,7 @@ export const checkpoints: Arbitrary<Checkpoint> = fc.record({
         epochs: fc.array(fc.record({ epoch, firstLsn: lsn }), { maxLength: 3 }),
         view: viewPayloads.map((view) => padPayload(encodeView(view))),
         create: createPayloads.map((create) => padPayload(encodeCreate(create))),
+        attach: fc.uint8Array({ maxLength: 64 }),
         sessions: fc.array(fc.record({ session: id(SessionId), lastSequence: u64 }), { maxLength: 3 }),
       })
       .map((volume) => {

@@ -304,6 +304,7 @@ const checkpoint = encodeCheckpoint({
       ],
       view: padPayload(view),
       create: padPayload(create),
+      attach: draw('attach', 20),
       sessions: [{ session, lastSequence: 2n ** 64n - 1n }],
     },
     {
@@ -319,6 +320,7 @@ const checkpoint = encodeCheckpoint({
       epochs: [],
       view: new Uint8Array(),
       create: new Uint8Array(),
+      attach: new Uint8Array(),
       sessions: [],
     },
   ],

@@ -339,6 +339,7 @@ export class StoreBuilder {
         epochs: [{ epoch: this.epoch, firstLsn: volume.firstLsn }],
         view: volume.view,
         create: volume.create,
+        attach: new Uint8Array(),
         sessions: [],
       })),
       forwards: this.#log.freezeForwards(),
