@@ -14,8 +14,8 @@ import { runTool } from './support/run-tool.js'
 const CLOUDFS = new URL('../../packages/cli/bin/cloudfs.js', import.meta.url).pathname
 const BLOCK = 4096
 const BLOCKS = 64
-const options = { timeout: 300_000 }
 const FLIPS = process.env['CLOUDFS_TEST_LONG'] === '1' ? 400 : 8
+const options = { timeout: 60_000 + FLIPS * 10_000 }
 /** Of a little-endian u32, in a superblock. */
 const VERSION_OFFSET = 8
 
