@@ -45,13 +45,13 @@ bool LogReader::find() {
       return range.volume == volume_.id() && range.first <= lsn_ && lsn_ <= range.last;
     });
   };
-  const Segment* current = logical_ == 0 ? nullptr : segments_.find(logical_);
-  if (current != nullptr && holds(*current)) return true;
   // Of several the newest: records that were dropped and written anew lie in older ones too.
   const Segment* best = nullptr;
   for (const Segment& segment : segments_.places())
     if (holds(segment) && (best == nullptr || segment.logical > best->logical)) best = &segment;
   if (best == nullptr) return false;
+  // On from where the last request ended, if this one begins there: a follower may be given the same lsns again.
+  if (best->logical == logical_ && lsn_ == next_ && offset_ < best->used_bytes) return true;
   logical_ = best->logical;
   offset_ = kSegmentHeaderBytes;
   return true;
@@ -111,6 +111,7 @@ void LogReader::parse() {
     at += header->batch_bytes;
     offset_ = piece_offset + static_cast<uint32_t>(at);
   }
+  next_ = next;
   if (!runs.empty()) return deliver(runs, 0);
   // Not here yet: on with what follows, or the whole of a batch that is longer than the piece.
   uint32_t bytes = kPieceBytes;

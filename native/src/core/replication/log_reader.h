@@ -62,6 +62,7 @@ class LogReader final : IoOwner {
   // Where the next piece is read; kept between reads, for the next run is most often right there.
   uint32_t logical_ = 0;
   uint32_t offset_ = 0;
+  Lsn next_ = 0;         // nothing of it lies before that place
   uint32_t pinned_ = 0;  // logical id of the segment being read
   BufferRef piece_;
   uint64_t asked_ = 0;  // numbers reads, so that those of a cancelled request are known
