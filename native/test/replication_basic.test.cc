@@ -163,3 +163,35 @@ TEST_CASE("replication: a replica that lags is read as far as it is known to be 
   cluster.cut(2);
   CHECK(content_of(cluster, 1, volume).size() == kVolumeBytes);
 }
+
+TEST_CASE("replication: of two copies, one with records that its primary lost in a power cut follows again") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    Cluster cluster(2);
+    const std::string volume = create_volume(cluster, Mode::quorum, 2);
+    Export disk = cluster.node(0).open(volume);
+    write_block(cluster, disk.handle, 1, 1);
+    cluster.run(200);
+    cluster.node(0).submit(Driver::range_op(ClientOp::Kind::flush, disk.handle, 0, 0));
+    cluster.run(50);
+    // The follower has it, the primary not: neither knows it to be committed.
+    write_block(cluster, disk.handle, 2, 2);
+    for (int turn = 0; turn < 5; ++turn) {
+      cluster.turn();
+      cluster.deliver(SIZE_MAX);
+      while (cluster.node(1).disk.busy()) cluster.node(1).core->complete(cluster.node(1).disk.complete(0));
+    }
+    cluster.kill(0, random, true);
+    cluster.start(0);
+    CHECK(cluster.connect(0, 1, volume));
+    cluster.run(50);
+    disk = cluster.node(0).open(volume);
+    const uint64_t again = write_block(cluster, disk.handle, 3, 3);
+    cluster.run(200);
+    const auto reply = cluster.node(0).reply_to(again);
+    REQUIRE(reply.has_value());
+    CHECK(reply->error == 0);
+    check_equal(cluster, volume, 2);
+  }
+}

@@ -269,6 +269,9 @@ void Leader::pump(Feed& feed) {
   } else if (feed.next > feed.commit_lsn + 1) {
     feed.next = feed.commit_lsn + 1;
     moved_ = true;
+  } else if (feed.commit_lsn == volume_.placed_lsn()) {
+    // All that is here it knows to be committed. What it holds behind that goes when a record comes that takes its place.
+    feed.verified = true;
   } else {
     streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_HISTORY_DIVERGED",
                     "the follower knows another history to be committed");
