@@ -2,7 +2,6 @@
 import {
   type CloudfsError,
   isCloudfsError,
-  type Lsn,
   StoreCorruptError,
   UnknownSnapshotError,
   UnknownVolumeError,
@@ -196,11 +195,6 @@ function findVolume(store: OfflineStore, text: string): StoreVolume | undefined 
   if (named.length < 2) return named[0]
   const volumes = named.map((volume) => volume.id)
   throw new AmbiguousNameError(`several volumes are called ${text}: ${volumes.join(', ')}`, { volumes })
-}
-
-/** Lsn of the newest record of each volume that the checkpoint has applied. */
-export function appliedLsns(checkpoint: Checkpoint): Map<VolumeId, Lsn> {
-  return new Map(checkpoint.volumes.map((volume) => [volume.id, volume.appliedLsn]))
 }
 
 /**

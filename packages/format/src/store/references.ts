@@ -7,8 +7,6 @@ import type { Place } from './segment-table.js'
 export const REFERENCE_FROZEN = 1
 /** The volumes as replay leaves them name it. */
 export const REFERENCE_FINAL = 2
-/** A record that was not applied when the checkpoint was frozen stores it. */
-export const REFERENCE_PENDING = 4
 
 /** A block number that is not known: dead lists do not say. */
 const BLOCK_UNKNOWN = -1
@@ -66,12 +64,6 @@ export class SegmentReferences {
       return 'is named as two blocks'
     this.#blocks[index] = block
     return undefined
-  }
-
-  /** Marks a place of which nothing is said. */
-  mark(slot: number, flag: number): void {
-    const index = Math.floor(slot / SLOTS_PER_BLOCK)
-    if (index < this.#flags.length) this.#flags[index] = (this.#flags[index] ?? 0) | flag
   }
 
   /** Flags of the block whose slot / 4 is `index`. */

@@ -12,7 +12,7 @@ import { publicIds, startsVolume, verifyLinks } from '../chain.js'
 import type { CheckpointLocal } from '../checkpoint.js'
 import type { Entry } from '../entry.js'
 import { decodeCreate } from '../payload.js'
-import { dataBlocks, type LogRecord } from '../record.js'
+import { type LogRecord } from '../record.js'
 import { blocksBefore, type RecordsRun } from '../run.js'
 import { type FoundBatch, placedRuns, slotOf } from './log-scan.js'
 import { MapTree } from './map-tree.js'
@@ -214,27 +214,6 @@ export class Replay {
   #note(error: unknown): void {
     if (!isCloudfsError(error)) throw error
     this.faults.push(error)
-  }
-}
-
-/** Blocks of the records that were logged and not yet applied when the checkpoint was frozen. */
-export function* pendingBlocks(
-  batches: readonly FoundBatch[],
-  appliedLsn: ReadonlyMap<VolumeId, Lsn>,
-  nextSequence: bigint,
-): Generator<{ segment: number; slot: number }> {
-  for (const { batch } of batches) {
-    if (batch.sequence >= nextSequence) return
-    for (const { run, bodyOffset } of placedRuns(batch)) {
-      if (run.type !== 'records') continue
-      const before = blocksBefore(run)
-      for (const [index, record] of run.records.entries()) {
-        if (run.firstLsn + index <= (appliedLsn.get(run.volume) ?? 0)) continue
-        for (let i = 0; i < dataBlocks(record); i++) {
-          yield { segment: batch.segment, slot: slotOf(batch, bodyOffset, (before[index] ?? 0) + i) }
-        }
-      }
-    }
   }
 }
 

@@ -5,9 +5,8 @@ import { type Entry, isValidEntry } from '../entry.js'
 import { blocksPerEntry, greatestBirth } from '../page.js'
 import { isIndexSlot } from '../superblock.js'
 import type { Findings } from './findings.js'
-import { appliedLsns, endOfLog, type OfflineStore } from './open-store.js'
-import { REFERENCE_FINAL, REFERENCE_FROZEN, REFERENCE_PENDING, type References } from './references.js'
-import { pendingBlocks } from './replay.js'
+import { endOfLog, type OfflineStore } from './open-store.js'
+import { REFERENCE_FINAL, REFERENCE_FROZEN, type References } from './references.js'
 import { describePlace, type SegmentTable } from './segment-table.js'
 
 /** A subtree to visit. */
@@ -42,11 +41,6 @@ export class SpaceWalk {
       for (const entry of node.deadTail)
         this.#refer(this.#store.frozenTable, entry, undefined, REFERENCE_FROZEN, node)
     }
-    const applied = appliedLsns(this.#store.checkpoint)
-    const { nextSequence } = this.#store.checkpoint.store
-    for (const { segment, slot } of pendingBlocks(this.#store.log.batches, applied, nextSequence)) {
-      this.#references.of(segment).mark(slot, REFERENCE_PENDING)
-    }
   }
 
   /** What replay changed. The rest of the trees is the checkpoint's. */
@@ -62,7 +56,7 @@ export class SpaceWalk {
     }
   }
 
-  /** Bitmaps against what was reached. */
+  /** Bitmaps against what was reached. Of records that were not applied the checkpoint counts no block: replay does. */
   compareBitmaps(): void {
     for (const segment of this.#store.frozenTable.segments.values()) {
       const { frozen, logical, physical, kind } = segment
@@ -71,8 +65,7 @@ export class SpaceWalk {
       const references = this.#references.of(logical)
       for (let index = 0; index < references.length; index++) {
         const isLive = (((frozen.live[index >> 3] ?? 0) >> (index & 7)) & 1) === 1
-        const flags = references.flagsAt(index)
-        const isReached = (flags & (REFERENCE_FROZEN | REFERENCE_PENDING)) !== 0
+        const isReached = (references.flagsAt(index) & REFERENCE_FROZEN) !== 0
         if (isLive === isReached) continue
         // A batch that a power cut took leaves its bits: recovery clears them.
         if (isLive && index * BLOCK_BYTES >= end) continue
