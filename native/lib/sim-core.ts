@@ -119,11 +119,27 @@ export interface SimExport {
   readonly description: string
 }
 
+/** Bugs that a simulation has to find (`Plant` in native/src/core/base/parameters.h). */
+export const plants = [
+  'ack-before-majority',
+  'flush-without-sync',
+  'freed-before-commit',
+  'torn-tail-accepted',
+  'trim-lost-in-catch-up',
+  'commit-before-own-append',
+  'own-tail-acknowledged',
+] as const
+export type Plant = (typeof plants)[number]
+
+export interface SimCoreParams extends CoreParams {
+  readonly plant?: Plant
+}
+
 /** Times are nanoseconds of the simulation's own clock; they never go back. */
 export class SimCore {
   readonly #raw: RawSimCore
 
-  constructor(params: CoreParams = {}) {
+  constructor(params: SimCoreParams = {}) {
     this.#raw = new addon.SimCore(params)
   }
 

@@ -94,6 +94,23 @@ ClientOp::Kind op_kind(const Napi::Object& op) {
   throw coded_error(op.Env(), "ERR_ARGUMENT", "kind: no such op: " + name);
 }
 
+Plant plant_of(const Napi::Value& params) {
+  if (!params.IsObject() || params.As<Napi::Object>().Get("plant").IsUndefined()) return Plant::none;
+  const std::string name = text(params.As<Napi::Object>(), "plant");
+  const std::pair<const char*, Plant> plants[] = {
+      {"ack-before-majority", Plant::ack_before_majority},
+      {"flush-without-sync", Plant::flush_without_sync},
+      {"freed-before-commit", Plant::freed_before_commit},
+      {"torn-tail-accepted", Plant::torn_tail_accepted},
+      {"trim-lost-in-catch-up", Plant::trim_lost_in_catch_up},
+      {"commit-before-own-append", Plant::commit_before_own_append},
+      {"own-tail-acknowledged", Plant::own_tail_acknowledged}};
+  for (const auto& [known, plant] : plants) {
+    if (name == known) return plant;
+  }
+  throw coded_error(params.Env(), "ERR_ARGUMENT", "plant: no such bug: " + name);
+}
+
 }  // namespace
 
 Napi::Function SimCore::define(Napi::Env env) {
@@ -115,7 +132,9 @@ Napi::Function SimCore::define(Napi::Env env) {
 }
 
 SimCore::SimCore(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  core_.emplace(params_of(info[0]));
+  CoreParams params = params_of(info[0]);
+  params.plant = plant_of(info[0]);
+  core_.emplace(params);
 }
 
 Napi::Value SimCore::format(const Napi::CallbackInfo& info) {

@@ -7,6 +7,18 @@
 
 namespace cloudfs {
 
+/// A bug that simulations have to find: each is one line where it would be made. None can be had but through `SimCore`.
+enum class Plant : uint8_t {
+  none,
+  ack_before_majority,
+  flush_without_sync,
+  freed_before_commit,
+  torn_tail_accepted,
+  trim_lost_in_catch_up,
+  commit_before_own_append,
+  own_tail_acknowledged,
+};
+
 /// Sizes and distances; tests use small ones. Defaults are what production uses.
 struct CoreParams {
   uint32_t segment_log2 = 25;                 // 32 MiB
@@ -21,6 +33,7 @@ struct CoreParams {
   uint32_t reserved_segments = 4;  // kept for cleaning and checkpoints; writes get ENOSPC before
   uint32_t reads_in_flight_max = 256;
   uint64_t map_bytes_max = 512ull << 20;  // of map pages in memory; past this clean ones are dropped
+  Plant plant = Plant::none;
 };
 
 /// Identity given at format.

@@ -108,6 +108,7 @@ void Compaction::send_blocks() {
       slices.push_back({part.owner, part.data, static_cast<size_t>(part.count) * kBlockBytes});
   auto part = read_.parts().begin();
   for (const MapRun& run : read_.runs) {
+    if (!run.entry.stored() && volume_.parts().plant == Plant::trim_lost_in_catch_up) continue;
     if (!run.entry.stored()) {
       for (uint64_t done = 0; done < run.count; done += kZeroedMax)
         items.push_back({run.block + done, run.entry.birth,

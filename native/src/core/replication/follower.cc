@@ -219,6 +219,7 @@ void Follower::note_commit(Lsn lsn) {
 
 void Follower::note_shared(Lsn lsn) {
   shared_ = std::max(shared_, lsn);
+  if (volume_->parts().plant == Plant::own_tail_acknowledged) shared_ = volume_->made().lsn;
 }
 
 void Follower::turn() {

@@ -22,6 +22,7 @@ void CheckpointWriter::begin() {
   ensure(phase_ == Phase::idle, "one checkpoint is made at a time");
   lineage_ = store_.lineage.freeze();
   tables_ = freeze_tables();
+  if (store_.params.plant == Plant::freed_before_commit) release_dead();
   made_ = store_.appender.made();
   frozen_log_bytes_ = store_.appender.log_bytes();
   slots.start_marking();
@@ -215,17 +216,21 @@ void CheckpointWriter::on_superblock(int error) {
   publish();
 }
 
-void CheckpointWriter::publish() {
-  store_.lineage.keep_walked();
-  walk_.reset();
-  lineage_ = {};
-  tables_ = {};
+void CheckpointWriter::release_dead() {
   for (const uint32_t logical : dead_) {
     Segment& segment = store_.segments.at(logical);
     ensure(segment.live == 0, "a dead segment stays dead");
     if (segment.pins == 0) store_.segments.release(segment);  // else the next checkpoint does
   }
   dead_.clear();
+}
+
+void CheckpointWriter::publish() {
+  store_.lineage.keep_walked();
+  walk_.reset();
+  lineage_ = {};
+  tables_ = {};
+  release_dead();
   slots.publish();
   phase_ = Phase::idle;
   ++published_;

@@ -66,6 +66,7 @@ class CheckpointWriter final : PageSink, IoOwner, PageWaiter, SuperblockListener
   void add_index_segments(Checkpoint& out);
   void flush_writes();
   void publish();
+  void release_dead();
 
   Store& store_;
   SuperblockWriter& superblock_;

@@ -91,8 +91,8 @@ Volume* Store::find(const VolumeId& id) const {
 }
 
 Volume& Store::add_volume() {
-  volumes_.push_back(std::make_unique<Volume>(
-      VolumeParts{appender, segments, forwards, lineage, page_reader, read_gate, *this, pending_blocks_}));
+  volumes_.push_back(std::make_unique<Volume>(VolumeParts{appender, segments, forwards, lineage, page_reader,
+                                                          read_gate, *this, pending_blocks_, params.plant}));
   return *volumes_.back();
 }
 

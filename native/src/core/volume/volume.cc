@@ -226,7 +226,8 @@ void Volume::count_members() {
 CommitInputs Volume::commit_inputs() const {
   const std::span<const MemberProgress> peers =
       replication_ == nullptr ? std::span<const MemberProgress>{} : replication_->peers();
-  return {applied_.mode, own_, peers, majority_};
+  const uint32_t majority = parts_.plant == Plant::ack_before_majority ? 1 : majority_;
+  return {applied_.mode, own_, peers, majority};
 }
 
 void Volume::advance() {
@@ -237,7 +238,8 @@ void Volume::advance() {
     // Though others may have it sooner: what is applied is read from here, and what is acknowledged is not to hang on
     // others alone.
     const Lsn point = follows() ? *replication_->leader_commit() : commit_point(commit_inputs());
-    committed_ = std::max(committed_, std::min(point, own_.appended));
+    const Lsn held = parts_.plant == Plant::commit_before_own_append ? placed_lsn() : own_.appended;
+    committed_ = std::max(committed_, std::min(point, held));
     while (acknowledged_ < placed_ && pending_[acknowledged_].lsn <= committed_)
       acknowledge(pending_[acknowledged_++]);
     // Applying may change the mode, and with it what is committed.
@@ -378,7 +380,8 @@ void Volume::wait_durable(Lsn lsn, Operation* operation, uint64_t command) {
 
 void Volume::answer_durable() {
   if (durable_waiters_.empty()) return;
-  const Lsn durable = std::min(durable_point(commit_inputs()), committed_);
+  const Lsn synced = parts_.plant == Plant::flush_without_sync ? committed_ : durable_point(commit_inputs());
+  const Lsn durable = std::min(synced, committed_);
   size_t count = 0;
   while (count < durable_waiters_.size() && durable_waiters_[count].lsn <= durable) ++count;
   if (count == 0) return;

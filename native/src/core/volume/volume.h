@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/parameters.h"
 #include "core/base/touch_filter.h"
 #include "core/format/chain.h"
 #include "core/format/frame.h"
@@ -91,6 +92,7 @@ struct VolumeParts {
   ReadGate& read_gate;
   VolumeHost& host;
   uint64_t& pending_blocks;  // of all volumes: blocks that pending records will write
+  Plant plant = Plant::none;
 };
 
 class Volume final : public BatchMember, PageWaiter {
