@@ -70,6 +70,23 @@ export default tseslint.config(
     },
   },
   {
+    // A run depends on its seed alone. Those left out start processes and measure.
+    files: ['packages/simulator/src/**/*.ts'],
+    ignores: [...tests, 'packages/simulator/src/{main,search}.ts'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...['Date', 'setTimeout', 'setInterval', 'queueMicrotask', 'performance', 'process', 'fetch'].map(
+          (name) => ({ name, message: 'a run depends on its seed alone' }),
+        ),
+      ],
+      'no-restricted-properties': [
+        'error',
+        { object: 'Math', property: 'random', message: 'a run depends on its seed alone' },
+      ],
+    },
+  },
+  {
     files: tests,
     rules: {
       '@typescript-eslint/no-non-null-assertion': 'off',

@@ -6,7 +6,7 @@
 import { openStore, readVersion, type StoredVersion, verifyStore } from '@cloudfs/format'
 import type { VolumeId } from '@cloudfs/interface'
 import { describe, expect, test } from 'vitest'
-import { type Random, randomFrom, type SimulatedDisk } from './support/simulated-disk.js'
+import { type Random, randomFrom, type SimulatedDisk } from '@cloudfs/simulator'
 import { SimulatedStore } from './support/simulated-store.js'
 
 const BLOCK = 4096

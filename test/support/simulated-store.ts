@@ -11,8 +11,7 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import { SimCore, type SimOp, type SimReply } from '@cloudfs/native'
-import type { Random } from './simulated-disk.js'
-import { SimulatedDisk } from './simulated-disk.js'
+import { type Random, SimulatedDisk } from '@cloudfs/simulator'
 
 const SEGMENT_LOG2 = 16
 const PARAMS = {

@@ -17,7 +17,7 @@ export interface CleanerOptions {
     args: CoreCommands[V]['args'],
   ) => Promise<CoreCommands[V]['result']>
   readonly segmentBytes: number
-  readonly log: Logger
+  readonly log: Pick<Logger, 'warn' | 'debug'>
   /** Calls `then` after `ms`; @returns how to cancel that. */
   readonly later?: (ms: number, then: () => void) => () => void
 }

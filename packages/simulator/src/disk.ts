@@ -4,12 +4,10 @@
  */
 import { SUPERBLOCK_REGION_BYTES, type StoreMedium } from '@cloudfs/format'
 import { type SimCore, type SimIo, type SimWrite, SUPERBLOCK_REGION } from '@cloudfs/native'
-
-/** Gives numbers from 0 to 1, always the same from one seed. */
-export type Random = () => number
+import { below, type Random } from './random.js'
 
 /** Pages of this size are lost or kept as a whole. */
-const SECTOR_BYTES = 512
+export const SECTOR_BYTES = 512
 
 export class SimulatedDisk implements StoreMedium {
   readonly segmentBytes: number
@@ -30,38 +28,47 @@ export class SimulatedDisk implements StoreMedium {
         this.store(io)
         core.complete(io.id)
         break
-      case 'read': {
-        const bytes = this.#at(this.#places, io.physical).subarray(io.offset, io.offset + io.length)
-        core.complete(io.id, 0, bytes)
+      case 'read':
+        core.complete(io.id, 0, this.read(io.physical, io.offset, io.length))
         break
-      }
-      case 'sync': {
-        const isCovered = (write: SimWrite): boolean => io.physicals.includes(write.physical)
-        for (const write of this.#unsynced.filter(isCovered)) this.#keep(write, 0, write.bytes.length)
-        this.#unsynced = this.#unsynced.filter((write) => !isCovered(write))
+      case 'sync':
+        this.beginSync(io.physicals)()
         core.complete(io.id)
         break
-      }
       case 'prepare':
-        this.#at(this.#places, io.physical)
-        this.#at(this.#durable, io.physical)
+        this.prepare(io.physical)
         core.complete(io.id)
     }
   }
 
+  /** What a reader sees now; it may change later. */
+  read(physical: number, offset: number, length: number): Buffer {
+    return this.#at(this.#places, physical).subarray(offset, offset + length)
+  }
+
+  /** The segment exists at full size, synced. */
+  prepare(physical: number): void {
+    this.#at(this.#places, physical)
+    this.#at(this.#durable, physical)
+  }
+
+  bytesOf(physical: number): number {
+    return physical === SUPERBLOCK_REGION ? SUPERBLOCK_REGION_BYTES : this.segmentBytes
+  }
+
   /** A sync that was asked for now; call what it gives when it is complete. */
   beginSync(physicals: readonly number[]): () => void {
-    const covered = this.#unsynced.filter(({ physical }) => physicals.includes(physical))
+    const covered = new Set(this.#unsynced.filter(({ physical }) => physicals.includes(physical)))
     return () => {
       for (const write of covered) this.#keep(write, 0, write.bytes.length)
-      this.#unsynced = this.#unsynced.filter((write) => !covered.includes(write))
+      this.#unsynced = this.#unsynced.filter((write) => !covered.has(write))
     }
   }
 
   /** A write that reaches the disk's cache. */
   store(write: SimWrite): void {
     write.bytes.copy(this.#at(this.#places, write.physical), write.offset)
-    this.#unsynced.push({ ...write, bytes: Buffer.from(write.bytes) })
+    this.#unsynced.push(write)
   }
 
   /** What a power cut leaves: of each write that was not synced any sectors, in any order. */
@@ -81,10 +88,23 @@ export class SimulatedDisk implements StoreMedium {
     return after
   }
 
-  /** Rots one bit. */
-  flip(physical: number, offset: number): void {
-    const bytes = this.#at(this.#places, physical)
-    bytes[offset] = (bytes[offset] ?? 0) ^ 1
+  /** Rots one bit, for good. */
+  flip(physical: number, offset: number, bit = 0): void {
+    for (const places of [this.#places, this.#durable]) {
+      const bytes = this.#at(places, physical)
+      bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit)
+    }
+  }
+
+  /** A place that was written, anywhere. */
+  anyPlace(random: Random): { readonly physical: number; readonly offset: number } {
+    const places = [...this.#places.keys()].toSorted((a, b) => a - b)
+    for (let tries = 0; ; tries++) {
+      const physical = places[below(random, places.length)] ?? SUPERBLOCK_REGION
+      const bytes = this.#at(this.#places, physical)
+      const offset = below(random, bytes.length)
+      if (bytes[offset] !== 0 || tries === 100) return { physical, offset }
+    }
   }
 
   readSuperblocks(): Promise<Uint8Array> {
@@ -107,20 +127,9 @@ export class SimulatedDisk implements StoreMedium {
   #at(places: Map<number, Buffer>, physical: number): Buffer {
     let bytes = places.get(physical)
     if (bytes === undefined) {
-      bytes = Buffer.alloc(physical === SUPERBLOCK_REGION ? SUPERBLOCK_REGION_BYTES : this.segmentBytes)
+      bytes = Buffer.alloc(this.bytesOf(physical))
       places.set(physical, bytes)
     }
     return bytes
-  }
-}
-
-/** A generator of numbers from a seed (mulberry32). */
-export function randomFrom(seed: number): Random {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }

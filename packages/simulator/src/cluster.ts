@@ -1,0 +1,299 @@
+/**
+ * Hosts with their cores, what lies between them, and who decides: everything of a run but its clients and its faults.
+ * Nothing happens but by the schedule.
+ */
+import { encodeCreate, padPayload, stampHashOf } from '@cloudfs/format'
+import {
+  bytesToHex,
+  type CoreCommands,
+  type CoreEvent,
+  type CoreVerb,
+  HostId,
+  Stamp,
+  StoreId,
+  type VolumeId,
+} from '@cloudfs/interface'
+import type { Plant, SimAnswer, SimEffects, SimReply } from '@cloudfs/native'
+import { OneHistory } from './checkers/one-history.js'
+import { Coverage } from './coverage.js'
+import { type Down, Host, type HostListener } from './host.js'
+import { Keeper } from './keeper.js'
+import { Log, type LogLevel } from './log.js'
+import { Network } from './network.js'
+import { type Policy, type PolicyMaker, portsOf } from './policy.js'
+import { type Random, randomFrom, within } from './random.js'
+import { Schedule } from './schedule.js'
+import { Streams } from './streams.js'
+
+export type Mode = 'durable' | 'quorum' | 'local'
+
+/** Small, so that writes soon go round the store, and checkpoints come often. */
+const SEGMENT_LOG2 = 16
+
+export interface ClusterOptions {
+  readonly seed: number
+  readonly hostCount: number
+  readonly segmentCount: number
+  readonly policy: PolicyMaker
+  readonly plant?: Plant | undefined
+  readonly level: LogLevel
+  readonly sink?: ((line: string) => void) | undefined
+}
+
+export interface ClusterListener {
+  onReply(reply: SimReply): void
+  onDown(host: Host, how: Down): void
+  onLoss(host: Host): void
+  onVolume(volume: VolumeId): void
+}
+
+const hostIdOf = (index: number): HostId => HostId.parse(`1${String(index)}`.repeat(20))
+const storeIdOf = (index: number): StoreId => StoreId.parse(`a${String(index)}`.repeat(20))
+
+export class Cluster implements HostListener {
+  readonly schedule = new Schedule()
+  readonly coverage = new Coverage()
+  readonly log: Log
+  readonly network: Network
+  readonly hosts: readonly Host[]
+  readonly streams: Streams
+  readonly history = new OneHistory()
+  readonly options: ClusterOptions
+  /** Volumes that were made, and at which host. */
+  readonly volumes = new Map<VolumeId, number>()
+  /** What must not be and has been, the first of it. */
+  fault: { readonly what: string; readonly story: readonly string[] } | undefined
+  listener: ClusterListener | undefined
+  /** Its disk lies: what it says of that is no fault. */
+  rotten: Host | undefined
+  readonly #random: Random
+  readonly #policies: (Policy | undefined)[]
+  readonly #keepers: (Keeper | undefined)[] = []
+  #isStirred = false
+
+  constructor(options: ClusterOptions) {
+    this.options = options
+    const { seed, hostCount } = options
+    const { schedule, coverage } = this
+    this.#random = randomFrom(seed, 'cluster')
+    this.log = new Log(schedule, options.level, options.sink)
+    this.network = new Network({ schedule, coverage, hostCount, random: randomFrom(seed, 'network') })
+    this.hosts = Array.from(
+      { length: hostCount },
+      (_, index) =>
+        new Host({
+          schedule,
+          coverage,
+          index,
+          random: randomFrom(seed, `host ${String(index)}`),
+          log: this.log,
+          listener: this,
+          host: hostIdOf(index),
+          store: storeIdOf(index),
+          params: {
+            segmentLog2: SEGMENT_LOG2,
+            segmentLimit: options.segmentCount,
+            recordBodyBytesMax: 16 << 10,
+            batchBodyBytesMax: 32 << 10,
+            checkpointBytes: within(this.#random, 64, 256) << 10,
+            syncIntervalNs: 200_000_000,
+            ...(options.plant !== undefined && { plant: options.plant }),
+          },
+        }),
+    )
+    this.streams = new Streams({
+      schedule,
+      coverage,
+      log: this.log,
+      network: this.network,
+      hosts: this.hosts,
+      random: randomFrom(seed, 'streams'),
+    })
+    this.#policies = this.hosts.map(() => undefined)
+    for (const host of this.hosts) host.format()
+  }
+
+  host(index: number): Host {
+    const host = this.hosts[index]
+    if (host === undefined) throw new Error(`there is no host ${String(index)}`)
+    return host
+  }
+
+  /** Turns of cores, and what was handed to them. */
+  get steps(): number {
+    return this.hosts.reduce((sum, { steps }) => sum + steps, 0)
+  }
+
+  /** Lets things happen until then, or until something must not be. */
+  async runUntil(ns: number): Promise<void> {
+    while (this.fault === undefined && this.schedule.step(ns)) if (this.#isStirred) await this.#settle()
+  }
+
+  /** Lets things happen until `isSo`, for so long at most. @returns whether it came to be */
+  async runTill(isSo: () => boolean, withinNs: number): Promise<boolean> {
+    const untilNs = this.schedule.nowNs + withinNs
+    while (!isSo()) {
+      if (this.fault !== undefined || !this.schedule.step(untilNs)) return isSo()
+      if (this.#isStirred) await this.#settle()
+    }
+    return true
+  }
+
+  /** Something must not be. */
+  onFault(what: string, story: readonly string[] = []): void {
+    if (this.fault !== undefined) return
+    this.log.story('checker', what)
+    this.fault = { what, story }
+  }
+
+  command<V extends CoreVerb>(
+    index: number,
+    verb: V,
+    args: CoreCommands[V]['args'],
+    done?: (answer: SimAnswer | undefined) => void,
+  ): void {
+    this.host(index).command(verb, args, done)
+  }
+
+  /** A command's answer, by when all went on for it. */
+  async ask(index: number, verb: string, args: object, withinNs: number): Promise<SimAnswer | undefined> {
+    let answer: SimAnswer | undefined
+    let isDone = false
+    this.command(index, verb as CoreVerb, args, (given) => {
+      answer = given
+      isDone = true
+    })
+    await this.runTill(() => isDone, withinNs)
+    return answer
+  }
+
+  /** Has a volume made at host 0, with a replica at every host. */
+  create(name: string, sizeBytes: number, mode: Mode, done?: (answer: SimAnswer | undefined) => void): void {
+    const stamp = Stamp.fromBytes(this.#bytes(32))
+    const members = this.hosts.map(({ host, store }) => ({
+      host,
+      store,
+      role: 'data' as const,
+      slice: new Uint8Array(),
+    }))
+    const payload = encodeCreate({
+      sizeBytes: BigInt(sizeBytes),
+      mode,
+      name,
+      nonce: this.#bytes(16),
+      view: { stampHash: stampHashOf(stamp), primary: hostIdOf(0), leaseMs: 500, members },
+    })
+    const epoch = { counter: 1, host: hostIdOf(0) }
+    this.command(0, 'create', { stamp, payload: bytesToHex(padPayload(payload)), epoch }, done)
+  }
+
+  // --- What hosts tell -------------------------------------------------------------------------------------------------
+
+  onReply(_host: Host, reply: SimReply): void {
+    this.listener?.onReply(reply)
+  }
+
+  onEvent(host: Host, event: CoreEvent): void {
+    switch (event.name) {
+      case 'volume-created':
+        if (host.index === 0) this.#onVolume(event.detail.volume, host.index)
+        break
+      case 'head-moved': {
+        const { volume, lsn, version } = event.detail
+        const fault = this.history.note(host.name, volume, lsn, version)
+        if (fault !== undefined) this.onFault(fault)
+        break
+      }
+      case 'store-failed':
+        if (!host.disk.hasFailed && host !== this.rotten)
+          this.onFault(`${host.name} fails: ${JSON.stringify(event.detail)}`)
+        break
+      case 'block-corrupt':
+        if (host !== this.rotten)
+          this.onFault(`${host.name}: a block is corrupt: ${JSON.stringify(event.detail)}`)
+        break
+      default:
+        if ((event.name as string) === 'page-corrupt' && host !== this.rotten)
+          this.onFault(`${host.name}: ${event.name}`)
+    }
+  }
+
+  onTold(host: Host, event: CoreEvent): void {
+    if (event.name === 'ready') this.#onReady(host)
+    this.#stir()
+    this.#keepers[host.index]?.onEvent(event)
+    this.#policies[host.index]?.onEvent(event)
+  }
+
+  onSends(host: Host, sends: SimEffects['sends']): void {
+    this.streams.onSends(host, sends)
+  }
+
+  onCloses(host: Host, streams: readonly number[]): void {
+    this.streams.onCloses(host, streams)
+  }
+
+  onTurn(host: Host): boolean {
+    return this.streams.onTurn(host)
+  }
+
+  onDown(host: Host, how: Down): void {
+    this.#policies[host.index]?.onDown()
+    this.#policies[host.index] = undefined
+    this.streams.onDown(host, how === 'power')
+    this.listener?.onDown(host, how)
+  }
+
+  onLoss(host: Host): void {
+    this.listener?.onLoss(host)
+  }
+
+  #onReady(host: Host): void {
+    this.coverage.count('protocol:host ready')
+    const { schedule, network, hosts } = this
+    const ports = portsOf(host, {
+      schedule,
+      network,
+      hosts,
+      random: this.#random,
+      policyOf: (index) => this.#policies[index],
+      follow: (from, volume, leader) => {
+        this.streams.follow(from, volume, leader)
+      },
+      unfollow: (from, volume) => {
+        this.streams.unfollow(from, volume)
+      },
+      stir: () => {
+        this.#stir()
+      },
+    })
+    const policy = this.options.policy(ports)
+    this.#keepers[host.index] = new Keeper(ports, 2 ** SEGMENT_LOG2)
+    this.#policies[host.index] = policy
+    this.#stir()
+    policy.onReady()
+    for (const [volume, primary] of this.volumes) policy.onVolume(volume, primary)
+    this.streams.onReady(host)
+  }
+
+  #onVolume(volume: VolumeId, primary: number): void {
+    if (this.volumes.has(volume)) return
+    this.volumes.set(volume, primary)
+    this.listener?.onVolume(volume)
+    for (const policy of this.#policies) policy?.onVolume(volume, primary)
+  }
+
+  #stir(): void {
+    this.#isStirred = true
+  }
+
+  /** Promises go on until nothing is left that could, before anything else happens. */
+  async #settle(): Promise<void> {
+    this.#isStirred = false
+    await new Promise<void>((resolve) => setImmediate(resolve))
+  }
+
+  #bytes(count: number): Uint8Array {
+    return Uint8Array.from({ length: count }, () => within(this.#random, 0, 256))
+  }
+}

@@ -1,0 +1,242 @@
+/** What goes wrong in a run: each kind begins at a moment of its own and ends after a while, or when all is to be whole. */
+import type { Cluster } from './cluster.js'
+import type { Host } from './host.js'
+import { below, chance, pick, type Random, spread } from './random.js'
+import { MILLISECOND, SECOND } from './schedule.js'
+
+export const faultKinds = [
+  'kill',
+  'power',
+  'power-all',
+  'freeze',
+  'suspend',
+  'partition',
+  'one-way',
+  'broken-stream',
+  'slow-network',
+  'lost-messages',
+  'slow-disk',
+  'full-disk',
+  'failed-sync',
+  'failed-write',
+  'restart',
+  'drift',
+] as const
+export type FaultKind = (typeof faultKinds)[number]
+
+const STOP_PATIENCE_NS = 2 * SECOND
+
+interface FaultsParts {
+  readonly cluster: Cluster
+  readonly random: Random
+  readonly kinds: readonly FaultKind[]
+  readonly meanNs: number
+  /** What is not synced at this host may go: what was acknowledged lives elsewhere, or was never promised to last. */
+  readonly mayLoseUnsynced: (host: Host) => boolean
+}
+
+export class Faults {
+  readonly #parts: FaultsParts
+  /** What ends faults that last. */
+  readonly #ends = new Set<() => void>()
+  #isOn = false
+
+  constructor(parts: FaultsParts) {
+    this.#parts = parts
+  }
+
+  begin(): void {
+    this.#isOn = true
+    this.#plan()
+  }
+
+  /** Everything is made whole, and nothing more goes wrong. */
+  end(): void {
+    this.#isOn = false
+    for (const end of [...this.#ends]) end()
+    for (const host of this.#parts.cluster.hosts) {
+      host.disk.failsNextSync = host.disk.failsNextWrite = false
+      if (!host.isUp) host.start()
+    }
+  }
+
+  /** A host's process ended by itself: it is started again. */
+  onDown(host: Host): void {
+    this.#startLater(host, spread(this.#parts.random, 5 * MILLISECOND, 2 * SECOND))
+  }
+
+  #plan(): void {
+    const { cluster, random, meanNs, kinds } = this.#parts
+    cluster.schedule.after(-Math.log(1 - random()) * meanNs, () => {
+      if (!this.#isOn) return
+      this.#strike(pick(random, kinds))
+      this.#plan()
+    })
+  }
+
+  #strike(kind: FaultKind): void {
+    const { cluster, random } = this.#parts
+    const host = pick(random, cluster.hosts)
+    if (!this.#do(kind, host)) return
+    cluster.coverage.count(`fault:${kind}`)
+    cluster.log.story(host.name, `fault: ${kind}`)
+  }
+
+  /** @returns whether it could be done */
+  #do(kind: FaultKind, host: Host): boolean {
+    const { cluster, random, mayLoseUnsynced } = this.#parts
+    switch (kind) {
+      case 'kill':
+        return this.#end(host, () => {
+          host.kill()
+        })
+      case 'power':
+        return (
+          mayLoseUnsynced(host) &&
+          this.#end(host, () => {
+            host.cutPower()
+          })
+        )
+      case 'power-all':
+        if (!cluster.hosts.every(mayLoseUnsynced)) return false
+        for (const one of cluster.hosts)
+          if (one.isUp)
+            this.#end(one, () => {
+              one.cutPower()
+            })
+        return true
+      case 'freeze':
+        return this.#freeze(host, [])
+      case 'suspend':
+        return this.#freeze(host, this.#around(host))
+      case 'partition':
+        return this.#cutOff(this.#around(host))
+      case 'one-way':
+        return this.#cutOff(this.#oneWay(host))
+      case 'broken-stream':
+        return cluster.streams.breakOne(host.index, below(random, cluster.hosts.length))
+      case 'slow-network':
+        return this.#slowNetwork(host)
+      case 'lost-messages':
+        return this.#loseMessages()
+      case 'slow-disk':
+        host.disk.slowness = spread(random, 3, 60)
+        return this.#for(spread(random, 50 * MILLISECOND, SECOND), () => {
+          host.disk.slowness = 1
+        })
+      case 'full-disk':
+        host.disk.isFull = true
+        return this.#for(spread(random, 50 * MILLISECOND, SECOND), () => {
+          host.disk.isFull = false
+        })
+      case 'failed-sync':
+        if (!host.isReady || !mayLoseUnsynced(host)) return false
+        host.disk.failsNextSync = true
+        return true
+      case 'failed-write':
+        if (!host.isReady) return false
+        host.disk.failsNextWrite = true
+        return true
+      case 'restart':
+        if (!host.isReady || host.isFrozen) return false
+        this.#stop(host)
+        return true
+      case 'drift':
+        host.clock.drift(1 + (random() - 0.5) / 100)
+        return true
+    }
+  }
+
+  #end(host: Host, end: () => void): boolean {
+    if (!host.isUp) return false
+    end()
+    this.#startLater(host, spread(this.#parts.random, 5 * MILLISECOND, 3 * SECOND))
+    return true
+  }
+
+  /** As a supervisor does it: a process that does not end in time is killed. */
+  #stop(host: Host): void {
+    const { cluster } = this.#parts
+    const { life } = host
+    host.stop()
+    cluster.schedule.after(STOP_PATIENCE_NS, () => {
+      if (host.life !== life || !host.isUp) return
+      cluster.coverage.count('protocol:stop took too long')
+      host.kill()
+      this.onDown(host)
+    })
+  }
+
+  #startLater(host: Host, delayNs: number): void {
+    const { life } = host
+    this.#parts.cluster.schedule.after(delayNs, () => {
+      if (host.life === life && !host.isUp) host.start()
+    })
+  }
+
+  #freeze(host: Host, ways: readonly (readonly [number, number])[]): boolean {
+    if (!host.isUp || host.isFrozen) return false
+    const { life } = host
+    const restore = ways.map(([from, to]) => this.#parts.cluster.network.cutOff(from, to))
+    host.freeze()
+    return this.#for(spread(this.#parts.random, 5 * MILLISECOND, 3 * SECOND), () => {
+      for (const one of restore) one()
+      if (host.life === life && host.isFrozen) host.thaw()
+    })
+  }
+
+  /** All ways to and from a host. */
+  #around(host: Host): [number, number][] {
+    const others = this.#parts.cluster.hosts.filter((one) => one !== host)
+    return others.flatMap<[number, number]>(({ index }) => [
+      [host.index, index],
+      [index, host.index],
+    ])
+  }
+
+  /** Those in one direction, to some of the others or to all. */
+  #oneWay(host: Host): [number, number][] {
+    const { random } = this.#parts
+    const side = below(random, 2)
+    const ways = this.#around(host).filter((way) => way[side] === host.index)
+    return ways.slice(chance(random, 0.5) ? 0 : ways.length - 1)
+  }
+
+  #cutOff(ways: readonly (readonly [number, number])[]): boolean {
+    if (ways.length === 0) return false
+    const restore = ways.map(([from, to]) => this.#parts.cluster.network.cutOff(from, to))
+    return this.#for(spread(this.#parts.random, 10 * MILLISECOND, 3 * SECOND), () => {
+      for (const one of restore) one()
+    })
+  }
+
+  #slowNetwork(host: Host): boolean {
+    const { cluster, random } = this.#parts
+    const ways = this.#around(host)
+    if (ways.length === 0) return false
+    for (const [from, to] of ways) cluster.network.slow(from, to, spread(random, 5, 200))
+    return this.#for(spread(random, 50 * MILLISECOND, SECOND), () => {
+      for (const [from, to] of ways) cluster.network.slow(from, to, 1)
+    })
+  }
+
+  #loseMessages(): boolean {
+    const { cluster, random } = this.#parts
+    if (cluster.hosts.length === 1) return false
+    cluster.network.lostShare = random() / 2
+    cluster.network.doubledShare = chance(random, 0.5) ? 0.2 : 0
+    return this.#for(spread(random, 100 * MILLISECOND, 2 * SECOND), () => {
+      cluster.network.lostShare = cluster.network.doubledShare = 0
+    })
+  }
+
+  /** It lasts so long. */
+  #for(ns: number, end: () => void): true {
+    const once = (): void => {
+      if (this.#ends.delete(once)) end()
+    }
+    this.#ends.add(once)
+    this.#parts.cluster.schedule.after(ns, once)
+    return true
+  }
+}

@@ -1,0 +1,317 @@
+/**
+ * One seed: a cluster lives through faults under load, twice; in between and in the end everything is whole again, and must
+ * be right: every request is answered, replicas are alike, space is accounted for, and what clients saw is what one disk
+ * could have shown them.
+ */
+import { verifyStore } from '@cloudfs/format'
+import type { VolumeId, VolumeStatus } from '@cloudfs/interface'
+import type { Plant } from '@cloudfs/native'
+import { findFault } from './checkers/linearizability.js'
+import { Clients } from './clients.js'
+import { Cluster } from './cluster.js'
+import { BLOCK_BYTES, UNITS_PER_BLOCK, writesIn } from './contents.js'
+import type { Counts } from './coverage.js'
+import { Faults } from './faults.js'
+import { History } from './history.js'
+import type { Host } from './host.js'
+import type { LogLevel } from './log.js'
+import { Operator } from './operator.js'
+import { fixedPrimary, type PolicyMaker } from './policy.js'
+import { randomFrom } from './random.js'
+import { readExport } from './read-export.js'
+import { rot } from './rot.js'
+import { type Scenario, scenarioOf } from './scenario.js'
+import { MILLISECOND, SECOND } from './schedule.js'
+
+/** A life is at least so long. */
+const STEPS_MIN = 10_000
+const PARTS = 2
+/** Each part is cut short there, should nothing move. */
+const PART_NS_MAX = 120 * SECOND
+/** Once nothing goes wrong any more, everything is well within this. */
+const PATIENCE_NS = 30 * SECOND
+/** Blocks of the volume that no client uses. */
+const SPARE_BLOCKS = 32
+
+export interface LifeOptions {
+  readonly seed: number
+  readonly plant?: Plant | undefined
+  readonly policy?: PolicyMaker
+  readonly level?: LogLevel
+  readonly sink?: (line: string) => void
+  readonly scenario?: Partial<Scenario>
+}
+
+export interface Report {
+  readonly seed: number
+  /** What must not have been; undefined: all is well. */
+  readonly fault?: string
+  /** What led to it. */
+  readonly story: readonly string[]
+  readonly scenario: Scenario
+  readonly steps: number
+  readonly simulatedNs: number
+  readonly fingerprint: string
+  readonly counts: Counts
+}
+
+export function live(options: LifeOptions): Promise<Report> {
+  return new Life(options).run()
+}
+
+class Life {
+  readonly #seed: number
+  readonly #scenario: Scenario
+  readonly #cluster: Cluster
+  readonly #history = new History()
+
+  #contents: Buffer | undefined
+
+  constructor(options: LifeOptions) {
+    this.#seed = options.seed
+    this.#scenario = { ...scenarioOf(options.seed), ...options.scenario }
+    const { hostCount, segmentCount } = this.#scenario
+    this.#cluster = new Cluster({
+      seed: options.seed,
+      hostCount,
+      segmentCount,
+      policy: options.policy ?? fixedPrimary,
+      plant: options.plant,
+      level: options.level ?? 'none',
+      sink: options.sink,
+    })
+  }
+
+  async run(): Promise<Report> {
+    const cluster = this.#cluster
+    cluster.log.story('scenario', JSON.stringify(this.#scenario))
+    const volume = await this.#prepare()
+    if (volume !== undefined) await this.#live(volume)
+    if (cluster.fault === undefined) this.#checkHistory()
+    const { fault, coverage, log, schedule } = cluster
+    return {
+      seed: this.#seed,
+      ...(fault !== undefined && { fault: fault.what }),
+      story: fault?.story ?? [],
+      scenario: this.#scenario,
+      steps: cluster.steps,
+      simulatedNs: schedule.nowNs,
+      fingerprint: log.fingerprint,
+      counts: coverage.counts,
+    }
+  }
+
+  async #prepare(): Promise<VolumeId | undefined> {
+    const cluster = this.#cluster
+    const areReady = await cluster.runTill(() => cluster.hosts.every(({ isReady }) => isReady), PATIENCE_NS)
+    if (!areReady) {
+      this.#fail('a new host does not become ready')
+      return undefined
+    }
+    let isMade = false
+    const sizeBytes = (this.#scenario.blockCount + SPARE_BLOCKS) * BLOCK_BYTES
+    cluster.create('disk', sizeBytes, this.#scenario.mode, (answer) => {
+      isMade = answer?.errorCode === ''
+    })
+    if (!(await cluster.runTill(() => isMade, PATIENCE_NS))) {
+      this.#fail('the volume is not made')
+      return undefined
+    }
+    return [...cluster.volumes.keys()][0]
+  }
+
+  async #live(volume: VolumeId): Promise<void> {
+    const cluster = this.#cluster
+    const { schedule } = cluster
+    const { blockCount, clientCount, faultMeanNs, faults: kinds, mode, operatorMeanNs } = this.#scenario
+    const seed = this.#seed
+    const clients = new Clients(
+      {
+        schedule,
+        coverage: cluster.coverage,
+        log: cluster.log,
+        network: cluster.network,
+        hosts: cluster.hosts,
+        history: this.#history,
+        random: randomFrom(seed, 'clients'),
+        work: { volume, blockCount, isDurable: mode === 'durable' },
+        onFault: (what, story) => {
+          cluster.onFault(what, story)
+        },
+      },
+      clientCount,
+    )
+    const faults = new Faults({
+      cluster,
+      kinds,
+      random: randomFrom(seed, 'faults'),
+      meanNs: faultMeanNs,
+      mayLoseUnsynced: (host) => this.#mayLoseUnsynced(host),
+    })
+    const operator = new Operator({
+      cluster,
+      volume,
+      random: randomFrom(seed, 'operator'),
+      meanNs: operatorMeanNs,
+    })
+    cluster.listener = {
+      onReply: (reply) => {
+        clients.onReply(reply)
+      },
+      onVolume: () => undefined,
+      onLoss: () => {
+        this.#onLoss(volume)
+      },
+      onDown: (host, how) => {
+        if (how !== 'power') clients.onGone(host)
+        if (how === 'failed' || how === 'stopped') faults.onDown(host)
+      },
+    }
+    for (let part = 1; part <= PARTS && cluster.fault === undefined; part++) {
+      cluster.log.story('life', `part ${String(part)}`)
+      clients.go()
+      faults.begin()
+      operator.begin()
+      const steps = (STEPS_MIN / PARTS) * part
+      const untilNs = schedule.nowNs + this.#scenario.partNs
+      await cluster.runTill(() => cluster.steps >= steps && schedule.nowNs >= untilNs, PART_NS_MAX)
+      operator.end()
+      faults.end()
+      cluster.log.story('life', 'all is made whole')
+      await this.#check(volume, clients)
+    }
+    if (cluster.fault !== undefined || !this.#scenario.endsInRot || this.#contents === undefined) return
+    await rot({ cluster, volume, blockCount, random: randomFrom(seed, 'rot') }, this.#contents)
+  }
+
+  /** Until views bring recovering replicas: of a primary nothing acknowledged may go that is not synced. */
+  #mayLoseUnsynced(host: Host): boolean {
+    return this.#scenario.mode === 'durable' || host.index !== 0 || this.#scenario.hostCount === 1
+  }
+
+  #onLoss(volume: VolumeId): void {
+    const { mode, hostCount } = this.#scenario
+    if (mode === 'durable' || hostCount > 1) return
+    this.#history.losses.push(this.#cluster.schedule.nextOrder())
+    this.#cluster.history.lose(volume, 0)
+  }
+
+  // --- When all is whole -----------------------------------------------------------------------------------------------
+
+  async #check(volume: VolumeId, clients: Clients): Promise<void> {
+    const cluster = this.#cluster
+    clients.pause()
+    if (!(await cluster.runTill(() => clients.isIdle, PATIENCE_NS))) {
+      this.#fail('a client waits for ever, though nothing is wrong any more')
+      return
+    }
+    clients.prove()
+    if (!(await cluster.runTill(() => clients.isIdle, PATIENCE_NS))) {
+      this.#fail('clients cannot write and flush, though nothing is wrong any more')
+      return
+    }
+    const status = await this.#agree(volume)
+    if (status === undefined) return
+    for (const host of cluster.hosts) {
+      const audit = await cluster.ask(host.index, 'audit', {}, PATIENCE_NS)
+      if (audit === undefined || audit.errorCode !== '') {
+        this.#fail(`audit of ${host.name}: ${audit?.message ?? 'no answer'}`)
+        return
+      }
+    }
+    await this.#compare(volume, status)
+    if (this.#scenario.isReadOffline && cluster.fault === undefined) await this.#readOffline(volume)
+  }
+
+  /** Waits until all hosts are at the same version, with nothing under way. */
+  async #agree(volume: VolumeId): Promise<VolumeStatus | undefined> {
+    const cluster = this.#cluster
+    const untilNs = cluster.schedule.nowNs + PATIENCE_NS
+    let told: (VolumeStatus | undefined)[] = []
+    while (cluster.schedule.nowNs < untilNs && cluster.fault === undefined) {
+      told = []
+      for (const { index } of cluster.hosts) {
+        const answer = await cluster.ask(index, 'volumes', { volume }, SECOND)
+        told.push((answer?.result as VolumeStatus[] | undefined)?.[0])
+      }
+      const [first] = told
+      const isAlike = told.every(
+        (one) =>
+          one?.version === first?.version &&
+          one?.committedLsn === one?.lsn &&
+          JSON.stringify(one?.snapshots) === JSON.stringify(first?.snapshots),
+      )
+      if (isAlike && first !== undefined) return first
+      await cluster.runUntil(cluster.schedule.nowNs + 100 * MILLISECOND)
+    }
+    this.#fail(
+      'replicas do not become alike',
+      told.map((one, index) => `host ${String(index)}: ${JSON.stringify({ ...one, view: undefined })}`),
+    )
+    return undefined
+  }
+
+  /** Every version reads alike everywhere; what clients have to find is in the newest. */
+  async #compare(volume: VolumeId, { snapshots }: VolumeStatus): Promise<void> {
+    const cluster = this.#cluster
+    const names = [volume, ...(snapshots as { name: string }[]).map(({ name }) => `${volume}@${name}`)]
+    for (const name of names) {
+      let wanted: Buffer | undefined
+      for (const host of cluster.hosts) {
+        const bytes = await readExport(cluster, host, name, PATIENCE_NS)
+        if (typeof bytes === 'string') {
+          this.#fail(`${name} cannot be read at ${host.name}: ${bytes}`)
+          return
+        }
+        wanted ??= bytes
+        if (!bytes.equals(wanted)) {
+          this.#fail(`${name} differs between ${host.name} and host 0`)
+          return
+        }
+      }
+      if (name === volume && wanted !== undefined) this.#noteContents(wanted)
+    }
+  }
+
+  /** What the volume holds now, as if a client had read it. */
+  #noteContents(bytes: Buffer): void {
+    const count = this.#scenario.blockCount * UNITS_PER_BLOCK
+    const { schedule } = this.#cluster
+    this.#contents = bytes
+    const op = this.#history.read(-1, 0, count, schedule.nextOrder())
+    try {
+      op.seen = writesIn(bytes.subarray(0, this.#scenario.blockCount * BLOCK_BYTES), 0)
+    } catch (error) {
+      this.#fail((error as Error).message)
+    }
+    op.ended = schedule.nextOrder()
+  }
+
+  /** The tools' reader finds the same version on every disk, and nothing wrong. */
+  async #readOffline(volume: VolumeId): Promise<void> {
+    const versions = new Set<string>()
+    for (const { disk, name } of this.#cluster.hosts) {
+      const report = await verifyStore(disk.disk)
+      if (report.findings.length > 0) {
+        this.#fail(`the offline reader finds at ${name}: ${JSON.stringify(report.findings[0])}`)
+        return
+      }
+      const found = report.volumes.find((one) => one.volume === volume)
+      versions.add(`${String(found?.lsn)} ${String(found?.version)}`)
+    }
+    this.#cluster.coverage.count('checker:read offline')
+    if (versions.size > 1) {
+      this.#fail(`the offline reader finds several versions: ${[...versions].join(', ')}`)
+      return
+    }
+  }
+
+  #checkHistory(): void {
+    const fault = findFault(this.#history)
+    if (fault !== undefined) this.#cluster.onFault(fault.what, fault.story)
+  }
+
+  #fail(what: string, story: readonly string[] = []): void {
+    this.#cluster.onFault(what, story)
+  }
+}

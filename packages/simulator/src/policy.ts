@@ -1,0 +1,174 @@
+/**
+ * Who decides which host leads a volume. A world has one instance for each host, as a node has one replicator; it acts by
+ * commands to its own engine and by messages to other hosts alone, and its clock and chance are the world's.
+ */
+import type { CoreCommands, CoreEvent, CoreVerb, HostId, StoreId, VolumeId } from '@cloudfs/interface'
+import { CloudfsError } from '@cloudfs/interface'
+import type { Host } from './host.js'
+import type { Network } from './network.js'
+import { below, type Random } from './random.js'
+import { MILLISECOND, type Schedule } from './schedule.js'
+
+/** What a host's policy is told. */
+export interface Policy {
+  /** The engine is ready, again or for the first time. */
+  onReady(): void
+  onEvent(event: CoreEvent): void
+  /** The volume was created, and this host is one of its members. */
+  onVolume(volume: VolumeId, primary: number): void
+  /** Another host asks; what is thrown, and has a code, is its answer. */
+  onRequest(name: string, body: unknown, caller: HostId): Promise<unknown>
+  /** The host's processes are gone: nothing of this instance is to act any more. */
+  onDown(): void
+}
+
+/** What a policy has of the world. Everything in it belongs to one life of the host: behind that it rejects for ever. */
+export interface PolicyPorts {
+  readonly index: number
+  readonly host: HostId
+  readonly store: StoreId
+  readonly clock: { nowMs(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> }
+  readonly random: Random
+  readonly randomBytes: (count: number) => Uint8Array
+  readonly command: <V extends CoreVerb>(
+    verb: V,
+    args: CoreCommands[V]['args'],
+  ) => Promise<CoreCommands[V]['result']>
+  readonly ask: (to: number, name: string, body: unknown, timeoutMs: number) => Promise<unknown>
+  readonly follow: (volume: VolumeId, leader: number) => void
+  readonly unfollow: (volume: VolumeId) => void
+}
+
+export type PolicyMaker = (ports: PolicyPorts) => Policy
+
+/** Whoever made a volume leads it for ever; the others follow. */
+export const fixedPrimary: PolicyMaker = ({ index, follow }) => ({
+  onReady: () => undefined,
+  onEvent: () => undefined,
+  onVolume: (volume, primary) => {
+    if (index !== primary) follow(volume, primary)
+  },
+  onRequest: (name) => Promise.reject(new SimulatedError('ERR_UNKNOWN_REQUEST', name)),
+  onDown: () => undefined,
+})
+
+/** An error with the code that an engine or another host answered. */
+class SimulatedError extends CloudfsError {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+interface PortsParts {
+  readonly schedule: Schedule
+  readonly random: Random
+  readonly network: Network
+  readonly hosts: readonly Host[]
+  readonly policyOf: (index: number) => Policy | undefined
+  readonly follow: (host: Host, volume: VolumeId, leader: number) => void
+  readonly unfollow: (host: Host, volume: VolumeId) => void
+  /** Promises of policies may go on: they are run dry before the next event. */
+  readonly stir: () => void
+}
+
+/** The ports of one life of a host's policy. */
+export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
+  const { schedule, random, network, hosts, stir } = parts
+  const { life } = host
+  const isAlive = (): boolean => host.life === life && host.isUp
+  /** What a frozen process would do it does when it goes on. */
+  const whenAwake = (run: () => void): void => {
+    if (!isAlive()) return
+    if (host.isFrozen) {
+      schedule.after(5 * MILLISECOND, () => {
+        whenAwake(run)
+      })
+      return
+    }
+    stir()
+    run()
+  }
+  return {
+    index: host.index,
+    host: host.host,
+    store: host.store,
+    random,
+    randomBytes: (count) => Uint8Array.from({ length: count }, () => below(random, 256)),
+    clock: {
+      nowMs: () => host.clock.now() / MILLISECOND,
+      sleep: (ms, signal) =>
+        new Promise((resolve, reject) => {
+          if (signal?.aborted === true) {
+            reject(signal.reason as Error)
+            return
+          }
+          const onAbort = (): void => {
+            planned.cancel()
+            stir()
+            reject(signal?.reason as Error)
+          }
+          const planned = schedule.at(host.clock.worldTimeOf(host.clock.now() + ms * MILLISECOND), () => {
+            signal?.removeEventListener('abort', onAbort)
+            whenAwake(resolve)
+          })
+          signal?.addEventListener('abort', onAbort)
+        }),
+    },
+    command: (verb, args) =>
+      new Promise((resolve, reject) => {
+        host.command(verb, args, (answer) => {
+          whenAwake(() => {
+            if (answer === undefined) reject(new SimulatedError('ERR_ENGINE_GONE', 'the engine is gone'))
+            else if (answer.errorCode !== '') reject(new SimulatedError(answer.errorCode, answer.message))
+            else resolve(answer.result)
+          })
+        })
+      }),
+    ask: (to, name, body, timeoutMs) =>
+      new Promise((resolve, reject) => {
+        const timer = schedule.after(timeoutMs * MILLISECOND, () => {
+          whenAwake(() => {
+            reject(new SimulatedError('ERR_PEER_TIMEOUT', `host ${String(to)} does not answer ${name}`))
+          })
+        })
+        const other = hosts[to] as Host
+        /** As it travels: nothing of one host is an object of another's. */
+        const text = JSON.stringify(body)
+        const answer = (settle: () => void): void => {
+          network.send(to, host.index, () => {
+            timer.cancel()
+            whenAwake(settle)
+          })
+        }
+        network.send(host.index, to, () => {
+          const policy = parts.policyOf(to)
+          if (policy === undefined || !other.isUp || other.isFrozen) return
+          stir()
+          policy.onRequest(name, JSON.parse(text), host.host).then(
+            (result) => {
+              const said = JSON.stringify(result)
+              answer(() => {
+                resolve(JSON.parse(said))
+              })
+            },
+            (error: unknown) => {
+              const { code, message } = error as { code?: string; message: string }
+              if (code === undefined) throw error
+              answer(() => {
+                reject(new SimulatedError(code, message))
+              })
+            },
+          )
+        })
+      }),
+    follow: (volume, leader) => {
+      if (isAlive()) parts.follow(host, volume, leader)
+    },
+    unfollow: (volume) => {
+      if (isAlive()) parts.unfollow(host, volume)
+    },
+  }
+}

@@ -1,0 +1,56 @@
+/** What a seed stands for: how large the cluster is, what its clients do, and what goes wrong. */
+import type { Mode } from './cluster.js'
+import { type FaultKind, faultKinds } from './faults.js'
+import { below, pick, type Random, randomFrom, spread, within } from './random.js'
+import { MILLISECOND, SECOND } from './schedule.js'
+
+export interface Scenario {
+  readonly hostCount: number
+  readonly mode: Mode
+  readonly clientCount: number
+  /** Of the volume that clients use; it has some more. */
+  readonly blockCount: number
+  readonly segmentCount: number
+  readonly faults: readonly FaultKind[]
+  readonly faultMeanNs: number
+  readonly operatorMeanNs: number
+  /** Things go wrong for so long at least, twice. */
+  readonly partNs: number
+  /** In the end all stores are read by the offline reader, too. */
+  readonly isReadOffline: boolean
+  /** And then bits of a disk flip. */
+  readonly endsInRot: boolean
+}
+
+/** Of a single host: there is no network, and nobody else has what it loses. */
+const aloneKinds: readonly FaultKind[] = faultKinds.filter(
+  (kind) =>
+    !['partition', 'one-way', 'broken-stream', 'slow-network', 'lost-messages', 'suspend'].includes(kind),
+)
+
+export function scenarioOf(seed: number): Scenario {
+  const random = randomFrom(seed, 'scenario')
+  const hostCount = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 5])
+  const kinds = hostCount === 1 ? aloneKinds : faultKinds
+  return {
+    hostCount,
+    mode: pick<Mode>(random, ['durable', 'durable', 'durable', 'quorum', 'quorum', 'quorum', 'local']),
+    clientCount: within(random, 8, 11),
+    blockCount: spread(random, 16, 65),
+    segmentCount: spread(random, 40, 97),
+    faults: someOf(random, kinds, 4 + below(random, kinds.length - 3)),
+    faultMeanNs: spread(random, 60 * MILLISECOND, 1000 * MILLISECOND),
+    operatorMeanNs: spread(random, 30 * MILLISECOND, 400 * MILLISECOND),
+    partNs: spread(random, 2 * SECOND, 6 * SECOND),
+    isReadOffline: below(random, 8) === 0,
+    endsInRot: below(random, 4) === 0,
+  }
+}
+
+function someOf<T>(random: Random, list: readonly T[], count: number): T[] {
+  const rest = [...list]
+  return Array.from(
+    { length: Math.min(count, list.length) },
+    () => rest.splice(below(random, rest.length), 1)[0] as T,
+  )
+}
