@@ -62,6 +62,8 @@ export class SegmentCheck {
 
   async check(segment: StoreSegment): Promise<void> {
     if (segment.header === undefined) {
+      // The checkpoint was frozen when it was open and empty: its header came with a first batch that never did.
+      if (segment.frozen?.state === 'open' && segment.frozen.lastSequence === 0n) return
       this.#report(segment, 0, 'ERR_SEGMENT_CORRUPT', 'its header is damaged, or of another life')
     }
     if (segment.kind === 'index') return
