@@ -63,7 +63,7 @@ export interface SimPiece {
 export interface SimReply {
   readonly client: number
   readonly request: number
-  /** 0, or a Linux errno. */
+  /** 0, or a Linux errno; -1: there is no answer, the client's session ends. */
   readonly error: number
   readonly pieces: readonly SimPiece[]
 }

@@ -62,6 +62,11 @@ std::vector<std::vector<uint8_t>> samples() {
       bytes_of(encode_compacted(kEpoch, {50, id_of<VersionId>(8)})),
       bytes_of(encode_ping(kEpoch)),
       bytes_of(encode_want_blocks(kEpoch)),
+      bytes_of(encode_ack(kEpoch, {5, 4}, kFrameRecovering)),
+      bytes_of(encode_lease_ask(kEpoch, {77})),
+      bytes_of(encode_lease_grant(kEpoch, {77, true, {}})),
+      bytes_of(encode_lease_grant(
+          kEpoch, {78, false, {{id_of<VolumeId>(3), kEpoch, true}, {id_of<VolumeId>(4), kEpoch, false}}})),
   };
 }
 
@@ -88,6 +93,10 @@ bool accepted(ByteSpan bytes) {
       return decode_blocks(*frame).ok();
     case FrameType::compacted:
       return decode_compacted(*frame).ok();
+    case FrameType::lease_ask:
+      return decode_lease_ask(*frame).ok();
+    case FrameType::lease_grant:
+      return decode_lease_grant(*frame).ok();
     case FrameType::ping:
     case FrameType::want_blocks:
       return frame->payload.empty();

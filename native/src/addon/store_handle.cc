@@ -4,6 +4,7 @@
 
 #include "addon/values.h"
 #include "core/base/hex.h"
+#include "shell/boot_id.h"
 
 namespace cloudfs::addon {
 
@@ -62,6 +63,7 @@ StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   CoreParams params = params_of(options.Get("params"));
   std::unique_ptr<shell::Device> device;
   try {
+    if (params.elections && params.boot_id == CoreParams{}.boot_id) params.boot_id = shell::kernel_boot_id();
     device = device_of(options, params);
   } catch (const shell::Error& error) {
     throw coded_error(info.Env(), error);

@@ -129,6 +129,12 @@ CoreParams params_of(const Napi::Value& value) {
   u32("preparedSegments", params.prepared_segments);
   u32("reservedSegments", params.reserved_segments);
   u32("readsInFlightMax", params.reads_in_flight_max);
+  params.elections = flag(object, "elections");
+  const std::vector<uint8_t> boot_id = bytes_of(object.Get("bootId"), "bootId");
+  if (!boot_id.empty()) {
+    if (boot_id.size() != params.boot_id.size()) refuse(value.Env(), "bootId", "not 16 bytes");
+    std::copy(boot_id.begin(), boot_id.end(), params.boot_id.begin());
+  }
   return params;
 }
 

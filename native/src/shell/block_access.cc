@@ -37,6 +37,9 @@ AccessAnswer failed(int error) {
       return refused("ERR_VERSION_DIFFERS", "the volume is at another version");
     case EFBIG:
       return refused("ERR_UPDATE_TOO_LONG", "a write that expects a version fits in one update");
+    case kUnanswered:
+      return refused("ERR_NOT_PRIMARY",
+                     "this host stopped being the primary: whether it was written is not known");
     case ESHUTDOWN:
       return refused("ERR_NOT_READY", "the store stops, or the volume is deleted");
     default:

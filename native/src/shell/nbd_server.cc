@@ -215,6 +215,8 @@ void NbdServer::deliver(Reply reply) {
   const auto found = connections_.find(reply.client);
   ensure(found != connections_.end(), "a connection stays until all its requests are answered");
   touch(*found->second);
+  // Its client asks the next primary.
+  if (reply.error == kUnanswered) found->second->hang_up();
   found->second->connection.answer(std::move(reply));
 }
 

@@ -54,8 +54,8 @@ export interface HelpOptions {
 
 const SEGMENT_LOG2_DEFAULT = 25
 
-/** Names of `CoreParams`, for `--param`. */
-const PARAMS: Record<keyof CoreParams, true> = {
+/** Sizes and distances of `CoreParams`, for `--param`. */
+const PARAMS: Record<Exclude<keyof CoreParams, 'elections' | 'bootId'>, true> = {
   segmentLog2: true,
   segmentLimit: true,
   alignLog2: true,

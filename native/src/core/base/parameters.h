@@ -1,6 +1,7 @@
 // What is fixed for a store from the outside: its sizes, and who it is.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "core/base/ids.h"
@@ -34,6 +35,10 @@ struct CoreParams {
   uint32_t reads_in_flight_max = 256;
   uint64_t map_bytes_max = 512ull << 20;  // of map pages in memory; past this clean ones are dropped
   Plant plant = Plant::none;
+  // Views are decided by elections (docs/protocol.md). Without, a primary that starts again goes on in its old view.
+  bool elections = false;
+  // The kernel's; another one than before means that what was not synced may be lost (R1). With elections.
+  std::array<uint8_t, 16> boot_id{};
 };
 
 /// Identity given at format.

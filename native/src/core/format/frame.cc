@@ -99,11 +99,11 @@ BufferRef encode_commit(const Epoch& epoch, const CommitFrame& frame) {
   return finish(epoch, FrameType::commit, 0, out, 0);
 }
 
-BufferRef encode_ack(const Epoch& epoch, const AckFrame& frame) {
+BufferRef encode_ack(const Epoch& epoch, const AckFrame& frame, uint8_t flags) {
   ByteWriter out;
   out.u64(frame.appended_lsn);
   out.u64(frame.synced_lsn);
-  return finish(epoch, FrameType::ack, 0, out, 0);
+  return finish(epoch, FrameType::ack, flags, out, 0);
 }
 
 BufferRef encode_fetch(const Epoch& epoch, const FetchFrame& frame) {
@@ -172,6 +172,25 @@ BufferRef encode_want_blocks(const Epoch& epoch) {
   return finish(epoch, FrameType::want_blocks, 0, out, 0);
 }
 
+BufferRef encode_lease_ask(const Epoch& epoch, const LeaseAskFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.asked_ns);
+  return finish(epoch, FrameType::lease_ask, 0, out, 0);
+}
+
+BufferRef encode_lease_grant(const Epoch& epoch, const LeaseGrantFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.asked_ns);
+  out.u8(frame.is_whole);
+  for (const LeaseChange& change : frame.changes) {
+    out.id(change.volume);
+    out.u64(change.epoch.counter);
+    out.id(change.epoch.host);
+    out.u8(change.granted);
+  }
+  return finish(epoch, FrameType::lease_grant, 0, out, 0);
+}
+
 Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (bytes.size() < kFrameHeaderBytes) return corrupt("a frame is shorter than its header");
   FrameHeader header;
@@ -179,12 +198,14 @@ Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (header.frame_bytes < kFrameHeaderBytes || header.frame_bytes > kFrameBytesMax)
     return corrupt("a frame's length is out of bounds");
   const uint8_t type = bytes[4];
-  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::want_blocks))
+  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::lease_grant))
     return corrupt("a frame of unknown type", 4);
   header.type = static_cast<FrameType>(type);
   header.flags = bytes[5];
-  if (header.flags != 0 && (header.type != FrameType::runs || header.flags != kFrameSync))
-    return corrupt("unknown frame flags", 5);
+  const uint8_t known = header.type == FrameType::runs  ? kFrameSync
+                        : header.type == FrameType::ack ? kFrameRecovering
+                                                        : 0;
+  if ((header.flags & ~known) != 0) return corrupt("unknown frame flags", 5);
   if (load<uint16_t>(bytes.data() + 6) != 0) return corrupt("reserved bytes of a frame are not zero", 6);
   header.epoch.counter = load<uint64_t>(bytes.data() + 8);
   header.epoch.host = load_id<HostId>(bytes.data() + 16);
@@ -327,6 +348,33 @@ Result<CompactedFrame> decode_compacted(const FrameView& frame) {
   compacted.to_lsn = in.u64();
   compacted.version = in.id<VersionId>();
   return all_read(in, compacted, "a malformed end of compacted catch-up");
+}
+
+Result<LeaseAskFrame> decode_lease_ask(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  LeaseAskFrame ask;
+  ask.asked_ns = in.u64();
+  return all_read(in, ask, "a malformed lease question");
+}
+
+Result<LeaseGrantFrame> decode_lease_grant(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  LeaseGrantFrame grant;
+  grant.asked_ns = in.u64();
+  const uint8_t is_whole = in.u8();
+  in.require(is_whole <= 1);
+  grant.is_whole = is_whole == 1;
+  while (in.ok() && in.remaining() > 0) {
+    LeaseChange change;
+    change.volume = in.id<VolumeId>();
+    change.epoch.counter = in.u64();
+    change.epoch.host = in.id<HostId>();
+    const uint8_t granted = in.u8();
+    in.require(granted <= 1);
+    change.granted = granted == 1;
+    grant.changes.push_back(change);
+  }
+  return all_read(in, grant, "a malformed lease answer");
 }
 
 }  // namespace cloudfs

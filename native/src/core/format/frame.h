@@ -32,10 +32,14 @@ enum class FrameType : uint8_t {
   compacted = 9,
   ping = 10,
   want_blocks = 11,
+  lease_ask = 12,
+  lease_grant = 13,
 };
 
 /// Flag of `runs`: the sender wants them acknowledged as synced soon.
 constexpr uint8_t kFrameSync = 1;
+/// Flag of `ack`: its sender is recovering; it holds this, and it counts for nothing.
+constexpr uint8_t kFrameRecovering = 1;
 
 struct FrameHeader {
   uint32_t frame_bytes = 0;
@@ -118,11 +122,27 @@ struct CompactedFrame {
   VersionId version;
 };
 
+struct LeaseAskFrame {
+  uint64_t asked_ns = 0;  // by the asker's clock; the answer repeats it
+};
+/// A volume whose lease the answerer gives, or gives no more, from this answer on.
+struct LeaseChange {
+  VolumeId volume;
+  Epoch epoch;
+  bool granted = false;
+  bool operator==(const LeaseChange&) const = default;
+};
+struct LeaseGrantFrame {
+  uint64_t asked_ns = 0;
+  bool is_whole = false;  // what is not named is not granted
+  std::vector<LeaseChange> changes;
+};
+
 // Encoders give everything up to the bodies; for `runs` and `blocks` the caller sends those behind it.
 BufferRef encode_hello(const Epoch& epoch, const HelloFrame& frame);
 BufferRef encode_runs(const Epoch& epoch, uint8_t flags, Lsn commit_lsn, uint32_t runs_bytes);
 BufferRef encode_commit(const Epoch& epoch, const CommitFrame& frame);
-BufferRef encode_ack(const Epoch& epoch, const AckFrame& frame);
+BufferRef encode_ack(const Epoch& epoch, const AckFrame& frame, uint8_t flags = 0);
 BufferRef encode_fetch(const Epoch& epoch, const FetchFrame& frame);
 /// Code and message are cut to 63 and 1000 bytes.
 BufferRef encode_refuse(const Epoch& epoch, const RefuseFrame& frame);
@@ -131,6 +151,8 @@ BufferRef encode_blocks(const Epoch& epoch, std::span<const BlockItem> items);
 BufferRef encode_compacted(const Epoch& epoch, const CompactedFrame& frame);
 BufferRef encode_ping(const Epoch& epoch);
 BufferRef encode_want_blocks(const Epoch& epoch);
+BufferRef encode_lease_ask(const Epoch& epoch, const LeaseAskFrame& frame);
+BufferRef encode_lease_grant(const Epoch& epoch, const LeaseGrantFrame& frame);
 
 /// The header alone (kFrameHeaderBytes), its bounds checked but not its crc: how much to receive.
 Result<FrameHeader> peek_frame(ByteSpan header);
@@ -152,5 +174,7 @@ Result<RefuseFrame> decode_refuse(const FrameView& frame);
 Result<CompactFrame> decode_compact(const FrameView& frame);
 Result<BlocksFrame> decode_blocks(const FrameView& frame);
 Result<CompactedFrame> decode_compacted(const FrameView& frame);
+Result<LeaseAskFrame> decode_lease_ask(const FrameView& frame);
+Result<LeaseGrantFrame> decode_lease_grant(const FrameView& frame);
 
 }  // namespace cloudfs

@@ -16,8 +16,9 @@ constexpr size_t kSnapshotsMax = 16384;
 
 }  // namespace
 
-Compaction::Compaction(Volume& volume, Streams& streams, StreamId stream, CompactionOwner& owner, Lsn from)
-    : volume_(volume), streams_(streams), stream_(stream), owner_(owner), from_(from) {}
+Compaction::Compaction(Volume& volume, Streams& streams, const Epoch& epoch, StreamId stream,
+                       CompactionOwner& owner, Lsn from)
+    : volume_(volume), streams_(streams), epoch_(epoch), stream_(stream), owner_(owner), from_(from) {}
 
 Compaction::~Compaction() = default;
 
@@ -35,7 +36,7 @@ void Compaction::drop_forks() {
 }
 
 void Compaction::fail(const char* code, const char* message) {
-  streams_.refuse(stream_, volume_.made().epoch(), code, message);
+  streams_.refuse(stream_, epoch_, code, message);
 }
 
 void Compaction::begin() {
@@ -62,7 +63,7 @@ void Compaction::begin() {
   }
   const std::vector<uint8_t> bytes = encode_checkpoint_volume(description);
   frame.volume = bytes;
-  streams_.send(stream_, encode_compact(volume_.made().epoch(), frame));
+  streams_.send(stream_, encode_compact(epoch_, frame));
   begun_ = true;
 }
 
@@ -95,7 +96,7 @@ void Compaction::pump() {
     send_blocks();
   }
   if (volume_.own().synced < to_) return volume_.want_sync();
-  streams_.send(stream_, encode_compacted(volume_.made().epoch(), {to_, version_}));
+  streams_.send(stream_, encode_compacted(epoch_, {to_, version_}));
   done_ = true;
   drop_forks();
 }
@@ -121,7 +122,7 @@ void Compaction::send_blocks() {
     ensure(sum.crc == run.entry.crc, "a block that was read has its checksum");
     items.push_back({run.block, run.entry.birth, 0, sum});
   }
-  BufferRef head = encode_blocks(volume_.made().epoch(), items);
+  BufferRef head = encode_blocks(epoch_, items);
   slices[0] = {head, head.data(), head.size()};
   streams_.send(stream_, std::move(slices));
   read_.clear();

@@ -30,7 +30,8 @@ class CompactionOwner {
 class Compaction final : PageWaiter, BlockReadOwner {
  public:
   /// `from`: the follower holds the history up to here, committed; 0: nothing.
-  Compaction(Volume& volume, Streams& streams, StreamId stream, CompactionOwner& owner, Lsn from);
+  Compaction(Volume& volume, Streams& streams, const Epoch& epoch, StreamId stream, CompactionOwner& owner,
+             Lsn from);
   ~Compaction();
   Compaction(const Compaction&) = delete;
   Compaction& operator=(const Compaction&) = delete;
@@ -63,6 +64,7 @@ class Compaction final : PageWaiter, BlockReadOwner {
 
   Volume& volume_;
   Streams& streams_;
+  const Epoch epoch_;  // the leader's
   const StreamId stream_;
   CompactionOwner& owner_;
   const Lsn from_;

@@ -21,13 +21,18 @@ Follower::Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& 
 Follower::~Follower() = default;
 
 void Follower::adopt(Volume& volume) {
-  volume_ = &volume;
   commit_ = std::max(commit_, volume.committed());
-  reader_.emplace(io_, segments_, appender_, volume);
+  if (std::exchange(volume_, &volume) != &volume) reader_.emplace(io_, segments_, appender_, volume);
 }
 
 Epoch Follower::epoch() const {
-  return volume_ == nullptr ? leader_epoch_ : volume_->made().epoch();
+  return std::max(leader_epoch_, maker_.promised(id_));
+}
+
+void Follower::end() {
+  if (stream_ == 0) return;
+  leader_epoch_ = {};
+  refuse("ERR_EPOCH_STALE", "this replica has promised another host");
 }
 
 void Follower::refuse(const char* code, const char* message) {
@@ -39,7 +44,10 @@ void Follower::begin(StreamId stream, bool copy) {
   if (stream_ != 0) streams_.close(stream_);
   stream_ = stream;
   hello_ = greeted_ = false;
+  leader_epoch_ = {};
+  asked_ = 0;
   acked_appended_ = acked_synced_ = 0;
+  acked_recovering_ = false;
   told_commit_ = 0;
   shared_ = volume_ == nullptr ? 0 : volume_->committed();
   fetch_next_.reset();
@@ -64,6 +72,12 @@ void Follower::on_closed(StreamId stream) {
 bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
   if (stream != stream_) return true;
   const FrameView& view = frame.view;
+  // A copy outside the view promises nobody anything.
+  if (!copy_ && volume_ != nullptr) {
+    if (view.header.epoch < epoch())
+      return refuse("ERR_EPOCH_STALE", "the frame is of an epoch that is over"), true;
+    if (!maker_.try_promise(id_, view.header.epoch)) return false;
+  }
   if (!hello_) {
     if (view.header.type != FrameType::hello)
       return refuse("ERR_FRAME_CORRUPT", "the first frame is not a hello"), true;
@@ -72,7 +86,8 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
     leader_epoch_ = view.header.epoch;
     return on_hello(*hello);
   }
-  if (view.header.epoch != epoch()) return refuse("ERR_EPOCH_STALE", "the frame is of another epoch"), true;
+  if (view.header.epoch != leader_epoch_)
+    return refuse("ERR_EPOCH_STALE", "the frame is of another epoch than the hello"), true;
   const FrameType type = view.header.type;
   if (type == FrameType::compact || type == FrameType::blocks || type == FrameType::compacted)
     return on_blocks_frame(frame);
@@ -102,6 +117,7 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
       if (volume_ == nullptr)
         return refuse("ERR_FRAME_CORRUPT", "a fetch of a volume that is not here"), true;
       fetch_next_ = fetch->after_lsn + 1;
+      fetch_last_ = volume_->made().lsn;
       moved_ = true;
       return true;
     }
@@ -117,11 +133,15 @@ bool Follower::on_hello(const HelloFrame& hello) {
     return refuse("ERR_STREAM_VERSION", "this engine speaks stream version 1 and format version 1"), true;
   if (hello.volume != id_) return refuse("ERR_UNKNOWN_VOLUME", "the hello names another volume"), true;
   if (!hello.has_volume) return refuse("ERR_UNKNOWN_VOLUME", "the leader does not have the volume"), true;
-  if (volume_ != nullptr && leader_epoch_ != volume_->made().epoch())
-    return refuse("ERR_EPOCH_STALE", "the leader is of another epoch"), true;
   hello_ = true;
-  if (volume_ != nullptr && volume_->version_at(hello.head.lsn) == hello.head.version)
+  asked_ = hello.head.lsn;
+  if (volume_ == nullptr) return true;
+  const VersionId version = volume_->version_at(hello.head.lsn);
+  if (version == hello.head.version) {
     shared_ = std::max(shared_, hello.head.lsn);
+  } else if (!version.is_zero() && hello.head.lsn <= volume_->committed()) {
+    refuse("ERR_HISTORY_DIVERGED", "the leader has another history than is committed here");
+  }
   return true;
 }
 
@@ -149,8 +169,8 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
     note_shared(run->last_lsn());
     rest = rest.subspan(run->bytes().size());
   }
-  const Volume::Accepted accepted =
-      volume_->accept_runs(frame.bytes, rest, (frame.view.header.flags & kFrameSync) != 0);
+  const Volume::Accepted accepted = volume_->accept_runs(
+      frame.bytes, rest, (frame.view.header.flags & kFrameSync) != 0, frame.view.header.epoch);
   if (accepted.wait) return false;
   if (accepted.code != nullptr) return refuse(accepted.code, accepted.message), true;
   greeted_ = true;
@@ -232,18 +252,31 @@ void Follower::turn() {
   if (!std::exchange(moved_, false) || stream_ == 0 || volume_ == nullptr) return;
   if (fetch_next_) send_fetched();
   if (!greeted_ || landing_) return;
-  const Lsn appended = std::min(volume_->own().appended, shared_);
+  // The volume may have come to be here with this leader's first frame.
+  if (!copy_ && !maker_.try_promise(id_, leader_epoch_)) return;
+  if (volume_->recovering() && has_recovered()) maker_.on_recovered(*volume_);
+  const Lsn appended = std::min(volume_->countable(), shared_);
   const Lsn synced = std::min(volume_->own().synced, appended);
-  if (appended == acked_appended_ && synced == acked_synced_) return;
+  const bool recovering = volume_->recovering();
+  if (appended == acked_appended_ && synced == acked_synced_ && recovering == acked_recovering_) return;
   acked_appended_ = appended;
   acked_synced_ = synced;
-  streams_.send(stream_, encode_ack(epoch(), {acked_appended_, acked_synced_}));
+  acked_recovering_ = recovering;
+  streams_.send(stream_, encode_ack(leader_epoch_, {acked_appended_, acked_synced_},
+                                    recovering ? kFrameRecovering : uint8_t{0}));
+}
+
+/// R2: all that the leader had when this stream was opened, and the record of its view.
+bool Follower::has_recovered() const {
+  const Lsn held = std::min(volume_->countable(), shared_);
+  return hello_ && volume_->made().epoch() == leader_epoch_ && held >= asked_ && held >= volume_->view_lsn();
 }
 
 void Follower::send_fetched() {
+  if (*fetch_next_ > fetch_last_) return fetch_next_.reset();
   if (reader_->busy() || streams_.unsent(stream_) >= kStreamUnsentBytesMax) return;
   if (*fetch_next_ > volume_->own().appended) return;
-  if (!reader_->read(*fetch_next_, *this))
+  if (!reader_->read(*fetch_next_, *this, true))
     refuse("ERR_HISTORY_GONE", "the log no longer holds what is asked for");
 }
 

@@ -5,6 +5,8 @@
 // - Nothing is acknowledged before the leader has sent something behind its hello: only then is it known that what is
 //   held here is a beginning of the leader's history.
 // - Records known to be committed are never dropped.
+// - Nothing of an epoch is taken, and nothing said under it, before it is promised durably (E1).
+// - While the replica is recovering what it says counts for nothing (R2).
 #pragma once
 
 #include <optional>
@@ -31,6 +33,11 @@ class ReplicaMaker {
   /// Everything done so far is to be in a checkpoint. @returns what to give to checkpointed()
   virtual uint64_t want_checkpoint() = 0;
   virtual bool checkpointed(uint64_t wanted) const = 0;
+  /// The epoch promised for the volume; zero: it is not here.
+  virtual Epoch promised(const VolumeId& volume) const = 0;
+  /// An elected leader's epoch is a promise (E1). @returns whether it is durable; else ask again
+  [[nodiscard]] virtual bool try_promise(const VolumeId& volume, const Epoch& epoch) = 0;
+  virtual void on_recovered(Volume& volume) = 0;
 
  protected:
   ~ReplicaMaker() = default;
@@ -48,6 +55,8 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   bool connected() const { return stream_ != 0; }
   /// A stream to the leader is open; an older one ends.
   void begin(StreamId stream, bool copy);
+  /// This store promised another leader.
+  void end();
 
   // Replication
   void on_placed(const PlacedRun&, const std::vector<Slice>&, bool) override {}
@@ -75,6 +84,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   void note_shared(Lsn lsn);
   void send_fetched();
   Epoch epoch() const;
+  bool has_recovered() const;
   void refuse(const char* code, const char* message);
 
   const VolumeId id_;
@@ -92,6 +102,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   bool hello_ = false;    // the leader's has come
   bool greeted_ = false;  // something behind it has come
   Epoch leader_epoch_;
+  Lsn asked_ = 0;  // the leader's head when it said hello
   // Up to here what is held is the leader's history, as far as this stream has shown; what it says to be committed, and what is
   // acknowledged, counts up to there alone: behind it may stand records that the leader never had.
   Lsn shared_ = 0;
@@ -99,10 +110,12 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   Lsn commit_ = 0;
   Lsn acked_appended_ = 0;
   Lsn acked_synced_ = 0;
+  bool acked_recovering_ = false;
   bool wants_blocks_ = false;        // asked for: runs are of no use until they come
   TransferId transfer_ = 0;          // blocks that are being staged
   std::optional<uint64_t> landing_;  // the checkpoint that makes a move durable
-  std::optional<Lsn> fetch_next_;    // a restarted leader wants what follows
+  std::optional<Lsn> fetch_next_;    // a leader that lacks records wants what follows
+  Lsn fetch_last_ = 0;               // up to here: what it gets besides is its own
   bool moved_ = false;
 };
 

@@ -8,13 +8,20 @@
 namespace cloudfs {
 
 Leader::Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
-               const StoreIdentity& self)
-    : volume_(volume), streams_(streams), io_(io), segments_(segments), appender_(appender), self_(self) {
+               const StoreIdentity& self, LeaderHost& host, const Epoch& epoch)
+    : volume_(volume),
+      streams_(streams),
+      io_(io),
+      segments_(segments),
+      appender_(appender),
+      self_(self),
+      host_(host),
+      epoch_(epoch) {
   const Result<ViewPayload> view = decode_view(volume.made().view);
   ensure(view.ok(), "a view's payload was checked");
   for (const ViewMember& member : view->members)
     if (member.role == MemberRole::data && !(member.host == self.host && member.store == self.store))
-      members_.push_back({member.host, member.store, nullptr});
+      members_.push_back({member.host, member.store});
   progress_.resize(members_.size());
 }
 
@@ -69,11 +76,32 @@ Leader::Feed* Leader::find(StreamId stream) {
 void Leader::begin(StreamId stream, const std::optional<HostId>& host) {
   feeds_.push_back(std::make_unique<Feed>(*this, stream, io_, segments_, appender_));
   feeds_.back()->host = host;
+  // Its head would be taken for the history that this leader goes on from.
+  if (stage_ != Stage::fetch) say_hello(*feeds_.back());
+  moved_ = true;
+}
+
+void Leader::say_hello(Feed& feed) {
+  if (std::exchange(feed.said_hello, true)) return;
   HelloFrame hello = volume_.hello();
   hello.host = self_.host;
   hello.store = self_.store;
-  streams_.send(stream, encode_hello(volume_.made().epoch(), hello));
-  moved_ = true;
+  streams_.send(feed.stream, encode_hello(epoch_, hello));
+}
+
+void Leader::on_refused(StreamId, const Epoch& epoch) {
+  if (epoch > epoch_) host_.on_epoch_refused(volume_, epoch);
+}
+
+void Leader::retire(const Epoch& promised) {
+  for (size_t index = 0; index < feeds_.size(); ++index)
+    if (!feeds_[index]->closed)
+      streams_.refuse(feeds_[index]->stream, promised, "ERR_EPOCH_STALE",
+                      "this host is not the primary any more");
+}
+
+bool Leader::done() const {
+  return std::none_of(feeds_.begin(), feeds_.end(), [](const auto& feed) { return feed->in_flight(); });
 }
 
 void Leader::on_closed(StreamId stream) {
@@ -87,6 +115,7 @@ void Leader::on_closed(StreamId stream) {
     members_[*feed->member].feed = nullptr;
     // What it had appended may be gone when it comes back; what it synced is not.
     progress_[*feed->member].appended = progress_[*feed->member].synced;
+    members_[*feed->member].held = 0;
   }
   moved_ = true;
 }
@@ -94,11 +123,15 @@ void Leader::on_closed(StreamId stream) {
 bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
   Feed* feed = find(stream);
   if (feed == nullptr || feed->closed) return true;
-  const Epoch& epoch = volume_.made().epoch();
   const auto refuse = [&](const char* code, const char* message) {
-    streams_.refuse(stream, epoch, code, message);
+    streams_.refuse(stream, epoch_, code, message);
     return true;
   };
+  const Epoch& epoch = frame.view.header.epoch;
+  if (epoch > epoch_) {
+    host_.on_epoch_refused(volume_, epoch);
+    return refuse("ERR_EPOCH_STALE", "the follower has promised a later epoch");
+  }
   if (frame.view.header.type == FrameType::hello) {
     const Result<HelloFrame> hello = decode_hello(frame.view);
     if (!hello) return refuse("ERR_FRAME_CORRUPT", hello.error().message);
@@ -107,14 +140,15 @@ bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
     return true;
   }
   if (!feed->member) return refuse("ERR_FRAME_CORRUPT", "the first frame is not a hello");
-  if (frame.view.header.epoch != epoch) return refuse("ERR_EPOCH_STALE", "the frame is of another epoch");
+  // A hello may be of an earlier epoch: its sender promises this one when it has ours.
+  if (epoch != epoch_) return refuse("ERR_EPOCH_STALE", "the frame is of an epoch that is over");
   switch (frame.view.header.type) {
     case FrameType::ack: {
       const Result<AckFrame> ack = decode_ack(frame.view);
       if (!ack) return refuse("ERR_FRAME_CORRUPT", ack.error().message);
       if (!feed->greeted || ack->appended_lsn > volume_.placed_lsn())
         return refuse("ERR_FRAME_CORRUPT", "it acknowledges what it was not sent");
-      on_ack(*feed, *ack);
+      on_ack(*feed, *ack, (frame.view.header.flags & kFrameRecovering) == 0);
       return true;
     }
     case FrameType::runs:
@@ -132,9 +166,8 @@ bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
 }
 
 void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
-  const Epoch& epoch = volume_.made().epoch();
   const auto refuse = [&](const char* code, const char* message) {
-    streams_.refuse(feed.stream, epoch, code, message);
+    streams_.refuse(feed.stream, epoch_, code, message);
   };
   if (hello.protocol_version != kStreamVersion || hello.format_version != kFormatVersion)
     return refuse("ERR_STREAM_VERSION", "this engine speaks stream version 1 and format version 1");
@@ -147,7 +180,7 @@ void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
   });
   if (member == members_.end())
     return refuse("ERR_NOT_MEMBER", "this host and store are not in the volume's view");
-  if (hello.has_volume && hello.head.epoch > epoch)
+  if (hello.has_volume && hello.head.epoch > epoch_)
     return refuse("ERR_EPOCH_STALE", "the follower has seen a later epoch");
   feed.member = static_cast<size_t>(member - members_.begin());
   feed.head = hello.head;
@@ -163,63 +196,20 @@ void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
   if (Feed* older = member->feed; older != nullptr) streams_.close(older->stream);
   member->feed = &feed;
   progress_[*feed.member].appended = progress_[*feed.member].synced;
+  member->held = 0;
   moved_ = true;
 }
 
-void Leader::on_ack(Feed& feed, const AckFrame& ack) {
-  if (members_[*feed.member].feed != &feed || !feed.verified) return;
+void Leader::on_ack(Feed& feed, const AckFrame& ack, bool counts) {
+  Member& member = members_[*feed.member];
+  if (member.feed != &feed || !feed.verified) return;
+  member.held = ack.appended_lsn;
+  moved_ = true;
+  if (!counts) return;
   MemberProgress& progress = progress_[*feed.member];
   progress.appended = ack.appended_lsn;
   progress.synced = std::max(progress.synced, ack.synced_lsn);
-  moved_ = true;
   volume_.ask_to_advance();
-}
-
-// --- A primary that starts again ----------------------------------------------------------------------------------
-
-void Leader::gather() {
-  if (adopted_ == 0) {
-    const size_t members = members_.size() + 1;
-    const size_t majority = members / 2 + 1;
-    size_t heard = 1;
-    Feed* best = nullptr;
-    for (const Member& member : members_) {
-      if (member.feed == nullptr) continue;
-      ++heard;
-      Feed& feed = *member.feed;
-      if (feed.has_volume && (best == nullptr || feed.head.lsn > best->head.lsn)) best = &feed;
-    }
-    if (heard < members - majority + 1) return;
-    const Lsn made = volume_.made().lsn;
-    if (best == nullptr || best->head.lsn <= made) {
-      adopted_ = made;
-      fetching_ = nullptr;
-    } else if (fetching_ == nullptr) {
-      fetching_ = best;
-      streams_.send(best->stream, encode_fetch(volume_.made().epoch(), {made}));
-      return;
-    } else {
-      return;
-    }
-  }
-  if (volume_.committed() < adopted_) return;
-  gathering_ = false;
-  moved_ = true;  // clients' requests that waited become records in another turn
-  volume_.serve();
-}
-
-bool Leader::on_fetched(Feed& feed, const FrameChannel::Frame& frame) {
-  const Result<RunsFrame> runs = decode_runs(frame.view);
-  if (!runs) {
-    streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_FRAME_CORRUPT", runs.error().message);
-    return true;
-  }
-  const Volume::Accepted accepted = volume_.accept_runs(frame.bytes, runs->runs, false);
-  if (accepted.wait) return false;
-  if (accepted.code != nullptr)
-    streams_.refuse(feed.stream, volume_.made().epoch(), accepted.code, accepted.message);
-  moved_ = true;
-  return true;
 }
 
 // --- Sending ------------------------------------------------------------------------------------------------------
@@ -229,7 +219,7 @@ void Leader::turn(uint64_t now_ns) {
   std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->in_flight(); });
   const bool commit_due = commit_since_ns_ != 0 && now_ns - commit_since_ns_ >= kCommitPushNs;
   if (!std::exchange(moved_, false) && !commit_due) return;
-  if (gathering_) gather();
+  step();
   // By index: refusing a stream may change the list's contents, not its order.
   for (size_t index = 0; index < feeds_.size(); ++index) pump(*feeds_[index]);
   bool unsent_commit = false;
@@ -249,7 +239,7 @@ void Leader::turn(uint64_t now_ns) {
 }
 
 void Leader::pump(Feed& feed) {
-  if (gathering_ && adopted_ == 0) return;
+  if (!has_history()) return;
   if (feed.compaction != nullptr) pump_blocks(feed);
   if (feed.compaction != nullptr) return;
   while (feed.member && !feed.closed && !feed.reader.busy() && feed.next <= volume_.placed_lsn() &&
@@ -269,11 +259,11 @@ void Leader::pump(Feed& feed) {
   } else if (feed.next > feed.commit_lsn + 1) {
     feed.next = feed.commit_lsn + 1;
     moved_ = true;
-  } else if (feed.commit_lsn == volume_.placed_lsn()) {
-    // All that is here it knows to be committed. What it holds behind that goes when a record comes that takes its place.
+  } else if (feed.commit_lsn == volume_.placed_lsn() && feed.head.lsn > feed.commit_lsn) {
+    // What it knows to be committed is all there is. What it has besides it drops when a record comes in its place.
     feed.verified = true;
   } else {
-    streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_HISTORY_DIVERGED",
+    streams_.refuse(feed.stream, epoch_, "ERR_HISTORY_DIVERGED",
                     "the follower knows another history to be committed");
   }
 }
@@ -282,11 +272,10 @@ void Leader::pump(Feed& feed) {
 void Leader::compact(Feed& feed, Lsn from) {
   if (feed.closed) return;
   if (volume_.deleted() && !feed.has_volume)
-    return streams_.refuse(feed.stream, volume_.made().epoch(), "ERR_UNKNOWN_VOLUME",
-                           "the volume is deleted");
+    return streams_.refuse(feed.stream, epoch_, "ERR_UNKNOWN_VOLUME", "the volume is deleted");
   feed.reader.cancel();
   feed.compaction =
-      std::make_unique<Compaction>(volume_, streams_, feed.stream, feed, feed.has_volume ? from : 0);
+      std::make_unique<Compaction>(volume_, streams_, epoch_, feed.stream, feed, feed.has_volume ? from : 0);
   moved_ = true;
 }
 
@@ -316,8 +305,7 @@ bool Leader::verify(Feed& feed, const RunView& run) {
 void Leader::send_run(Feed& feed, const Run& run) {
   std::vector<Slice> slices;
   slices.reserve(run.slices.size() + 1);
-  BufferRef head =
-      encode_runs(volume_.made().epoch(), run.sync ? kFrameSync : 0, volume_.committed(), run.bytes);
+  BufferRef head = encode_runs(epoch_, run.sync ? kFrameSync : 0, volume_.committed(), run.bytes);
   slices.push_back({head, head.data(), head.size()});
   slices.insert(slices.end(), run.slices.begin(), run.slices.end());
   streams_.send(feed.stream, std::move(slices));
@@ -327,8 +315,8 @@ void Leader::send_run(Feed& feed, const Run& run) {
 }
 
 void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
-  BufferRef head = encode_runs(volume_.made().epoch(), 0, volume_.committed(),
-                               static_cast<uint32_t>(run.bytes.size + run.body.size));
+  BufferRef head =
+      encode_runs(epoch_, 0, volume_.committed(), static_cast<uint32_t>(run.bytes.size + run.body.size));
   std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
   if (run.body.size > 0) slices.push_back(run.body);
   streams_.send(feed.stream, std::move(slices));
@@ -350,15 +338,14 @@ void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
 
 void Leader::push_commit(Feed& feed) {
   // While runs are on their way they carry the commit point.
-  if (gathering_ && adopted_ == 0) return;
+  if (!has_history()) return;
   if (!feed.verified || feed.next <= volume_.placed_lsn()) return;
   const Lsn wish = volume_.durable_wanted();
   const bool sync = wish > feed.sync_sent && wish > progress_[*feed.member].synced;
   const bool due = volume_.committed() > feed.commit_sent && commit_since_ns_ != 0 &&
                    now_ns_ - commit_since_ns_ >= kCommitPushNs;
   if (feed.greeted && !sync && !due) return;
-  streams_.send(feed.stream,
-                encode_commit(volume_.made().epoch(), {volume_.committed(), sync ? wish : 0, feed.next - 1}));
+  streams_.send(feed.stream, encode_commit(epoch_, {volume_.committed(), sync ? wish : 0, feed.next - 1}));
   feed.greeted = true;
   feed.commit_sent = volume_.committed();
   if (sync) feed.sync_sent = wish;

@@ -5,7 +5,11 @@
 // - What a follower acknowledges counts from the moment on at which its history is known to be a beginning of this one,
 //   and only on the stream it opened last; what it has synced stays counted.
 // - Runs go to a follower in order of lsn, whole, without gaps.
-// - Clients are served once a majority holds the most advanced history that any n - m + 1 members know.
+// - Clients are served once the record of this leader's view is committed; by one that goes on in its old view, once a
+//   majority holds the most advanced history that any n - m + 1 members know.
+// - A leader is of one epoch. What it counts was answered to it alone.
+//
+// leader.cc: its streams. adoption.cc: how it comes to have the history it goes on from.
 #pragma once
 
 #include <deque>
@@ -37,26 +41,61 @@ struct MemberStatus {
   Lsn synced = 0;
 };
 
+/// What a leader tells its store.
+class LeaderHost {
+ public:
+  /// A member has promised a later epoch.
+  virtual void on_epoch_refused(const Volume& volume, const Epoch& promised) = 0;
+  /// More members hold all of the history adopted; `holders` are all of them, this host included.
+  virtual void on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) = 0;
+  /// The view's record is committed: clients may be served.
+  virtual void on_leading(Volume& volume, const Epoch& epoch) = 0;
+
+ protected:
+  ~LeaderHost() = default;
+};
+
 class Leader final : public Replication, public StreamEnd {
  public:
+  enum class Stage : uint8_t {
+    gather,   // started again in its old view: asks who has more
+    fetch,    // elected: gets the head that it is to go on from
+    adopted,  // elected: has it, and brings it to the others
+    view,     // has made its view's record
+    lead,
+  };
+
   Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
-         const StoreIdentity& self);
+         const StoreIdentity& self, LeaderHost& host, const Epoch& epoch);
   ~Leader() override;
 
   /// The volume is new here and nobody else has it: no need to ask.
-  void begin_new() { gathering_ = false; }
+  void begin_new() { stage_ = Stage::lead; }
+  /// This host was elected to go on from `head`.
+  void begin_elected(const Position& head);
+  /// A majority holds what was adopted.
+  bool may_begin_view() const;
+  /// The view's record is made in this turn.
+  void begin_view();
+  /// It leads no more: every stream ends. Kept until done().
+  void retire(const Epoch& promised);
+  bool done() const;
+
+  const Epoch& epoch() const { return epoch_; }
+  Stage stage() const { return stage_; }
 
   // Replication
   void on_placed(const PlacedRun& run, const std::vector<Slice>& bodies, bool sync) override;
   void on_advanced() override { moved_ = true; }
   std::span<const MemberProgress> peers() const override { return progress_; }
-  std::optional<Lsn> leader_commit() const override { return std::nullopt; }
-  bool serving() const override { return !gathering_; }
+  std::optional<Lsn> leader_commit() const override;
+  bool serving() const override { return stage_ == Stage::lead; }
 
   // StreamEnd
   bool on_frame(StreamId stream, const FrameChannel::Frame& frame) override;
   void on_drained(StreamId) override { moved_ = true; }
   void on_closed(StreamId stream) override;
+  void on_refused(StreamId, const Epoch& epoch) override;
 
   /// Greets a follower. `host`: whose stream it is; no other's hello is taken.
   void begin(StreamId stream, const std::optional<HostId>& host);
@@ -92,6 +131,7 @@ class Leader final : public Replication, public StreamEnd {
     Position head;                 // as it said
     bool has_volume = false;
     Lsn commit_lsn = 0;
+    bool said_hello = false;
     bool verified = false;  // its history is a beginning of ours
     bool greeted = false;   // has been sent a frame behind our hello
     Lsn next = 0;
@@ -100,9 +140,16 @@ class Leader final : public Replication, public StreamEnd {
   };
 
   void on_hello(Feed& feed, const HelloFrame& hello);
+  void say_hello(Feed& feed);
+  void on_ack(Feed& feed, const AckFrame& ack, bool counts);
+  // adoption.cc
+  void step();
   void gather();
+  void fetch_head();
+  void tell_holders();
   [[nodiscard]] bool on_fetched(Feed& feed, const FrameChannel::Frame& frame);
-  void on_ack(Feed& feed, const AckFrame& ack);
+  /// What it has is what followers get.
+  bool has_history() const { return stage_ != Stage::fetch && (stage_ != Stage::gather || adopted_ != 0); }
   void pump(Feed& feed);
   void compact(Feed& feed, Lsn from);
   void pump_blocks(Feed& feed);
@@ -120,19 +167,24 @@ class Leader final : public Replication, public StreamEnd {
   Segments& segments_;
   const Appender& appender_;
   const StoreIdentity self_;
+  LeaderHost& host_;
+  const Epoch epoch_;
   struct Member {
     HostId host;
     StoreId store;
     Feed* feed = nullptr;  // the stream opened last
+    Lsn held = 0;          // up to here, whether that counts or not
   };
   std::vector<Member> members_;           // the other data members
   std::vector<MemberProgress> progress_;  // of members_
   std::vector<std::unique_ptr<Feed>> feeds_;
   std::deque<Run> backlog_;
   uint64_t backlog_bytes_ = 0;
-  bool gathering_ = true;
+  Stage stage_ = Stage::gather;
   Feed* fetching_ = nullptr;  // whom the missing records are fetched from
   Lsn adopted_ = 0;           // gathering: the most advanced head's lsn; 0 = not chosen yet
+  Position target_;           // elected: the head to go on from
+  size_t holders_told_ = 0;
   bool moved_ = false;
   uint64_t now_ns_ = 0;
   uint64_t commit_since_ns_ = 0;  // when the oldest commit not sent was seen; 0 = all are sent

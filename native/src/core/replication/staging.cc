@@ -93,7 +93,7 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
   auto made = std::make_unique<Transfer>();
   if (const Volume::Accepted described = describe(id, frame, *made); described.code != nullptr)
     return described;
-  if (made->state.epochs.back().epoch != epoch) return corrupt("a description of another epoch");
+  if (made->state.epochs.back().epoch > epoch) return corrupt("a description of a later epoch");
   Volume* volume = parts_.host.find(id);
   if (volume == nullptr) {
     if (frame.from_lsn != 0)

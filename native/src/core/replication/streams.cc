@@ -154,6 +154,7 @@ void Streams::hand_out(One& one) {
     const FrameChannel::Frame frame = *one.waiting;
     if (frame.view.header.type == FrameType::refuse) {
       one.refusal = said(frame.view);
+      one.end->on_refused(id, frame.view.header.epoch);
       return close(id);
     }
     if (!one.end->on_frame(id, frame)) {

@@ -28,6 +28,8 @@ class StreamEnd {
   virtual void on_drained(StreamId stream) = 0;
   /// The stream has ended; nothing more comes of it.
   virtual void on_closed(StreamId stream) = 0;
+  /// The other side refused it, having promised `epoch`; it ends.
+  virtual void on_refused(StreamId, const Epoch& /*epoch*/) {}
 };
 
 class Streams {

@@ -26,9 +26,10 @@ Checkpoint CheckpointWriter::freeze_tables() {
   });
   freeze_segments(out);
   for (const auto& [key, value] : store_.locals.values()) {
-    // The stamp of a volume that never came to be, or is gone.
-    if (key.second == LocalKind::stamp &&
-        (store_.find(key.first) == nullptr || store_.find(key.first)->applied().deleted))
+    // Of a volume that never came to be, or is gone.
+    const bool is_of_view = key.second == LocalKind::stamp || key.second == LocalKind::promise ||
+                            key.second == LocalKind::recovering;
+    if (is_of_view && (store_.find(key.first) == nullptr || store_.find(key.first)->applied().deleted))
       continue;
     out.locals.push_back({key.first, value.epoch, key.second, value.bytes});
   }

@@ -1,77 +1,14 @@
 #include "core/store/commands.h"
 
-#include <nlohmann/json.hpp>
-
 #include "core/base/hex.h"
+#include "core/store/arguments.h"
 
 namespace cloudfs {
 
 namespace {
 
-using Json = nlohmann::json;
-
 // Payload of one `records` answer, about; who wants more asks again.
 constexpr uint64_t kRecordsBytesMax = 16u << 20;
-
-/// Thrown by argument readers below, caught in Commands::run.
-struct Refused {
-  const char* code;
-  std::string message;
-};
-
-const Json& argument(const Json& arguments, const char* name) {
-  const auto at = arguments.find(name);
-  if (at == arguments.end()) throw Refused{"ERR_ARGUMENT", std::string("missing: ") + name};
-  return *at;
-}
-
-std::string text_of(const Json& arguments, const char* name) {
-  const Json& value = argument(arguments, name);
-  if (!value.is_string()) throw Refused{"ERR_ARGUMENT", std::string("not a string: ") + name};
-  return value.get<std::string>();
-}
-
-/// JSON numbers are exact to 2^53; larger ones come as strings of digits.
-uint64_t number_of(const Json& arguments, const char* name) {
-  const Json& value = argument(arguments, name);
-  if (value.is_number_unsigned()) return value.get<uint64_t>();
-  if (value.is_string()) {
-    const std::string text = value.get<std::string>();
-    if (!text.empty() && text.size() <= 19 && text.find_first_not_of("0123456789") == std::string::npos)
-      return std::stoull(text);
-  }
-  throw Refused{"ERR_MALFORMED_QUANTITY", std::string("not a number: ") + name};
-}
-
-template <class Id>
-Id id_of(const Json& arguments, const char* name) {
-  const auto id = parse_id<Id>(text_of(arguments, name));
-  if (!id) throw Refused{"ERR_MALFORMED_ID", std::string("not an id of 40 hex digits: ") + name};
-  return *id;
-}
-
-std::vector<uint8_t> bytes_of(const Json& arguments, const char* name) {
-  auto bytes = parse_hex(text_of(arguments, name));
-  if (!bytes) throw Refused{"ERR_ARGUMENT", std::string("not hex: ") + name};
-  return *bytes;
-}
-
-Epoch epoch_of(const Json& arguments) {
-  const Json& epoch = argument(arguments, "epoch");
-  if (!epoch.is_object()) throw Refused{"ERR_ARGUMENT", "not an object: epoch"};
-  Epoch out{number_of(epoch, "counter"), id_of<HostId>(epoch, "host")};
-  if (out.counter > kLsnMax) throw Refused{"ERR_MALFORMED_QUANTITY", "epoch counter beyond 2^48"};
-  return out;
-}
-
-Volume& volume_of(const Store& store, const Json& arguments) {
-  const Exports::Found found = Exports::resolve(store, text_of(arguments, "volume"));
-  if (found.refusal != nullptr && std::string_view(found.refusal) == "ambiguous")
-    throw Refused{"ERR_AMBIGUOUS_NAME", "several volumes have this name"};
-  if (found.target.volume == nullptr || found.target.snapshot != 0)
-    throw Refused{"ERR_UNKNOWN_VOLUME", "no volume of this id or name is here"};
-  return *found.target.volume;
-}
 
 void create(Store& store, const Json& arguments, uint64_t command, bool branch) {
   Store::Creation creation;
@@ -101,20 +38,6 @@ void create(Store& store, const Json& arguments, uint64_t command, bool branch) 
     throw Refused{"ERR_PAYLOAD_INVALID", "a creation with a parent is made by branch"};
   }
   store.create(std::move(creation));
-}
-
-bool flag_of(const Json& arguments, const char* name) {
-  const auto at = arguments.find(name);
-  if (at == arguments.end()) return false;
-  if (!at->is_boolean()) throw Refused{"ERR_ARGUMENT", std::string("not true or false: ") + name};
-  return at->get<bool>();
-}
-
-/// A volume of this id, in whatever state it is.
-Volume& volume_by_id(const Store& store, const Json& arguments) {
-  Volume* volume = store.find(id_of<VolumeId>(arguments, "volume"));
-  if (volume == nullptr) throw Refused{"ERR_UNKNOWN_VOLUME", "no volume of this id is here"};
-  return *volume;
 }
 
 /// Bytes of the log that hold the volume's records behind `lsn`, about: a segment's bytes are taken to be spread evenly
@@ -325,16 +248,18 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
                         {"epoch", {{"counter", value->epoch.counter}, {"host", to_hex(value->epoch.host)}}}})
                 .dump());
       }
-    } else {
+    } else if (!run_view_verb(store, arguments, command)) {
       throw Refused{"ERR_UNKNOWN_VERB", "no such command: " + verb};
     }
   } catch (const Refused& refused) {
     refuse(command, refused.code, refused.message);
+    replies_.back().result = refused.result;
   }
 }
 
 uint64_t Commands::internal() {
   internal_ = begin(0);
+  internal_failed_ = false;
   pending_[internal_].internal = true;
   return internal_;
 }
@@ -369,6 +294,11 @@ void Commands::on_result(uint64_t command, std::string result, Slice payload) {
 void Commands::on_failed(uint64_t command, const char* code, std::string message) {
   const auto at = pending_.find(command);
   if (at == pending_.end()) return;
+  if (at->second.internal) {
+    internal_failed_ = true;
+    pending_.erase(at);
+    return;
+  }
   CommandReply& reply = replies_.emplace_back();
   reply.id = at->second.id;
   reply.error_code = code;

@@ -1,5 +1,6 @@
 #include "core/store/core.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/base/io_queue.h"
@@ -32,6 +33,9 @@ struct Core::Impl final : SuperblockListener, RecoveryListener, IoOwner {
   void fail(const char* code, const std::string& message);
   void run_store(uint64_t start, uint64_t last_sequence);
   void take_inputs();
+  void begin_boot(bool clean);
+  void mind_boot();
+  void run();
   void mind_stop();
 
   CoreParams params;
@@ -49,6 +53,10 @@ struct Core::Impl final : SuperblockListener, RecoveryListener, IoOwner {
   Marker marker = Marker::none;
   bool recovery_done = false;
   bool stop_wanted = false;
+  // R1, before the store answers anybody: replicas marked, then the boot noted, each synced.
+  enum class Boot : uint8_t { none, marking, noting };
+  Boot boot = Boot::none;
+  bool was_clean = true;
 
   std::vector<IoResult> results;
   std::vector<ClientOp> ops;
@@ -82,8 +90,7 @@ void Core::Impl::on_superblock(int error) {
     return fail("ERR_STORE_IO", "the superblock cannot be written: errno " + std::to_string(error));
   store = std::make_unique<Store>(params, io, superblock, out, commands);
   run_store(1, 0);
-  phase = Phase::running;
-  store->event("ready", "{\"clean\":true}");
+  begin_boot(true);
 }
 
 void Core::start(uint64_t now_ns) {
@@ -125,9 +132,42 @@ void Core::Impl::on_recovered(uint64_t start, uint64_t last_sequence) {
   const LocalValue* stopped = store->locals.find({}, LocalKind::stopped);
   const bool clean = stopped != nullptr && stopped->bytes[0] == 1 && stopped->epoch.counter == start - 1;
   recovery_done = true;
+  begin_boot(clean);
+}
+
+void Core::Impl::begin_boot(bool clean) {
+  was_clean = clean;
+  store->restore_recovering();
+  const LocalValue* noted = store->locals.find({}, LocalKind::boot);
+  if (!params.elections ||
+      (noted != nullptr && std::equal(noted->bytes.begin(), noted->bytes.end(), params.boot_id.begin())))
+    return run();
+  phase = Phase::starting;
+  boot = Boot::marking;
+  // What a clean stop leaves is synced.
+  if (!clean && !store->volumes().empty()) store->mark_recovering(commands.internal());
+}
+
+void Core::Impl::mind_boot() {
+  if (boot == Boot::none || failed() || commands.internal_busy()) return;
+  if (commands.internal_failed())
+    return fail("ERR_STORE_FULL", "no room is left to say that what was not synced may be lost");
+  if (boot == Boot::marking) {
+    boot = Boot::noting;
+    store->put_local({}, {}, LocalKind::boot, {params.boot_id.begin(), params.boot_id.end()},
+                     commands.internal());
+    // Appended in this turn: nothing else asks for another one.
+    store->turn(now_ns);
+  } else {
+    boot = Boot::none;
+    run();
+  }
+}
+
+void Core::Impl::run() {
   phase = Phase::running;
   store->begin_replication();
-  store->event("ready", clean ? "{\"clean\":true}" : "{\"clean\":false}");
+  store->event("ready", was_clean ? "{\"clean\":true}" : "{\"clean\":false}");
 }
 
 void Core::Impl::run_store(uint64_t start, uint64_t last_sequence) {
@@ -202,14 +242,17 @@ void Core::Impl::take_inputs() {
   }
   for (ClientOp& op : std::exchange(ops, {})) {
     const Exports::Target* target = exports.find(op.target);
-    if (phase == Phase::running && target != nullptr) {
+    if (phase == Phase::running && target != nullptr && !Exports::is_over(*target)) {
       store->submit(std::move(op), *target->volume, target->snapshot);
       continue;
     }
     Reply& reply = out.replies.emplace_back();
     reply.client = op.client;
     reply.request = op.request;
-    reply.error = phase == Phase::failed ? EIO : phase != Phase::running ? ESHUTDOWN : EINVAL;
+    reply.error = phase == Phase::failed    ? EIO
+                  : phase != Phase::running ? ESHUTDOWN
+                  : target == nullptr       ? EINVAL
+                                            : kUnanswered;
   }
 }
 
@@ -228,6 +271,7 @@ Effects Core::turn(uint64_t now_ns) {
     impl.store->turn(now_ns);
   }
   if (impl.failed()) impl.phase = Phase::failed;
+  impl.mind_boot();
   impl.mind_stop();
   Effects out = std::exchange(impl.out, {});
   out.io = impl.io.take();
@@ -241,7 +285,8 @@ std::vector<CommandReply> Core::take_command_replies() {
 std::optional<uint64_t> Core::next_deadline_ns() const {
   const Impl& impl = *impl_;
   if (impl.io.pending() || !impl.out.empty()) return impl.now_ns;
-  if (impl.phase == Phase::stopping && impl.commands.internal_done()) return impl.now_ns;
+  if ((impl.phase == Phase::stopping || impl.boot != Impl::Boot::none) && impl.commands.internal_done())
+    return impl.now_ns;
   if (impl.phase == Phase::stopped) return std::nullopt;
   if (impl.recovery != nullptr && impl.recovery->eager() && !impl.failed()) return impl.now_ns;
   return impl.store == nullptr ? std::nullopt : impl.store->next_deadline_ns();

@@ -71,8 +71,9 @@ Exports::Found Exports::resolve_export(const Store& store, std::string_view name
 }
 
 std::optional<Export> Exports::open(const Store& store, std::string_view name) {
-  const Found found = resolve_export(store, name);
+  Found found = resolve_export(store, name);
   if (found.target.volume == nullptr) return std::nullopt;
+  found.target.role = found.target.volume->role();
   Export out = describe(store, found.target);
   out.handle = next_handle_++;
   targets_.insert(out.handle, found.target);

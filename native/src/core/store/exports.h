@@ -15,6 +15,7 @@ class Exports {
   struct Target {
     Volume* volume = nullptr;
     NodeId snapshot = 0;  // 0 = the head
+    uint64_t role = 0;    // of the volume when it was opened
   };
   struct Found {
     Target target;
@@ -31,6 +32,10 @@ class Exports {
   /// nullptr: no such handle.
   const Target* find(uint64_t handle) const { return targets_.find(handle); }
   bool is_open(const Volume& volume) const;
+  /// The volume has another primary since it was opened: its client has to open it anew.
+  static bool is_over(const Target& target) {
+    return target.snapshot == 0 && target.role != target.volume->role();
+  }
 
  private:
   FlatMap<uint64_t, Target> targets_;

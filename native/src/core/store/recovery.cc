@@ -263,11 +263,6 @@ void Recovery::on_superblock(int error) {
     const bool dropped = store_.locals.find(volume->id(), LocalKind::dropped) != nullptr;
     if (dropped && !volume->applied().deleted)
       ensure(volume->try_drop(), "nothing is under way after recovery");
-    // One whose deletion is not committed yet needs its primary still.
-    if (volume->applied().deleted) continue;
-    const Epoch epoch = volume->made().epoch();
-    if (const std::optional<Stamp> stamp = store_.locals.stamp(volume->id(), epoch))
-      volume->resume(epoch, *stamp);
   }
   listener_.on_recovered(superblock_.current().starts, last_sequence_);
 }

@@ -132,6 +132,7 @@ void Store::turn(uint64_t now_ns) {
   advance_volumes();
   for (const auto& [id, leader] : leaders_) leader->turn(now_ns);
   for (const auto& [id, follower] : followers_) follower->turn();
+  std::erase_if(retired_, [](const auto& leader) { return leader->done(); });
   tell_heads();
 }
 
@@ -213,7 +214,7 @@ void Store::make_locals() {
     if (room == Room::ok) {
       locals.add(put.volume, put.epoch, put.kind, put.bytes, put.command);
     } else {
-      commands_.on_failed(put.command, "ERR_STORE_FULL", "no free segment is left for it");
+      local_failed(put.command, "ERR_STORE_FULL", "no free segment is left for it");
     }
     puts_.pop_front();
   }
@@ -296,7 +297,7 @@ void Store::fail(const char* code, const std::string& message) {
   for (const Creation& creation : std::exchange(creations_, {}))
     commands_.on_failed(creation.command, "ERR_STORE_FAILED", "the store stopped");
   for (const LocalPut& put : std::exchange(puts_, {}))
-    commands_.on_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
+    local_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
   cleaner.fail();
   records.fail();
   for (std::vector<uint64_t>* commands : {&checkpoint_commands_, &next_checkpoint_commands_, &audits_})
@@ -366,7 +367,13 @@ void Store::on_control_failed(uint64_t command, const char* code, const char* me
 }
 
 void Store::on_local_synced(uint64_t command) {
+  if ((command & kPromiseItem) != 0) return promise_settled(command & ~kPromiseItem, true);
   commands_.on_done(command);
+}
+
+void Store::local_failed(uint64_t command, const char* code, const char* message) {
+  if ((command & kPromiseItem) != 0) return promise_settled(command & ~kPromiseItem, false);
+  commands_.on_failed(command, code, message);
 }
 
 void Store::on_head_moved(Volume& volume) {

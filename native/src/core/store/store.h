@@ -21,9 +21,15 @@
 #include "core/store/records_reader.h"
 #include "core/volume/local_items.h"
 #include "core/volume/operation.h"
+#include "core/volume/promises.h"
 #include "core/volume/volume.h"
 
 namespace cloudfs {
+
+class Store;
+
+/// Marks the number of a local item that is a promise, among those of commands.
+constexpr uint64_t kPromiseItem = uint64_t{1} << 63;
 
 /// Told how commands end (commands.cc).
 class CommandListener {
@@ -32,6 +38,7 @@ class CommandListener {
   virtual void on_done(uint64_t command) = 0;
   virtual void on_result(uint64_t command, std::string result, Slice payload = {}) = 0;
   virtual void on_failed(uint64_t command, const char* code, std::string message) = 0;
+  virtual void on_promised(uint64_t command, const Store& store, const Volume& volume) = 0;
 
  protected:
   ~CommandListener() = default;
@@ -43,6 +50,7 @@ class Store final : public VolumeHost,
                     AppenderHost,
                     CorruptionListener,
                     LocalListener,
+                    LeaderHost,
                     IoOwner {
  public:
   Store(const CoreParams& params, IoQueue& io, SuperblockWriter& superblock, Effects& out,
@@ -86,9 +94,38 @@ class Store final : public VolumeHost,
   /// A connection to the primary of `volume`, which may not be here yet. @returns 0 and why not
   /// `copy`: whoever speaks is no leader, and this store no member.
   StreamId open_to_leader(const VolumeId& volume, bool copy, std::string& refusal);
-  /// Volumes that were recovered find out who else has them.
+  /// Primaries go on, where they may; the others follow.
   void begin_replication();
+  /// As the local items have it.
+  void restore_recovering();
+  /// R1: what replicas hold may be lost in part. `command` is done when that is synced.
+  void mark_recovering(uint64_t command);
   const Leader* leader_of(const Volume& volume) const;
+
+  // --- Views: who may write a volume (store_views.cc, docs/protocol.md) ---
+  /// The epoch promised: no frame of an earlier one is taken.
+  Epoch promised(const VolumeId& volume) const override;
+  /// Durably.
+  bool has_promised(const VolumeId& volume, const Epoch& epoch) const {
+    return promised(volume) == epoch && promises_.is_synced(volume);
+  }
+  /// This store is in the view.
+  bool is_member(const ViewPayload& view) const;
+  /// Why it is not promised, or code nullptr. `resigned`: the epoch whose primary handed over.
+  struct Judgement {
+    const char* code = nullptr;
+    std::string message;
+    uint64_t remaining_ns = 0;  // of the lease that keeps it from promising
+  };
+  Judgement judge_promise(const Volume& volume, const Epoch& epoch,
+                          const std::optional<Epoch>& resigned) const;
+  /// What judge_promise() allows. Answered when it is synced; a primary of another epoch is none from now on.
+  void promise(Volume& volume, const Epoch& epoch, uint64_t command);
+  /// This host was elected to go on from `head`. @returns nullptr, or why not (a code)
+  const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
+  /// @returns nullptr, or why not (a code)
+  const char* begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
+                         const ViewPayload& payload, bool restart, uint64_t command);
 
   /// Carries out what waits.
   void turn(uint64_t now_ns);
@@ -169,9 +206,14 @@ class Store final : public VolumeHost,
   void on_local_synced(uint64_t command) override;
   // ReplicaMaker
   Made make_replica(const RunView& run, const Slice& bytes, bool copy) override;
-  bool is_member(const ViewPayload& view) const;
   uint64_t want_checkpoint() override;
   bool checkpointed(uint64_t wanted) const override { return checkpoint.published() >= wanted; }
+  [[nodiscard]] bool try_promise(const VolumeId& volume, const Epoch& epoch) override;
+  void on_recovered(Volume& volume) override;
+  // LeaderHost
+  void on_epoch_refused(const Volume& volume, const Epoch& promised) override;
+  void on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) override;
+  void on_leading(Volume& volume, const Epoch& epoch) override;
   // IoOwner: segments being prepared
   void on_io(uint64_t cookie, int error) override;
 
@@ -182,6 +224,13 @@ class Store final : public VolumeHost,
     std::vector<uint8_t> bytes;
     uint64_t command = 0;
   };
+  void raise_promise(const VolumeId& volume, const Epoch& epoch, bool to_candidate);
+  void promise_settled(uint64_t number, bool is_synced);
+  void step_down(Volume& volume, const Epoch& promised);
+  void resume(Volume& volume);
+  Leader& add_leader(Volume& volume, const Epoch& epoch);
+  Follower& follower_of(const VolumeId& volume);
+  void local_failed(uint64_t command, const char* code, const char* message);
   void free_block(const Entry& entry);
   void advance_volumes();
   void make_records();
@@ -220,6 +269,8 @@ class Store final : public VolumeHost,
   std::vector<Volume*> heads_moved_;
   std::unordered_map<VolumeId, std::unique_ptr<Leader>> leaders_;
   std::unordered_map<VolumeId, std::unique_ptr<Follower>> followers_;
+  std::vector<std::unique_ptr<Leader>> retired_;  // that lead no more; their reads are under way
+  Promises promises_{locals};
   std::deque<Creation> creations_;
   StepWaiter rebuild_waiter_;
   bool rebuilding_ = false;  // a creation has steps to do

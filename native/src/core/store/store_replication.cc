@@ -14,28 +14,50 @@ void Store::on_history_begun(Volume& volume) {
   // A copy outside the view replicates nothing, but takes what it is given.
   if (data_members <= 1 && is_member(*view)) return;
   if (volume.writable()) {
-    auto leader = std::make_unique<Leader>(volume, streams, io, segments, appender, identity);
-    leader->begin_new();
-    volume.set_replication(leader.get());
-    leaders_[volume.id()] = std::move(leader);
+    add_leader(volume, volume.made().epoch()).begin_new();
     return;
   }
-  auto& follower = followers_[volume.id()];
+  Follower& follower = follower_of(volume.id());
+  follower.adopt(volume);
+  volume.set_replication(&follower);
+}
+
+Leader& Store::add_leader(Volume& volume, const Epoch& epoch) {
+  auto& leader = leaders_[volume.id()];
+  ensure(leader == nullptr, "a volume has one leader here");
+  leader = std::make_unique<Leader>(volume, streams, io, segments, appender, identity,
+                                    static_cast<LeaderHost&>(*this), epoch);
+  volume.set_replication(leader.get());
+  return *leader;
+}
+
+Follower& Store::follower_of(const VolumeId& volume) {
+  auto& follower = followers_[volume];
   if (follower == nullptr)
-    follower = std::make_unique<Follower>(volume.id(), streams, io, segments, appender, identity,
+    follower = std::make_unique<Follower>(volume, streams, io, segments, appender, identity,
                                           static_cast<ReplicaMaker&>(*this), staging);
-  follower->adopt(volume);
-  volume.set_replication(follower.get());
+  return *follower;
+}
+
+/// A primary goes on in its old view where nobody else can have made another.
+void Store::resume(Volume& volume) {
+  // One whose deletion is not committed yet needs its primary still.
+  if (volume.applied().deleted) return;
+  const Epoch epoch = volume.made().epoch();
+  const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
+  // E1: who promised another epoch is not the primary of its own any more.
+  if (!stamp || promised(volume.id()) != epoch) return;
+  if (params.elections && (volume.recovering() || volume.replication() != nullptr)) return;
+  volume.resume(epoch, *stamp);
 }
 
 void Store::begin_replication() {
   for (const auto& volume : volumes_) {
+    resume(*volume);
     if (!volume->writable() || volume->replication() == nullptr) continue;
     // Until now it was a follower's: what it lacks of what its followers hold is asked for before clients are served.
     followers_.erase(volume->id());
-    auto leader = std::make_unique<Leader>(*volume, streams, io, segments, appender, identity);
-    volume->set_replication(leader.get());
-    leaders_[volume->id()] = std::move(leader);
+    add_leader(*volume, volume->made().epoch());
   }
 }
 
@@ -45,7 +67,7 @@ const Leader* Store::leader_of(const Volume& volume) const {
 }
 
 const char* Store::try_drop(Volume& volume) {
-  if (volume.writable()) return "ERR_IS_PRIMARY";
+  if (volume.writable() || leaders_.contains(volume.id())) return "ERR_IS_PRIMARY";
   if (volume.applied().deleted) return nullptr;
   const auto follower = followers_.find(volume.id());
   if (follower != followers_.end() && follower->second->connected()) return "ERR_VOLUME_BUSY";
@@ -101,12 +123,9 @@ StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refus
     refusal = "ERR_TOO_MANY_STREAMS";
     return 0;
   }
-  auto& follower = followers_[id];
-  if (follower == nullptr)
-    follower = std::make_unique<Follower>(id, streams, io, segments, appender, identity,
-                                          static_cast<ReplicaMaker&>(*this), staging);
-  streams.attach(stream, *follower);
-  follower->begin(stream, copy);
+  Follower& follower = follower_of(id);
+  streams.attach(stream, follower);
+  follower.begin(stream, copy);
   return stream;
 }
 

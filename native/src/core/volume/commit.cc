@@ -22,22 +22,28 @@ Lsn reached(const CommitInputs& inputs, Lsn MemberProgress::*progress) {
   return *nth;
 }
 
+/// E6
+Lsn counted(const CommitInputs& inputs, Lsn lsn) {
+  return lsn < inputs.view_lsn ? 0 : lsn;
+}
+
 }  // namespace
 
 Lsn commit_point(const CommitInputs& inputs) {
   switch (inputs.mode) {
     case Mode::durable:
-      return reached(inputs, &MemberProgress::synced);
+      return counted(inputs, reached(inputs, &MemberProgress::synced));
     case Mode::quorum:
-      return reached(inputs, &MemberProgress::appended);
+      return counted(inputs, reached(inputs, &MemberProgress::appended));
     case Mode::local:
-      return inputs.own.appended;
+      return counted(inputs, inputs.own.appended);
   }
   return 0;
 }
 
 Lsn durable_point(const CommitInputs& inputs) {
-  return inputs.mode == Mode::local ? inputs.own.synced : reached(inputs, &MemberProgress::synced);
+  return counted(inputs,
+                 inputs.mode == Mode::local ? inputs.own.synced : reached(inputs, &MemberProgress::synced));
 }
 
 }  // namespace cloudfs

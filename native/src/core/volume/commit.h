@@ -22,6 +22,9 @@ struct CommitInputs {
   std::span<const MemberProgress> peers;
   /// Members that must hold an update, this one included; 1 or more.
   uint32_t majority = 1;
+  /// The present view's record. What is older is committed and synced by what follows that record, never by being
+  /// counted itself (docs/protocol.md, E6, V1).
+  Lsn view_lsn = 0;
 };
 
 /// Updates up to here are committed: they may be acknowledged and read.

@@ -30,6 +30,7 @@ class Operation final : public PageWaiter, public BlockReadOwner {
   Volume* volume = nullptr;
   NodeId snapshot = 0;  // version to read; 0 = the head
   Stage stage = Stage::idle;
+  uint64_t role = 0;  // of the volume when it came
 
   // Blocks touched: [first, end), the edges included that are covered in part.
   uint64_t first = 0;

@@ -107,35 +107,7 @@ bool Volume::resume(const Epoch& epoch, const Stamp& stamp) {
 
 void Volume::fail() {
   failed_ = true;
-  for (size_t index = 0; index < pending_.size(); ++index) {
-    Operation* operation = std::exchange(pending_[index].operation, nullptr);
-    if (operation != nullptr && --operation->open_records == 0 && operation->stage == Operation::Stage::made)
-      answer(*operation, EIO);
-  }
-  while (!ready_.empty()) {
-    Operation* operation = ready_.front();
-    ready_.pop_front();
-    unlock(*operation);
-    answer(*operation, EIO);
-  }
-  for (Operation* operation : std::exchange(blocked_, {})) answer(*operation, EIO);
-  for (Operation* operation : std::exchange(parked_, {})) answer(*operation, EIO);
-  for (Operation* operation : std::exchange(settling_, {})) {
-    unlock(*operation);
-    answer(*operation, EIO);
-  }
-  for (const DurableWaiter& waiter : std::exchange(durable_waiters_, {})) {
-    if (waiter.operation != nullptr) {
-      answer(*waiter.operation, EIO);
-    } else {
-      parts_.host.on_control_failed(waiter.command, "ERR_STORE_FAILED",
-                                    "the store stopped before it was synced");
-    }
-  }
-  while (!controls_.empty()) {
-    parts_.host.on_control_failed(controls_.front().command, "ERR_STORE_FAILED", "the store stopped");
-    controls_.pop_front();
-  }
+  end_operations(EIO, "ERR_STORE_FAILED", "the store stopped before it was synced");
 }
 
 // --- Records: made, placed, appended, synced ----------------------------------------------------------------------
@@ -176,7 +148,7 @@ void Volume::place(PendingRecord& pending, const RecordView& record, const Place
 void Volume::on_placed(const PlacedRun& run, uint64_t) {
   const Lsn first = load<uint64_t>(run.bytes.data + 56);
   RecordCursor records({run.bytes.data, run.bytes.size}, first);
-  bool sync = made_.mode == Mode::durable || !durable_waiters_.empty();
+  bool sync = made_.mode == Mode::durable || !durable_waiters_.empty() || view_lsn() > own_.synced;
   Lsn last = first;
   while (records.more()) {
     const RecordView record = records.next();
@@ -227,7 +199,7 @@ CommitInputs Volume::commit_inputs() const {
   const std::span<const MemberProgress> peers =
       replication_ == nullptr ? std::span<const MemberProgress>{} : replication_->peers();
   const uint32_t majority = parts_.plant == Plant::ack_before_majority ? 1 : majority_;
-  return {applied_.mode, own_, peers, majority};
+  return {applied_.mode, {countable(), own_.synced}, peers, majority, view_lsn()};
 }
 
 void Volume::advance() {
@@ -238,7 +210,8 @@ void Volume::advance() {
     // Though others may have it sooner: what is applied is read from here, and what is acknowledged is not to hang on
     // others alone.
     const Lsn point = follows() ? *replication_->leader_commit() : commit_point(commit_inputs());
-    const Lsn held = parts_.plant == Plant::commit_before_own_append ? placed_lsn() : own_.appended;
+    const Lsn own = follows() ? own_.appended : countable();
+    const Lsn held = parts_.plant == Plant::commit_before_own_append ? placed_lsn() : own;
     committed_ = std::max(committed_, std::min(point, held));
     while (acknowledged_ < placed_ && pending_[acknowledged_].lsn <= committed_)
       acknowledge(pending_[acknowledged_++]);
@@ -292,6 +265,7 @@ bool Volume::apply_front() {
   }
   applied_.absorb(pending.record, pending.epoch, pending.session, pending.public_id);
   applied_link_.set(pending.record, pending.epoch, pending.session);
+  if (pending.record.kind() == RecordKind::view) count_members();
   pending_.pop_front();
   --placed_;
   --acknowledged_;
@@ -357,7 +331,7 @@ void Volume::answer(Operation& operation, int error) {
   Reply reply;
   reply.client = operation.request.client;
   reply.request = operation.request.request;
-  reply.error = error;
+  reply.error = is_of_old_role(operation) ? kUnanswered : error;
   reply.version = operation.version;
   parts_.host.reply(std::move(reply));
   finish(operation);

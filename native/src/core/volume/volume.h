@@ -14,7 +14,7 @@
 // - Between reading a block that is modified in part and making its record no other record of that block is made (locks).
 //
 // volume.cc: life, commit, apply. volume_write.cc: writes to records. volume_read.cc: reads. volume_control.cc: control
-// records. volume_replication.cc: records from other hosts.
+// records. volume_replication.cc: records from other hosts. volume_views.cc: who is the primary.
 #pragma once
 
 #include <optional>
@@ -150,7 +150,8 @@ class Volume final : public BatchMember, PageWaiter {
   };
   /// Runs with their bodies from another host (`runs` lies in `frame`): checked against the head, appended as they are.
   /// What is held already is passed over; what differs and is not known to be committed is dropped first.
-  [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, bool sync);
+  /// `epoch`: under which they are sent; no record is of a later one.
+  [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, bool sync, const Epoch& epoch);
   /// Pending records above `last`, which its leader's history need not have, go. @returns false: not now, call again
   [[nodiscard]] bool try_drop_above(Lsn last);
   /// Compacted catch-up: nothing pending, the volume is at `state` from now on, and its head is `head` (0: deleted). It
@@ -177,10 +178,36 @@ class Volume final : public BatchMember, PageWaiter {
   /// The record at `lsn` in batch `sequence` was dropped later.
   bool superseded(uint64_t sequence, Lsn lsn) const;
 
+  // --- Views (docs/protocol.md) ---
+  /// A view to be made: the first record of its epoch, after the head as it is.
+  struct NewView {
+    Epoch epoch;
+    Stamp stamp{};
+    Token head;  // the head's
+    std::vector<uint8_t> payload;
+    bool restart = false;
+    uint64_t command = 0;  // answered when the record is made
+  };
+  /// This host won `view.epoch` and has the head that it adopted. Clients are served once the record is committed.
+  void begin_view(NewView view);
+  /// This host is not the primary any more. What clients have in flight ends without an answer: whether it counts is for
+  /// the next primary to say.
+  void step_down();
+  /// Changes with every begin_view() and step_down(): whoever opened the volume before has to open it again.
+  uint64_t role() const { return role_; }
+  /// Of the newest view record made.
+  Lsn view_lsn() const { return made_.epochs.back().first_lsn; }
+  /// What is held here, as far as it may be counted: a view record and what follows it counts once that is synced (V1).
+  Lsn countable() const;
+  /// After the record at `lsn`, which is not older than what is applied.
+  VolumeState state_at(Lsn lsn) const;
+  /// What it held may be lost in part (R1): its head is no evidence, its answers do not count.
+  bool recovering() const { return recovering_; }
+  void set_recovering(bool recovering) { recovering_ = recovering; }
+
   bool drained() const { return applied_.lsn == made_.lsn; }
   /// Commits, acknowledges, applies, answers, as far as it goes.
   void advance();
-  bool has_work() const { return !ready_.empty() || !controls_.empty(); }
 
   // --- State ---
   const VolumeId& id() const { return id_; }
@@ -289,12 +316,20 @@ class Volume final : public BatchMember, PageWaiter {
   void answer_status(Operation& operation);
 
   // volume_replication.cc
-  [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, bool sync);
+  [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, bool sync, const Epoch& epoch);
+  [[nodiscard]] const char* view_refusal(const RunView& run, const Epoch& epoch) const;
   void truncate(Lsn last);
   void drop_pending(Lsn last, uint64_t sequence);
   uint64_t cookie(Lsn lsn) const { return generation_ << 48 | lsn; }
   Lsn kept_of(uint64_t told) const;
   bool follows() const { return replication_ != nullptr && replication_->leader_commit().has_value(); }
+
+  // volume_views.cc
+  Room make_view();
+  void end_operations(int error, const char* code, const char* message);
+  bool is_of_old_role(const Operation& operation) const {
+    return operation.snapshot == 0 && operation.role != role_;
+  }
 
   // volume_control.cc
   [[nodiscard]] MissingPages prepare_control(const RecordView& record);
@@ -313,6 +348,10 @@ class Volume final : public BatchMember, PageWaiter {
   HeadLink applied_link_;            // of the newest record applied
   std::optional<Token> made_token_;  // of the newest record made, where this store is the primary
   std::optional<Stamp> stamp_;       // of the present view, where this store is its primary
+
+  std::optional<NewView> new_view_;  // waits for room
+  uint64_t role_ = 1;
+  bool recovering_ = false;
 
   MemberProgress own_;
   uint32_t majority_ = 1;

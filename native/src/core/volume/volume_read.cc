@@ -16,6 +16,7 @@ constexpr size_t kStatusPiecesMax = 512;
 void Volume::submit(Operation& operation) {
   ++operations_;
   operation.volume = this;
+  operation.role = role_;
   if (failed_) return answer(operation, EIO);
   if (replication_ != nullptr && !replication_->serving()) {
     parked_.push_back(&operation);
@@ -148,11 +149,13 @@ void Volume::fail_look_up(Operation& operation, int error) {
 
 void Volume::operation_has_pages(Operation& operation, int error) {
   if (failed_) error = EIO;
+  if (is_of_old_role(operation)) error = kUnanswered;
   error != 0 ? fail_look_up(operation, error) : look_up(operation);
 }
 
 void Volume::operation_has_blocks(Operation& operation, int error) {
   if (failed_) error = EIO;
+  if (is_of_old_role(operation)) error = kUnanswered;
   if (error != 0) return fail_look_up(operation, error);
   if (!operation.is_write()) return answer_read(operation);
   merge_edges(operation);

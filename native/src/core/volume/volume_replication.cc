@@ -52,7 +52,7 @@ void Volume::create_replica(const RunView& run, NodeId parent) {
   parts_.appender.add_run(SegmentKind::user, run.header(), *this, cookie(made_.lsn));
 }
 
-Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool sync) {
+Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool sync, const Epoch& epoch) {
   Lsn last = 0;
   while (!runs.empty()) {
     const Result<RunView> run = decode_run(runs);
@@ -64,7 +64,7 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool syn
     if (header.body_bytes > runs.size() - bytes)
       return {false, "ERR_RECORD_CORRUPT", "a run without its body"};
     const Slice body{frame.owner, runs.data() + bytes, header.body_bytes};
-    const Accepted accepted = accept_run(*run, body, sync);
+    const Accepted accepted = accept_run(*run, body, sync, epoch);
     if (accepted.wait || accepted.code != nullptr) return accepted;
     runs = runs.subspan(bytes + header.body_bytes);
     last = run->last_lsn();
@@ -72,7 +72,7 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool syn
   return {.last = last};
 }
 
-Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool sync) {
+Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool sync, const Epoch& epoch) {
   const RunHeader& header = run.header();
   if (header.first_lsn > made_.lsn + 1) return {false, "ERR_CHAIN_BROKEN", "a run that leaves a gap"};
   if (header.first_lsn <= made_.lsn) {
@@ -88,7 +88,7 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool 
   }
   if (!verify_links(run, made_.public_id))
     return {false, "ERR_CHAIN_BROKEN", "a run does not follow from the head"};
-  if (header.epoch != made_.epoch()) return {false, "ERR_EPOCH_STALE", "a record of another epoch"};
+  if (const char* why = view_refusal(run, epoch); why != nullptr) return {false, "ERR_EPOCH_STALE", why};
   if (stamp_ && !verify_tokens(run, *stamp_))
     return {false, "ERR_CHAIN_BROKEN", "a token is not the stamp's"};
   if (!verify_body_crcs(run, {body.data, body.size}))
@@ -215,11 +215,10 @@ void Volume::drop_pending(Lsn last, uint64_t sequence) {
     pending_.pop_back();
     --placed_;
   }
-  made_ = applied_;
+  made_ = state_at(last);
   touched_ = {};
   for (size_t index = 0; index < pending_.size(); ++index) {
     const PendingRecord& kept = pending_[index];
-    made_.absorb(kept.record, kept.epoch, kept.session, kept.public_id);
     if (kept.end > kept.first) touched_.touch(kept.first, kept.end, kept.lsn);
   }
 }

@@ -176,7 +176,11 @@ void Volume::refuse_write(Operation& operation, int error) {
 // --- From whole blocks to records ---------------------------------------------------------------------------------
 
 Room Volume::make_records() {
-  if (failed_ || (replication_ != nullptr && !replication_->serving())) return Room::ok;
+  if (failed_) return Room::ok;
+  if (new_view_) {
+    if (const Room room = make_view(); room != Room::ok) return room;
+  }
+  if (replication_ != nullptr && !replication_->serving()) return Room::ok;
   for (;;) {
     if (holds_ > 0) return Room::wait;
     if (!controls_.empty() && pending_controls_ == 0) {

@@ -1,0 +1,89 @@
+// Arguments of commands, read from JSON and checked.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/hex.h"
+#include "core/store/exports.h"
+#include "core/store/store.h"
+
+namespace cloudfs {
+
+using Json = nlohmann::json;
+
+/// Thrown by what follows, caught in Commands::run.
+struct Refused {
+  const char* code;
+  std::string message;
+  std::string result = {};  // JSON: what the asker needs besides
+};
+
+inline const Json& argument(const Json& arguments, const char* name) {
+  const auto at = arguments.find(name);
+  if (at == arguments.end()) throw Refused{"ERR_ARGUMENT", std::string("missing: ") + name};
+  return *at;
+}
+
+inline std::string text_of(const Json& arguments, const char* name) {
+  const Json& value = argument(arguments, name);
+  if (!value.is_string()) throw Refused{"ERR_ARGUMENT", std::string("not a string: ") + name};
+  return value.get<std::string>();
+}
+
+/// JSON numbers are exact to 2^53; larger ones come as strings of digits.
+inline uint64_t number_of(const Json& arguments, const char* name) {
+  const Json& value = argument(arguments, name);
+  if (value.is_number_unsigned()) return value.get<uint64_t>();
+  if (value.is_string()) {
+    const std::string text = value.get<std::string>();
+    if (!text.empty() && text.size() <= 19 && text.find_first_not_of("0123456789") == std::string::npos)
+      return std::stoull(text);
+  }
+  throw Refused{"ERR_MALFORMED_QUANTITY", std::string("not a number: ") + name};
+}
+
+template <class Id>
+Id id_of(const Json& arguments, const char* name) {
+  const auto id = parse_id<Id>(text_of(arguments, name));
+  if (!id) throw Refused{"ERR_MALFORMED_ID", std::string("not an id of 40 hex digits: ") + name};
+  return *id;
+}
+
+inline std::vector<uint8_t> bytes_of(const Json& arguments, const char* name) {
+  auto bytes = parse_hex(text_of(arguments, name));
+  if (!bytes) throw Refused{"ERR_ARGUMENT", std::string("not hex: ") + name};
+  return *bytes;
+}
+
+inline Epoch epoch_of(const Json& arguments) {
+  const Json& epoch = argument(arguments, "epoch");
+  if (!epoch.is_object()) throw Refused{"ERR_ARGUMENT", "not an object: epoch"};
+  Epoch out{number_of(epoch, "counter"), id_of<HostId>(epoch, "host")};
+  if (out.counter > kLsnMax) throw Refused{"ERR_MALFORMED_QUANTITY", "epoch counter beyond 2^48"};
+  return out;
+}
+
+inline Volume& volume_of(const Store& store, const Json& arguments) {
+  const Exports::Found found = Exports::resolve(store, text_of(arguments, "volume"));
+  if (found.refusal != nullptr && std::string_view(found.refusal) == "ambiguous")
+    throw Refused{"ERR_AMBIGUOUS_NAME", "several volumes have this name"};
+  if (found.target.volume == nullptr || found.target.snapshot != 0)
+    throw Refused{"ERR_UNKNOWN_VOLUME", "no volume of this id or name is here"};
+  return *found.target.volume;
+}
+
+inline bool flag_of(const Json& arguments, const char* name) {
+  const auto at = arguments.find(name);
+  if (at == arguments.end()) return false;
+  if (!at->is_boolean()) throw Refused{"ERR_ARGUMENT", std::string("not true or false: ") + name};
+  return at->get<bool>();
+}
+
+/// A volume of this id, in whatever state it is.
+inline Volume& volume_by_id(const Store& store, const Json& arguments) {
+  Volume* volume = store.find(id_of<VolumeId>(arguments, "volume"));
+  if (volume == nullptr) throw Refused{"ERR_UNKNOWN_VOLUME", "no volume of this id is here"};
+  return *volume;
+}
+
+}  // namespace cloudfs

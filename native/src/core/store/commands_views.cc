@@ -1,0 +1,137 @@
+// Verbs of elections and views (docs/core.md, Commands).
+#include "core/format/chain.h"
+#include "core/store/arguments.h"
+#include "core/store/commands.h"
+
+namespace cloudfs {
+
+namespace {
+
+Json json_of(const Epoch& epoch) {
+  return {{"counter", epoch.counter}, {"host", to_hex(epoch.host)}};
+}
+
+Epoch epoch_in(const Json& arguments, const char* name) {
+  return epoch_of({{"epoch", argument(arguments, name)}});
+}
+
+Position head_of(const Json& arguments) {
+  const Json& head = argument(arguments, "head");
+  if (!head.is_object()) throw Refused{"ERR_ARGUMENT", "not an object: head"};
+  return {number_of(head, "lsn"), epoch_of(head), id_of<VersionId>(head, "version")};
+}
+
+Stamp stamp_of(const Json& arguments, const char* name) {
+  const std::vector<uint8_t> bytes = bytes_of(arguments, name);
+  Stamp stamp;
+  if (bytes.size() != stamp.size()) throw Refused{"ERR_ARGUMENT", "a stamp has 32 bytes"};
+  std::copy(bytes.begin(), bytes.end(), stamp.begin());
+  return stamp;
+}
+
+/// What a replica says of itself with a promise.
+Json standing(const Store& store, const Volume& volume) {
+  const VolumeState& made = volume.made();
+  return {
+      {"store", to_hex(store.identity.store)},
+      {"promised", json_of(store.promised(volume.id()))},
+      {"head", {{"epoch", json_of(made.epoch())}, {"lsn", made.lsn}, {"version", to_hex(made.public_id)}}},
+      {"committedLsn", volume.committed()},
+      {"recovering", volume.recovering()},
+      {"nonce", to_hex(ByteSpan(volume.create_payload().nonce))},
+      {"view", to_hex(ByteSpan(made.view))}};
+}
+
+/// A replica of this store that may promise.
+Volume& replica_of(const Store& store, const Json& arguments) {
+  Volume& volume = volume_by_id(store, arguments);
+  if (volume.applied().deleted) throw Refused{"ERR_UNKNOWN_VOLUME", "the volume is deleted"};
+  const Result<ViewPayload> view = decode_view(volume.made().view);
+  if (!view.ok() || !store.is_member(*view))
+    throw Refused{"ERR_NOT_MEMBER", "this store is not in the volume's view"};
+  return volume;
+}
+
+uint64_t to_ms(uint64_t ns) {
+  return (ns + 999'999) / 1'000'000;
+}
+
+const char* role_of(const Store& store, const Volume& volume) {
+  if (volume.writable()) return "primary";
+  return store.leader_of(volume) != nullptr ? "elected" : "follower";
+}
+
+std::string explain(const char* code) {
+  const std::string_view text = code;
+  if (text == "ERR_EPOCH_STALE") return "this host has not promised itself this epoch, or has used it";
+  if (text == "ERR_IS_PRIMARY") return "this host leads the volume";
+  if (text == "ERR_HEAD_NOT_HELD") return "no majority holds the head that was adopted";
+  if (text == "ERR_STAMP_MISMATCH") return "the stamp is not the one that the head was made with";
+  return "the view is not one that this host can make here: primary, stamps and members must fit";
+}
+
+}  // namespace
+
+bool Commands::run_view_verb(Store& store, const Json& arguments, const Command& command) {
+  const std::string& verb = command.verb;
+  const auto refuse_if = [](const char* code) {
+    if (code != nullptr) throw Refused{code, explain(code)};
+  };
+  if (verb == "promise" || verb == "would-promise") {
+    Volume& volume = replica_of(store, arguments);
+    const Epoch epoch = epoch_of(arguments);
+    std::optional<Epoch> resigned;
+    if (arguments.contains("resigned")) resigned = epoch_in(arguments, "resigned");
+    const Store::Judgement judged = store.judge_promise(volume, epoch, resigned);
+    if (verb == "would-promise") {
+      Json out = standing(store, volume);
+      out["would"] = judged.code == nullptr;
+      out["remainingMs"] = to_ms(judged.remaining_ns);
+      out["role"] = role_of(store, volume);
+      answer(command.id, out.dump());
+      return true;
+    }
+    if (judged.code != nullptr) {
+      const Json result = {{"promised", json_of(store.promised(volume.id()))},
+                           {"remainingMs", to_ms(judged.remaining_ns)}};
+      throw Refused{judged.code, judged.message, result.dump()};
+    }
+    store.promise(volume, epoch, begin(command.id));
+  } else if (verb == "lead") {
+    Volume& volume = replica_of(store, arguments);
+    refuse_if(store.lead(volume, epoch_of(arguments), stamp_of(arguments, "stamp"), head_of(arguments)));
+    answer(command.id, "{}");
+  } else if (verb == "begin-view") {
+    Volume& volume = replica_of(store, arguments);
+    const Epoch epoch = epoch_of(arguments);
+    const Stamp old_stamp = stamp_of(arguments, "oldStamp");
+    const Result<ViewPayload> payload = decode_view(bytes_of(arguments, "payload"));
+    if (!payload.ok()) throw Refused{"ERR_PAYLOAD_INVALID", payload.error().message};
+    const bool restart = flag_of(arguments, "restart");
+    const uint64_t number = begin(command.id);
+    const char* code = store.begin_view(volume, epoch, old_stamp, *payload, restart, number);
+    if (code != nullptr) pending_.erase(number);
+    refuse_if(code);
+  } else if (verb == "slice-check") {
+    const Volume& volume = replica_of(store, arguments);
+    const Position head = head_of(arguments);
+    // E4: only to whom it has promised, and for a head that it has.
+    if (!store.has_promised(volume.id(), epoch_of(arguments)))
+      throw Refused{"ERR_EPOCH_STALE", "this replica has promised another epoch",
+                    Json{{"promised", json_of(store.promised(volume.id()))}}.dump()};
+    if (volume.own().appended < head.lsn || volume.version_at(head.lsn) != head.version)
+      throw Refused{"ERR_HEAD_NOT_HELD", "this replica does not hold that head"};
+    answer(command.id, Json{{"view", to_hex(ByteSpan(volume.state_at(head.lsn).view))},
+                            {"nonce", to_hex(ByteSpan(volume.create_payload().nonce))}}
+                           .dump());
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Commands::on_promised(uint64_t command, const Store& store, const Volume& volume) {
+  on_result(command, standing(store, volume).dump(), {});
+}
+
+}  // namespace cloudfs

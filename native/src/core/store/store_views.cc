@@ -1,0 +1,181 @@
+// Who may write a volume: promises, elected leaders, their views (docs/protocol.md; rules are named by its letters).
+#include <algorithm>
+
+#include "core/base/hex.h"
+#include "core/store/store.h"
+
+namespace cloudfs {
+
+namespace {
+
+std::string epoch_text(const Epoch& epoch) {
+  return std::to_string(epoch.counter) + "." + to_hex(epoch.host);
+}
+
+std::string epoch_json(const Epoch& epoch) {
+  return "{\"counter\":" + std::to_string(epoch.counter) + ",\"host\":\"" + to_hex(epoch.host) + "\"}";
+}
+
+/// The same members in the same roles; slices differ with the stamp.
+bool same_set(const ViewPayload& one, const ViewPayload& other) {
+  return std::equal(one.members.begin(), one.members.end(), other.members.begin(), other.members.end(),
+                    [](const ViewMember& a, const ViewMember& b) {
+                      return a.host == b.host && a.store == b.store && a.role == b.role;
+                    });
+}
+
+}  // namespace
+
+// --- Promises -----------------------------------------------------------------------------------------------------
+
+Epoch Store::promised(const VolumeId& id) const {
+  const Volume* volume = find(id);
+  return volume == nullptr ? Epoch{} : std::max(promises_.of(id), volume->made().epoch());
+}
+
+Store::Judgement Store::judge_promise(const Volume& volume, const Epoch& epoch,
+                                      const std::optional<Epoch>&) const {
+  const Epoch so_far = promised(volume.id());
+  // E1. Asked again, it says the same again.
+  if (epoch < so_far) return {"ERR_EPOCH_STALE", "this replica has promised " + epoch_text(so_far)};
+  return {};
+}
+
+void Store::promise(Volume& volume, const Epoch& epoch, uint64_t command) {
+  if (epoch > promised(volume.id())) {
+    // E1: from now on, not from the sync on.
+    step_down(volume, epoch);
+    raise_promise(volume.id(), epoch, epoch.host == identity.host);
+    if (const auto at = followers_.find(volume.id()); at != followers_.end()) at->second->end();
+  }
+  if (promises_.is_synced(volume.id())) {
+    commands_.on_promised(command, *this, volume);
+    return;
+  }
+  if (!promises_.is_under_way(volume.id())) raise_promise(volume.id(), epoch, epoch.host == identity.host);
+  promises_.wait(volume.id(), command);
+}
+
+bool Store::try_promise(const VolumeId& id, const Epoch& epoch) {
+  if (find(id) == nullptr) return true;
+  const Epoch so_far = promised(id);
+  if (so_far == epoch && promises_.is_synced(id)) return true;
+  if (so_far < epoch || (so_far == epoch && !promises_.is_under_way(id))) raise_promise(id, epoch, false);
+  return false;
+}
+
+void Store::raise_promise(const VolumeId& id, const Epoch& epoch, bool to_candidate) {
+  const uint64_t number = promises_.raise(id, epoch, to_candidate);
+  put_local(id, epoch, LocalKind::promise, Promises::item(epoch), kPromiseItem | number);
+}
+
+void Store::promise_settled(uint64_t number, bool is_synced) {
+  const Promises::Settled settled = promises_.settle(number, is_synced);
+  const Volume* volume = find(settled.volume);
+  if (volume == nullptr) return;
+  for (const uint64_t command : settled.waiting) {
+    if (is_synced) {
+      commands_.on_promised(command, *this, *volume);
+    } else {
+      commands_.on_failed(command, "ERR_STORE_FULL", "the promise could not be logged");
+    }
+  }
+  if (const auto at = followers_.find(settled.volume); at != followers_.end()) at->second->on_advanced();
+}
+
+// --- Leaders ------------------------------------------------------------------------------------------------------
+
+void Store::step_down(Volume& volume, const Epoch& promised_epoch) {
+  const auto at = leaders_.find(volume.id());
+  if (!volume.writable() && at == leaders_.end()) return;
+  volume.step_down();
+  if (at != leaders_.end()) {
+    at->second->retire(promised_epoch);
+    retired_.push_back(std::move(at->second));
+    leaders_.erase(at);
+  }
+  Follower& follower = follower_of(volume.id());
+  follower.adopt(volume);
+  volume.set_replication(&follower);
+  event("stepped-down",
+        "{\"volume\":\"" + to_hex(volume.id()) + "\",\"promised\":" + epoch_json(promised_epoch) + "}");
+}
+
+const char* Store::lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head) {
+  if (volume.writable() || leaders_.contains(volume.id())) return "ERR_IS_PRIMARY";
+  // An epoch is used once: what another life of this store made of it is not known here.
+  if (epoch.host != identity.host || promised(volume.id()) != epoch ||
+      !promises_.is_fresh(volume.id(), epoch))
+    return "ERR_EPOCH_STALE";
+  promises_.use(volume.id());
+  follower_of(volume.id()).end();
+  put_local(volume.id(), epoch, LocalKind::stamp, {stamp.begin(), stamp.end()}, 0);
+  add_leader(volume, epoch).begin_elected(head);
+  return nullptr;
+}
+
+const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
+                              const ViewPayload& payload, bool restart, uint64_t command) {
+  const auto at = leaders_.find(volume.id());
+  if (at == leaders_.end() || at->second->epoch() != epoch) return "ERR_EPOCH_STALE";
+  // E4
+  if (!at->second->may_begin_view()) return "ERR_HEAD_NOT_HELD";
+  const Result<ViewPayload> before = decode_view(volume.made().view);
+  ensure(before.ok(), "a view's payload was checked");
+  const Token token = token_of(old_stamp, volume.head_link());
+  if (before->stamp_hash != stamp_hash(old_stamp) || public_of(token) != volume.made().public_id)
+    return "ERR_STAMP_MISMATCH";
+  const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
+  ensure(stamp.has_value(), "an elected host has logged its stamp");
+  if (payload.primary != identity.host || payload.stamp_hash != stamp_hash(*stamp) ||
+      payload.old_stamp != old_stamp || !same_set(payload, *before))
+    return "ERR_PAYLOAD_INVALID";
+  volume.begin_view({epoch, *stamp, token, encode_view(payload), restart, command});
+  at->second->begin_view();
+  return nullptr;
+}
+
+// --- Recovering ---------------------------------------------------------------------------------------------------
+
+void Store::restore_recovering() {
+  for (const auto& volume : volumes_) {
+    const LocalValue* value = locals.find(volume->id(), LocalKind::recovering);
+    volume->set_recovering(value != nullptr && value->bytes[0] == 1);
+  }
+}
+
+void Store::mark_recovering(uint64_t command) {
+  for (const auto& volume : volumes_) {
+    volume->set_recovering(true);
+    put_local(volume->id(), volume->made().epoch(), LocalKind::recovering, {1},
+              volume == volumes_.back() ? command : 0);
+  }
+}
+
+// --- What leaders and followers tell ------------------------------------------------------------------------------
+
+void Store::on_recovered(Volume& volume) {
+  volume.set_recovering(false);
+  put_local(volume.id(), volume.made().epoch(), LocalKind::recovering, {0}, 0);
+  event("recovered", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
+}
+
+void Store::on_epoch_refused(const Volume& volume, const Epoch& promised_epoch) {
+  event("epoch-refused",
+        "{\"volume\":\"" + to_hex(volume.id()) + "\",\"promised\":" + epoch_json(promised_epoch) + "}");
+}
+
+void Store::on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) {
+  std::string list;
+  for (const HostId& holder : holders) list += (list.empty() ? "\"" : ",\"") + to_hex(holder) + "\"";
+  event("adopted", "{\"volume\":\"" + to_hex(volume.id()) + "\",\"epoch\":" + epoch_json(epoch) +
+                       ",\"holders\":[" + list + "]}");
+}
+
+void Store::on_leading(Volume& volume, const Epoch& epoch) {
+  // It has all of its own epoch.
+  if (volume.recovering()) on_recovered(volume);
+  event("leading", "{\"volume\":\"" + to_hex(volume.id()) + "\",\"epoch\":" + epoch_json(epoch) + "}");
+}
+
+}  // namespace cloudfs
