@@ -22,14 +22,22 @@ inline Stamp stamp_of(uint64_t counter) {
 }
 
 inline CommandReply ask_promise(Cluster& cluster, size_t index, const std::string& volume,
-                                const nlohmann::json& epoch, const std::string& verb = "promise") {
-  return command_at(cluster, index, verb, nlohmann::json{{"volume", volume}, {"epoch", epoch}}.dump());
+                                const nlohmann::json& epoch, const std::string& verb = "promise",
+                                const nlohmann::json& resigned = {}) {
+  nlohmann::json arguments{{"volume", volume}, {"epoch", epoch}};
+  if (!resigned.is_null()) arguments["resigned"] = resigned;
+  return command_at(cluster, index, verb, arguments.dump());
 }
 
+/// The promise, once no lease keeps the replica from it.
 inline nlohmann::json must_promise(Cluster& cluster, size_t index, const std::string& volume,
-                                   const nlohmann::json& epoch) {
-  const CommandReply reply = ask_promise(cluster, index, volume, epoch);
-  INFO(reply.message);
+                                   const nlohmann::json& epoch, const nlohmann::json& resigned = {}) {
+  CommandReply reply = ask_promise(cluster, index, volume, epoch, "promise", resigned);
+  if (reply.error_code == "ERR_LEASE_RUNS") {
+    cluster.run(nlohmann::json::parse(reply.result)["remainingMs"].get<int>() + 1);
+    reply = ask_promise(cluster, index, volume, epoch, "promise", resigned);
+  }
+  INFO(reply.error_code << " " << reply.message);
   REQUIRE(reply.error_code.empty());
   return nlohmann::json::parse(reply.result);
 }
@@ -52,12 +60,12 @@ struct Election {
 };
 
 inline Election stand(Cluster& cluster, const std::string& volume, size_t candidate, uint64_t counter,
-                      const std::vector<size_t>& voters) {
+                      const std::vector<size_t>& voters, const nlohmann::json& resigned = {}) {
   Election out{candidate, counter, {}, {}};
   std::vector<size_t> all{candidate};
   all.insert(all.end(), voters.begin(), voters.end());
   for (const size_t index : all) {
-    const nlohmann::json told = must_promise(cluster, index, volume, epoch_of(counter, candidate));
+    const nlohmann::json told = must_promise(cluster, index, volume, epoch_of(counter, candidate), resigned);
     if (!out.head.is_null() && !is_more_advanced(told["head"], out.head)) continue;
     out.head = told["head"];
     out.view = told["view"];
@@ -102,8 +110,8 @@ inline size_t count_events(Cluster& cluster, size_t index, const std::string& na
 
 /// From promises to the first commit of the new view. The voters follow the candidate from then on.
 inline void elect(Cluster& cluster, const std::string& volume, size_t candidate, uint64_t counter,
-                  const std::vector<size_t>& voters) {
-  const Election election = stand(cluster, volume, candidate, counter, voters);
+                  const std::vector<size_t>& voters, const nlohmann::json& resigned = {}) {
+  const Election election = stand(cluster, volume, candidate, counter, voters, resigned);
   const size_t led = count_events(cluster, candidate, "leading");
   const CommandReply lead = ask_lead(cluster, volume, election);
   INFO(lead.error_code << " " << lead.message);
@@ -114,8 +122,16 @@ inline void elect(Cluster& cluster, const std::string& volume, size_t candidate,
       ask_begin_view(cluster, volume, election, stamp_of(election.head["epoch"]["counter"].get<uint64_t>()));
   INFO(view.error_code << " " << view.message);
   REQUIRE(view.error_code.empty());
-  cluster.run(50);
+  cluster.run(150);
   CHECK(count_events(cluster, candidate, "leading") == led + 1);
+}
+
+/// Hands the volume over. @returns the epoch given up
+inline nlohmann::json must_resign(Cluster& cluster, size_t index, const std::string& volume) {
+  const CommandReply reply = command_at(cluster, index, "resign", nlohmann::json{{"volume", volume}}.dump());
+  INFO(reply.error_code << " " << reply.message);
+  REQUIRE(reply.error_code.empty());
+  return nlohmann::json::parse(reply.result)["epoch"];
 }
 
 /// A write, and whether it has been acknowledged once nothing is under way any more.

@@ -75,6 +75,8 @@ class Cluster {
         ++index;
       }
   }
+  /// Ends the stream that was opened first.
+  void cut_first() { drop(0); }
   void kill(size_t index, Random& random, bool power = false) {
     for (size_t wire = 0; wire < wires_.size();)
       if (wires_[wire].leader == index || wires_[wire].follower == index) {

@@ -86,6 +86,46 @@ void Leader::begin_view() {
   moved_ = true;
 }
 
+// --- Leases -------------------------------------------------------------------------------------------------------
+
+/// Until when a majority's leases run, this host among it.
+uint64_t Leader::lease_until() const {
+  const size_t others = (members_.size() + 1) / 2;
+  if (others == 0 || !host_.leases_used()) return UINT64_MAX;
+  const Result<ViewPayload> view = decode_view(volume_.made().view);
+  ensure(view.ok(), "a view's payload was checked");
+  const uint64_t lease_ns = uint64_t{view->lease_ms} * 1'000'000;
+  std::vector<uint64_t> ends;
+  for (const Member& member : members_)
+    ends.push_back(leases_.held_until(member.store, volume_.id(), epoch_, lease_ns));
+  std::nth_element(ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(others - 1), ends.end(),
+                   std::greater<>());
+  return ends[others - 1];
+}
+
+bool Leader::has_lease() const {
+  return volume_.applied().mode == Mode::local || host_.now_ns() < lease_until_ns_;
+}
+
+void Leader::on_leases_moved(const StoreId& store) {
+  if (std::none_of(members_.begin(), members_.end(),
+                   [&](const Member& member) { return member.store == store; }))
+    return;
+  lease_until_ns_ = lease_until();
+  mind_lease();
+}
+
+void Leader::mind_lease() {
+  const bool has = has_lease();
+  if (has == lease_told_) return;
+  lease_told_ = has;
+  moved_ = true;
+  if (!has) return host_.on_lease_lost(volume_);
+  host_.on_lease_back(volume_);
+  volume_.ask_to_advance();
+  if (stage_ == Stage::lead) volume_.serve();
+}
+
 // --- A primary that starts again ----------------------------------------------------------------------------------
 
 void Leader::gather() {

@@ -8,7 +8,8 @@
 namespace cloudfs {
 
 Follower::Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& segments,
-                   const Appender& appender, const StoreIdentity& self, ReplicaMaker& maker, Staging& staging)
+                   const Appender& appender, const StoreIdentity& self, ReplicaMaker& maker, Staging& staging,
+                   Leases& leases)
     : id_(id),
       streams_(streams),
       io_(io),
@@ -16,7 +17,8 @@ Follower::Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& 
       appender_(appender),
       self_(self),
       maker_(maker),
-      staging_(staging) {}
+      staging_(staging),
+      leases_(leases) {}
 
 Follower::~Follower() = default;
 
@@ -62,6 +64,7 @@ void Follower::begin(StreamId stream, bool copy) {
 }
 
 void Follower::on_closed(StreamId stream) {
+  leases_.unfollowed(stream);
   if (stream != stream_) return;
   stream_ = 0;
   fetch_next_.reset();
@@ -89,6 +92,13 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
   if (view.header.epoch != leader_epoch_)
     return refuse("ERR_EPOCH_STALE", "the frame is of another epoch than the hello"), true;
   const FrameType type = view.header.type;
+  // For all volumes that this pair of stores share: it waits for nothing that this one waits for.
+  if (type == FrameType::lease_ask) {
+    const Result<LeaseAskFrame> ask = decode_lease_ask(view);
+    if (!ask) return refuse("ERR_FRAME_CORRUPT", ask.error().message), true;
+    leases_.on_ask(stream, *ask, maker_.now_ns());
+    return true;
+  }
   if (type == FrameType::compact || type == FrameType::blocks || type == FrameType::compacted)
     return on_blocks_frame(frame);
   if (transfer_ != 0 && type != FrameType::ping)
@@ -135,6 +145,7 @@ bool Follower::on_hello(const HelloFrame& hello) {
   if (!hello.has_volume) return refuse("ERR_UNKNOWN_VOLUME", "the leader does not have the volume"), true;
   hello_ = true;
   asked_ = hello.head.lsn;
+  if (!copy_) leases_.followed(stream_, id_, hello.store, leader_epoch_);
   if (volume_ == nullptr) return true;
   const VersionId version = volume_->version_at(hello.head.lsn);
   if (version == hello.head.version) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/replication/leases.h"
 #include "core/replication/log_reader.h"
 #include "core/replication/staging.h"
 #include "core/replication/streams.h"
@@ -38,6 +39,7 @@ class ReplicaMaker {
   /// An elected leader's epoch is a promise (E1). @returns whether it is durable; else ask again
   [[nodiscard]] virtual bool try_promise(const VolumeId& volume, const Epoch& epoch) = 0;
   virtual void on_recovered(Volume& volume) = 0;
+  virtual uint64_t now_ns() const = 0;
 
  protected:
   ~ReplicaMaker() = default;
@@ -46,7 +48,7 @@ class ReplicaMaker {
 class Follower final : public Replication, public StreamEnd, LogReaderOwner {
  public:
   Follower(const VolumeId& id, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
-           const StoreIdentity& self, ReplicaMaker& maker, Staging& staging);
+           const StoreIdentity& self, ReplicaMaker& maker, Staging& staging, Leases& leases);
   ~Follower() override;
 
   /// The volume is here.
@@ -64,6 +66,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   std::span<const MemberProgress> peers() const override { return {}; }
   std::optional<Lsn> leader_commit() const override { return commit_; }
   bool serving() const override { return true; }
+  bool has_lease() const override { return true; }
 
   // StreamEnd
   bool on_frame(StreamId stream, const FrameChannel::Frame& frame) override;
@@ -95,6 +98,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   const StoreIdentity self_;
   ReplicaMaker& maker_;
   Staging& staging_;
+  Leases& leases_;
   Volume* volume_ = nullptr;
   std::optional<LogReader> reader_;
   StreamId stream_ = 0;

@@ -8,7 +8,7 @@
 namespace cloudfs {
 
 Leader::Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
-               const StoreIdentity& self, LeaderHost& host, const Epoch& epoch)
+               const StoreIdentity& self, LeaderHost& host, Leases& leases, const Epoch& epoch)
     : volume_(volume),
       streams_(streams),
       io_(io),
@@ -16,6 +16,7 @@ Leader::Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments
       appender_(appender),
       self_(self),
       host_(host),
+      leases_(leases),
       epoch_(epoch) {
   const Result<ViewPayload> view = decode_view(volume.made().view);
   ensure(view.ok(), "a view's payload was checked");
@@ -23,6 +24,10 @@ Leader::Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments
     if (member.role == MemberRole::data && !(member.host == self.host && member.store == self.store))
       members_.push_back({member.host, member.store});
   progress_.resize(members_.size());
+  if (host_.leases_used()) {
+    lease_until_ns_ = lease_until();
+    lease_told_ = has_lease();
+  }
 }
 
 Leader::~Leader() = default;
@@ -87,6 +92,7 @@ void Leader::say_hello(Feed& feed) {
   hello.host = self_.host;
   hello.store = self_.store;
   streams_.send(feed.stream, encode_hello(epoch_, hello));
+  if (feed.member && host_.leases_used()) leases_.led(feed.stream, members_[*feed.member].store, epoch_);
 }
 
 void Leader::on_refused(StreamId, const Epoch& epoch) {
@@ -108,6 +114,7 @@ void Leader::on_closed(StreamId stream) {
   Feed* feed = find(stream);
   if (feed == nullptr) return;
   feed->closed = true;
+  leases_.left(stream);
   feed->reader.cancel();
   if (feed->compaction != nullptr) feed->compaction->cancel();
   if (fetching_ == feed) fetching_ = nullptr;
@@ -160,6 +167,12 @@ bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
       return true;
     case FrameType::ping:
       return true;
+    case FrameType::lease_grant: {
+      const Result<LeaseGrantFrame> grant = decode_lease_grant(frame.view);
+      if (!grant) return refuse("ERR_FRAME_CORRUPT", grant.error().message);
+      leases_.on_grant(stream, *grant);
+      return true;
+    }
     default:
       return refuse("ERR_FRAME_CORRUPT", "a frame that a follower does not send");
   }
@@ -198,6 +211,7 @@ void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
   progress_[*feed.member].appended = progress_[*feed.member].synced;
   member->held = 0;
   moved_ = true;
+  if (feed.said_hello && host_.leases_used()) leases_.led(feed.stream, hello.store, epoch_);
 }
 
 void Leader::on_ack(Feed& feed, const AckFrame& ack, bool counts) {
@@ -209,6 +223,8 @@ void Leader::on_ack(Feed& feed, const AckFrame& ack, bool counts) {
   MemberProgress& progress = progress_[*feed.member];
   progress.appended = ack.appended_lsn;
   progress.synced = std::max(progress.synced, ack.synced_lsn);
+  // It has the view's record, so its lease may be had.
+  if (!has_lease()) leases_.ask_soon(member.store);
   volume_.ask_to_advance();
 }
 
@@ -217,6 +233,7 @@ void Leader::on_ack(Feed& feed, const AckFrame& ack, bool counts) {
 void Leader::turn(uint64_t now_ns) {
   now_ns_ = now_ns;
   std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->in_flight(); });
+  mind_lease();
   const bool commit_due = commit_since_ns_ != 0 && now_ns - commit_since_ns_ >= kCommitPushNs;
   if (!std::exchange(moved_, false) && !commit_due) return;
   step();
@@ -353,8 +370,11 @@ void Leader::push_commit(Feed& feed) {
 
 std::optional<uint64_t> Leader::next_deadline_ns() const {
   if (moved_) return now_ns_;
-  if (commit_since_ns_ != 0) return commit_since_ns_ + kCommitPushNs;
-  return std::nullopt;
+  std::optional<uint64_t> deadline;
+  if (commit_since_ns_ != 0) deadline = commit_since_ns_ + kCommitPushNs;
+  if (lease_told_ && lease_until_ns_ != UINT64_MAX)
+    deadline = std::min(deadline.value_or(UINT64_MAX), lease_until_ns_);
+  return deadline;
 }
 
 std::vector<MemberStatus> Leader::members() const {

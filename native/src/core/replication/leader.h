@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/replication/compaction.h"
+#include "core/replication/leases.h"
 #include "core/replication/log_reader.h"
 #include "core/replication/streams.h"
 #include "core/volume/replication.h"
@@ -50,6 +51,12 @@ class LeaderHost {
   virtual void on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) = 0;
   /// The view's record is committed: clients may be served.
   virtual void on_leading(Volume& volume, const Epoch& epoch) = 0;
+  /// No majority's lease runs any more; or does again.
+  virtual void on_lease_lost(const Volume& volume) = 0;
+  virtual void on_lease_back(const Volume& volume) = 0;
+  /// Views are decided by elections, so a primary needs leases.
+  virtual bool leases_used() const = 0;
+  virtual uint64_t now_ns() const = 0;
 
  protected:
   ~LeaderHost() = default;
@@ -66,7 +73,7 @@ class Leader final : public Replication, public StreamEnd {
   };
 
   Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments, const Appender& appender,
-         const StoreIdentity& self, LeaderHost& host, const Epoch& epoch);
+         const StoreIdentity& self, LeaderHost& host, Leases& leases, const Epoch& epoch);
   ~Leader() override;
 
   /// The volume is new here and nobody else has it: no need to ask.
@@ -77,6 +84,8 @@ class Leader final : public Replication, public StreamEnd {
   bool may_begin_view() const;
   /// The view's record is made in this turn.
   void begin_view();
+  /// An answer about leases came, from this store.
+  void on_leases_moved(const StoreId& store);
   /// It leads no more: every stream ends. Kept until done().
   void retire(const Epoch& promised);
   bool done() const;
@@ -89,7 +98,8 @@ class Leader final : public Replication, public StreamEnd {
   void on_advanced() override { moved_ = true; }
   std::span<const MemberProgress> peers() const override { return progress_; }
   std::optional<Lsn> leader_commit() const override;
-  bool serving() const override { return stage_ == Stage::lead; }
+  bool serving() const override { return stage_ == Stage::lead && has_lease(); }
+  bool has_lease() const override;
 
   // StreamEnd
   bool on_frame(StreamId stream, const FrameChannel::Frame& frame) override;
@@ -141,6 +151,8 @@ class Leader final : public Replication, public StreamEnd {
 
   void on_hello(Feed& feed, const HelloFrame& hello);
   void say_hello(Feed& feed);
+  void mind_lease();
+  uint64_t lease_until() const;
   void on_ack(Feed& feed, const AckFrame& ack, bool counts);
   // adoption.cc
   void step();
@@ -168,6 +180,7 @@ class Leader final : public Replication, public StreamEnd {
   const Appender& appender_;
   const StoreIdentity self_;
   LeaderHost& host_;
+  Leases& leases_;
   const Epoch epoch_;
   struct Member {
     HostId host;
@@ -185,6 +198,8 @@ class Leader final : public Replication, public StreamEnd {
   Lsn adopted_ = 0;           // gathering: the most advanced head's lsn; 0 = not chosen yet
   Position target_;           // elected: the head to go on from
   size_t holders_told_ = 0;
+  uint64_t lease_until_ns_ = UINT64_MAX;  // a majority's leases run until then
+  bool lease_told_ = true;                // the last that was told of it: it runs
   bool moved_ = false;
   uint64_t now_ns_ = 0;
   uint64_t commit_since_ns_ = 0;  // when the oldest commit not sent was seen; 0 = all are sent

@@ -65,6 +65,8 @@ std::string explain(const char* code) {
   const std::string_view text = code;
   if (text == "ERR_EPOCH_STALE") return "this host has not promised itself this epoch, or has used it";
   if (text == "ERR_IS_PRIMARY") return "this host leads the volume";
+  if (text == "ERR_NOT_PRIMARY") return "this host does not lead the volume";
+  if (text == "ERR_VOLUME_BUSY") return "updates are under way: ask again when clients pause";
   if (text == "ERR_HEAD_NOT_HELD") return "no majority holds the head that was adopted";
   if (text == "ERR_STAMP_MISMATCH") return "the stamp is not the one that the head was made with";
   return "the view is not one that this host can make here: primary, stamps and members must fit";
@@ -110,6 +112,12 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
     const bool restart = flag_of(arguments, "restart");
     const uint64_t number = begin(command.id);
     const char* code = store.begin_view(volume, epoch, old_stamp, *payload, restart, number);
+    if (code != nullptr) pending_.erase(number);
+    refuse_if(code);
+  } else if (verb == "resign") {
+    Volume& volume = replica_of(store, arguments);
+    const uint64_t number = begin(command.id);
+    const char* code = store.resign(volume, number);
     if (code != nullptr) pending_.erase(number);
     refuse_if(code);
   } else if (verb == "slice-check") {

@@ -262,6 +262,7 @@ Effects Core::turn(uint64_t now_ns) {
   Impl& impl = *impl_;
   ensure(now_ns >= impl.now_ns, "time does not go back");
   impl.now_ns = now_ns;
+  if (impl.store != nullptr) impl.store->set_now(now_ns);
   impl.take_inputs();
   if (impl.recovery_done) impl.recovery.reset();
   if (impl.recovery != nullptr && !impl.failed()) {

@@ -130,6 +130,7 @@ void Store::turn(uint64_t now_ns) {
   prepare_segments();
   appender.turn(now_ns);
   advance_volumes();
+  if (params.elections) leases_.turn(now_ns);
   for (const auto& [id, leader] : leaders_) leader->turn(now_ns);
   for (const auto& [id, follower] : followers_) follower->turn();
   std::erase_if(retired_, [](const auto& leader) { return leader->done(); });
@@ -276,6 +277,7 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   if (rebuilding_ && rebuild_waiter_.pages_missing == 0) at_latest(now_ns_);
   if (const auto when = lineage.next_expiry_ns()) at_latest(*when);
   if (streams.has_waiting()) at_latest(now_ns_ + kStreamRetryNs);
+  if (const auto when = leases_.next_deadline_ns()) at_latest(*when);
   for (const auto& [id, leader] : leaders_)
     if (const auto when = leader->next_deadline_ns()) at_latest(*when);
   for (const auto& [id, follower] : followers_)

@@ -14,6 +14,7 @@
 #include "core/log/segments.h"
 #include "core/replication/follower.h"
 #include "core/replication/leader.h"
+#include "core/replication/leases.h"
 #include "core/replication/staging.h"
 #include "core/replication/streams.h"
 #include "core/store/checkpoint.h"
@@ -39,6 +40,8 @@ class CommandListener {
   virtual void on_result(uint64_t command, std::string result, Slice payload = {}) = 0;
   virtual void on_failed(uint64_t command, const char* code, std::string message) = 0;
   virtual void on_promised(uint64_t command, const Store& store, const Volume& volume) = 0;
+  /// What `command` answers when it is done.
+  virtual void set_result(uint64_t command, std::string result) = 0;
 
  protected:
   ~CommandListener() = default;
@@ -51,6 +54,7 @@ class Store final : public VolumeHost,
                     CorruptionListener,
                     LocalListener,
                     LeaderHost,
+                    LeaseHost,
                     IoOwner {
  public:
   Store(const CoreParams& params, IoQueue& io, SuperblockWriter& superblock, Effects& out,
@@ -123,6 +127,8 @@ class Store final : public VolumeHost,
   void promise(Volume& volume, const Epoch& epoch, uint64_t command);
   /// This host was elected to go on from `head`. @returns nullptr, or why not (a code)
   const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
+  /// H1: the primary gives its epoch up for good. @returns why not (a code), or nullptr: on_resigned() tells when it is durable
+  const char* resign(Volume& volume, uint64_t command);
   /// @returns nullptr, or why not (a code)
   const char* begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
                          const ViewPayload& payload, bool restart, uint64_t command);
@@ -162,6 +168,8 @@ class Store final : public VolumeHost,
 
   void event(std::string name, std::string detail) override;
   uint64_t now_ns() const override { return now_ns_; }
+  /// Inputs that come before the turn are judged by its time.
+  void set_now(uint64_t now_ns) { now_ns_ = now_ns; }
 
   const CoreParams params;
   Segments segments;
@@ -214,6 +222,14 @@ class Store final : public VolumeHost,
   void on_epoch_refused(const Volume& volume, const Epoch& promised) override;
   void on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) override;
   void on_leading(Volume& volume, const Epoch& epoch) override;
+  void on_lease_lost(const Volume& volume) override;
+  void on_lease_back(const Volume& volume) override;
+  bool leases_used() const override { return params.elections; }
+  // LeaseHost
+  bool may_grant(const VolumeId& volume, const Epoch& epoch) const override;
+  uint64_t lease_ns(const VolumeId& volume) const override;
+  void on_leases_moved(const StoreId& store) override;
+  void on_grants_over(const std::vector<VolumeId>& volumes) override;
   // IoOwner: segments being prepared
   void on_io(uint64_t cookie, int error) override;
 
@@ -271,6 +287,7 @@ class Store final : public VolumeHost,
   std::unordered_map<VolumeId, std::unique_ptr<Follower>> followers_;
   std::vector<std::unique_ptr<Leader>> retired_;  // that lead no more; their reads are under way
   Promises promises_{locals};
+  Leases leases_{streams, *this};
   std::deque<Creation> creations_;
   StepWaiter rebuild_waiter_;
   bool rebuilding_ = false;  // a creation has steps to do

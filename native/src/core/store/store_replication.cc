@@ -26,7 +26,7 @@ Leader& Store::add_leader(Volume& volume, const Epoch& epoch) {
   auto& leader = leaders_[volume.id()];
   ensure(leader == nullptr, "a volume has one leader here");
   leader = std::make_unique<Leader>(volume, streams, io, segments, appender, identity,
-                                    static_cast<LeaderHost&>(*this), epoch);
+                                    static_cast<LeaderHost&>(*this), leases_, epoch);
   volume.set_replication(leader.get());
   return *leader;
 }
@@ -35,7 +35,7 @@ Follower& Store::follower_of(const VolumeId& volume) {
   auto& follower = followers_[volume];
   if (follower == nullptr)
     follower = std::make_unique<Follower>(volume, streams, io, segments, appender, identity,
-                                          static_cast<ReplicaMaker&>(*this), staging);
+                                          static_cast<ReplicaMaker&>(*this), staging, leases_);
   return *follower;
 }
 
@@ -53,6 +53,9 @@ void Store::resume(Volume& volume) {
 
 void Store::begin_replication() {
   for (const auto& volume : volumes_) {
+    // E2: what an earlier life granted may run still.
+    if (params.elections && volume->replication() != nullptr && !volume->applied().deleted)
+      leases_.assume_granted(volume->id(), promised(volume->id()), now_ns_ + lease_ns(volume->id()));
     resume(*volume);
     if (!volume->writable() || volume->replication() == nullptr) continue;
     // Until now it was a follower's: what it lacks of what its followers hold is asked for before clients are served.

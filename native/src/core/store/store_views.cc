@@ -34,11 +34,15 @@ Epoch Store::promised(const VolumeId& id) const {
 }
 
 Store::Judgement Store::judge_promise(const Volume& volume, const Epoch& epoch,
-                                      const std::optional<Epoch>&) const {
+                                      const std::optional<Epoch>& resigned) const {
   const Epoch so_far = promised(volume.id());
   // E1. Asked again, it says the same again.
   if (epoch < so_far) return {"ERR_EPOCH_STALE", "this replica has promised " + epoch_text(so_far)};
-  return {};
+  // E2. What is promised already is only said again.
+  const auto grant = leases_.granted(volume.id(), now_ns_);
+  if (epoch == so_far || !grant || grant->epoch.host == epoch.host || grant->epoch == resigned) return {};
+  return {"ERR_LEASE_RUNS", "a lease runs that this replica has granted, or may have before its start",
+          grant->until_ns - now_ns_};
 }
 
 void Store::promise(Volume& volume, const Epoch& epoch, uint64_t command) {
@@ -133,6 +137,59 @@ const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& o
   volume.begin_view({epoch, *stamp, token, encode_view(payload), restart, command});
   at->second->begin_view();
   return nullptr;
+}
+
+const char* Store::resign(Volume& volume, uint64_t command) {
+  if (!volume.writable()) return "ERR_NOT_PRIMARY";
+  const auto at = leaders_.find(volume.id());
+  if (at != leaders_.end() && !at->second->serving()) return "ERR_NOT_PRIMARY";
+  // Drained, so that whoever has its head has everything.
+  if (!volume.drained() || volume.has_writes()) return "ERR_VOLUME_BUSY";
+  const Epoch epoch = volume.made().epoch();
+  const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
+  ensure(stamp.has_value(), "a primary has logged its stamp");
+  commands_.set_result(command, "{\"epoch\":" + epoch_json(epoch) + ",\"head\":{\"epoch\":" +
+                                    epoch_json(epoch) + ",\"lsn\":" + std::to_string(volume.made().lsn) +
+                                    ",\"version\":\"" + to_hex(volume.made().public_id) + "\"},\"token\":\"" +
+                                    to_hex(token_of(*stamp, volume.head_link())) + "\",\"stamp\":\"" +
+                                    to_hex(ByteSpan(*stamp)) + "\"}");
+  step_down(volume, epoch);
+  // A stamp of no epoch: no later life goes on in this one.
+  put_local(volume.id(), {}, LocalKind::stamp, std::vector<uint8_t>(stamp->size()), command);
+  return nullptr;
+}
+
+// --- Leases -------------------------------------------------------------------------------------------------------
+
+bool Store::may_grant(const VolumeId& id, const Epoch& epoch) const {
+  const Volume* volume = find(id);
+  // L1. With the record of that view goes the length of its leases.
+  return volume != nullptr && !volume->recovering() && volume->made().epoch() == epoch &&
+         has_promised(id, epoch);
+}
+
+uint64_t Store::lease_ns(const VolumeId& id) const {
+  const Result<ViewPayload> view = decode_view(find(id)->made().view);
+  ensure(view.ok(), "a view's payload was checked");
+  return uint64_t{view->lease_ms} * 1'000'000;
+}
+
+void Store::on_leases_moved(const StoreId& store) {
+  for (const auto& [id, leader] : leaders_) leader->on_leases_moved(store);
+}
+
+void Store::on_grants_over(const std::vector<VolumeId>& volumes) {
+  std::string list;
+  for (const VolumeId& id : volumes) list += (list.empty() ? "\"" : ",\"") + to_hex(id) + "\"";
+  event("lease-over", "{\"volumes\":[" + list + "]}");
+}
+
+void Store::on_lease_lost(const Volume& volume) {
+  event("lease-lost", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
+}
+
+void Store::on_lease_back(const Volume& volume) {
+  event("lease-back", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
 }
 
 // --- Recovering ---------------------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ class Replication {
   virtual std::optional<Lsn> leader_commit() const = 0;
   /// May clients be served? A primary that starts again asks its followers first.
   virtual bool serving() const = 0;
+  /// L2: may what is counted be committed, and answers leave? A majority's leases run, or nobody's is needed: in mode `local`,
+  /// of a follower.
+  virtual bool has_lease() const = 0;
 };
 
 }  // namespace cloudfs

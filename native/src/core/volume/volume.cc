@@ -209,7 +209,9 @@ void Volume::advance() {
     more = false;
     // Though others may have it sooner: what is applied is read from here, and what is acknowledged is not to hang on
     // others alone.
-    const Lsn point = follows() ? *replication_->leader_commit() : commit_point(commit_inputs());
+    const Lsn point = follows()     ? *replication_->leader_commit()
+                      : has_lease() ? commit_point(commit_inputs())
+                                    : committed_;
     const Lsn own = follows() ? own_.appended : countable();
     const Lsn held = parts_.plant == Plant::commit_before_own_append ? placed_lsn() : own;
     committed_ = std::max(committed_, std::min(point, held));
@@ -353,7 +355,7 @@ void Volume::wait_durable(Lsn lsn, Operation* operation, uint64_t command) {
 }
 
 void Volume::answer_durable() {
-  if (durable_waiters_.empty()) return;
+  if (durable_waiters_.empty() || !has_lease()) return;
   const Lsn synced = parts_.plant == Plant::flush_without_sync ? committed_ : durable_point(commit_inputs());
   const Lsn durable = std::min(synced, committed_);
   size_t count = 0;

@@ -205,6 +205,11 @@ class Volume final : public BatchMember, PageWaiter {
   bool recovering() const { return recovering_; }
   void set_recovering(bool recovering) { recovering_ = recovering; }
 
+  /// Requests or control records wait to become records.
+  bool has_writes() const {
+    return !ready_.empty() || !blocked_.empty() || !controls_.empty() || !locks_.empty();
+  }
+
   bool drained() const { return applied_.lsn == made_.lsn; }
   /// Commits, acknowledges, applies, answers, as far as it goes.
   void advance();
@@ -327,6 +332,9 @@ class Volume final : public BatchMember, PageWaiter {
   // volume_views.cc
   Room make_view();
   void end_operations(int error, const char* code, const char* message);
+  /// L2
+  bool has_lease() const { return replication_ == nullptr || replication_->has_lease(); }
+  void park(Operation& operation);
   bool is_of_old_role(const Operation& operation) const {
     return operation.snapshot == 0 && operation.role != role_;
   }

@@ -166,7 +166,15 @@ void Volume::operation_met_corruption(uint64_t block, const Entry& entry) {
   parts_.host.on_corrupt_block(*this, block, entry);
 }
 
+/// It begins anew when clients are served again.
+void Volume::park(Operation& operation) {
+  operation.stage = Operation::Stage::idle;
+  operation.status.clear();
+  parked_.push_back(&operation);
+}
+
 void Volume::answer_read(Operation& operation) {
+  if (operation.snapshot == 0 && !has_lease()) return park(operation);
   const ClientOp& request = operation.request;
   Reply reply;
   reply.client = request.client;
@@ -189,6 +197,7 @@ void Volume::answer_read(Operation& operation) {
 }
 
 void Volume::answer_status(Operation& operation) {
+  if (operation.snapshot == 0 && !has_lease()) return park(operation);
   const ClientOp& request = operation.request;
   Reply reply;
   reply.client = request.client;
