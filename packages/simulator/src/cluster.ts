@@ -14,18 +14,18 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import type { Plant, SimAnswer, SimEffects, SimReply } from '@cloudfs/native'
+import { CommitRule } from './checkers/commit-rule.js'
 import { OneHistory } from './checkers/one-history.js'
 import { Coverage } from './coverage.js'
 import { type Down, Host, type HostListener } from './host.js'
 import { Keeper } from './keeper.js'
 import { Log, type LogLevel } from './log.js'
+import type { Mode } from './mode.js'
 import { Network } from './network.js'
 import { type Policy, type PolicyMaker, portsOf } from './policy.js'
 import { type Random, randomFrom, within } from './random.js'
 import { Schedule } from './schedule.js'
-import { Streams } from './streams.js'
-
-export type Mode = 'durable' | 'quorum' | 'local'
+import { type SentFrame, Streams } from './streams.js'
 
 /** Small, so that writes soon go round the store, and checkpoints come often. */
 const SEGMENT_LOG2 = 16
@@ -34,6 +34,8 @@ export interface ClusterOptions {
   readonly seed: number
   readonly hostCount: number
   readonly segmentCount: number
+  /** Of every volume. */
+  readonly mode: Mode
   readonly policy: PolicyMaker
   readonly plant?: Plant | undefined
   readonly level: LogLevel
@@ -69,6 +71,7 @@ export class Cluster implements HostListener {
   readonly #random: Random
   readonly #policies: (Policy | undefined)[]
   readonly #keepers: (Keeper | undefined)[] = []
+  readonly #commitRule: CommitRule
   #isStirred = false
 
   constructor(options: ClusterOptions) {
@@ -108,7 +111,11 @@ export class Cluster implements HostListener {
       network: this.network,
       hosts: this.hosts,
       random: randomFrom(seed, 'streams'),
+      onFrame: (frame) => {
+        this.#onFrame(frame)
+      },
     })
+    this.#commitRule = new CommitRule(hostCount)
     this.#policies = this.hosts.map(() => undefined)
     for (const host of this.hosts) host.format()
   }
@@ -168,7 +175,7 @@ export class Cluster implements HostListener {
   }
 
   /** Has a volume made at host 0, with a replica at every host. */
-  create(name: string, sizeBytes: number, mode: Mode, done?: (answer: SimAnswer | undefined) => void): void {
+  create(name: string, sizeBytes: number, done?: (answer: SimAnswer | undefined) => void): void {
     const stamp = Stamp.fromBytes(this.#bytes(32))
     const members = this.hosts.map(({ host, store }) => ({
       host,
@@ -178,7 +185,7 @@ export class Cluster implements HostListener {
     }))
     const payload = encodeCreate({
       sizeBytes: BigInt(sizeBytes),
-      mode,
+      mode: this.options.mode,
       name,
       nonce: this.#bytes(16),
       view: { stampHash: stampHashOf(stamp), primary: hostIdOf(0), leaseMs: 500, members },
@@ -274,6 +281,18 @@ export class Cluster implements HostListener {
     policy.onReady()
     for (const [volume, primary] of this.volumes) policy.onVolume(volume, primary)
     this.streams.onReady(host)
+  }
+
+  /** What it says of commits is held against what others have said. */
+  #onFrame({ host, volume, isOfLeader, name, payload }: SentFrame): void {
+    if (name === 'ack') {
+      const [appended, synced] = [payload.readBigUInt64LE(0), payload.readBigUInt64LE(8)]
+      this.#commitRule.onAck(volume, host.index, Number(appended), Number(synced))
+    } else if (isOfLeader && (name === 'runs' || name === 'commit')) {
+      const fault = this.#commitRule.onCommit(volume, this.options.mode, Number(payload.readBigUInt64LE(0)))
+      this.coverage.count('rule:commit at a majority')
+      if (fault !== undefined) this.onFault(`${host.name}: ${fault}`)
+    }
   }
 
   #onVolume(volume: VolumeId, primary: number): void {

@@ -70,11 +70,12 @@ class Life {
   constructor(options: LifeOptions) {
     this.#seed = options.seed
     this.#scenario = { ...scenarioOf(options.seed), ...options.scenario }
-    const { hostCount, segmentCount } = this.#scenario
+    const { hostCount, mode, segmentCount } = this.#scenario
     this.#cluster = new Cluster({
       seed: options.seed,
       hostCount,
       segmentCount,
+      mode,
       policy: options.policy ?? fixedPrimary,
       plant: options.plant,
       level: options.level ?? 'none',
@@ -110,7 +111,7 @@ class Life {
     }
     let isMade = false
     const sizeBytes = (this.#scenario.blockCount + SPARE_BLOCKS) * BLOCK_BYTES
-    cluster.create('disk', sizeBytes, this.#scenario.mode, (answer) => {
+    cluster.create('disk', sizeBytes, (answer) => {
       isMade = answer?.errorCode === ''
     })
     if (!(await cluster.runTill(() => isMade, PATIENCE_NS))) {
@@ -178,7 +179,8 @@ class Life {
       operator.end()
       faults.end()
       cluster.log.story('life', 'all is made whole')
-      await this.#check(volume, clients)
+      if (await cluster.runTill(() => operator.isIdle, PATIENCE_NS)) await this.#check(volume, clients)
+      else this.#fail('a command is not answered, though nothing is wrong any more')
     }
     if (cluster.fault !== undefined || !this.#scenario.endsInRot || this.#contents === undefined) return
     await rot({ cluster, volume, blockCount, random: randomFrom(seed, 'rot') }, this.#contents)

@@ -1,5 +1,6 @@
 /** What people and nodes do to a store while clients work: checkpoints, cleaning, snapshots. */
-import type { SegmentTable, VolumeId } from '@cloudfs/interface'
+import type { CoreCommands, CoreVerb, SegmentTable, VolumeId } from '@cloudfs/interface'
+import type { SimAnswer } from '@cloudfs/native'
 import type { Cluster } from './cluster.js'
 import { pick, type Random } from './random.js'
 
@@ -16,6 +17,7 @@ export class Operator {
   readonly #parts: OperatorParts
   #isOn = false
   #snapshots = 0
+  #underWay = 0
   #names: string[] = []
 
   constructor(parts: OperatorParts) {
@@ -29,6 +31,11 @@ export class Operator {
 
   end(): void {
     this.#isOn = false
+  }
+
+  /** All that was asked for is answered. */
+  get isIdle(): boolean {
+    return this.#underWay === 0
   }
 
   #plan(): void {
@@ -64,24 +71,20 @@ export class Operator {
 
   /** Its name is free again only if it was there, or never came to be. */
   #deleteSnapshot(): void {
-    const { cluster, random, volume } = this.#parts
+    const { random, volume } = this.#parts
     if (this.#names.length === 0) return
     const name = pick(random, this.#names)
-    cluster.command(0, 'delete-snapshot', { volume, name }, (answer) => {
-      if (answer === undefined) return
-      cluster.coverage.count(
-        `operator:delete-snapshot${answer.errorCode === '' ? '' : ` ${answer.errorCode}`}`,
-      )
-      if (answer.errorCode === '' || answer.errorCode === 'ERR_UNKNOWN_SNAPSHOT')
+    this.#do(0, 'delete-snapshot', { volume, name }, ({ errorCode }) => {
+      if (errorCode === '' || errorCode === 'ERR_UNKNOWN_SNAPSHOT')
         this.#names = this.#names.filter((one) => one !== name)
     })
   }
 
   /** The segment of which least is in use, or any. */
   #clean(host: number): void {
-    const { cluster, random } = this.#parts
-    cluster.command(host, 'segments', {}, (answer) => {
-      const table = answer?.result as SegmentTable | undefined
+    const { random } = this.#parts
+    this.#do(host, 'segments', {}, ({ result }) => {
+      const table = result as SegmentTable | undefined
       const sealed = table?.segments.filter(({ kind, state }) => kind !== 'index' && state === 'sealed') ?? []
       if (sealed.length === 0) return
       const [emptiest] = sealed.toSorted((a, b) => a.liveBytes - b.liveBytes)
@@ -90,11 +93,19 @@ export class Operator {
     })
   }
 
-  #do(...[host, verb, args]: Parameters<Cluster['command']>): void {
-    this.#parts.cluster.command(host, verb, args, (answer) => {
+  #do<V extends CoreVerb>(
+    host: number,
+    verb: V,
+    args: CoreCommands[V]['args'],
+    then?: (answer: SimAnswer) => void,
+  ): void {
+    const { cluster } = this.#parts
+    this.#underWay++
+    cluster.command(host, verb, args, (answer) => {
+      this.#underWay--
       if (answer === undefined) return
-      const outcome = answer.errorCode === '' ? '' : ` ${answer.errorCode}`
-      this.#parts.cluster.coverage.count(`operator:${verb}${outcome}`)
+      cluster.coverage.count(`operator:${verb}${answer.errorCode === '' ? '' : ` ${answer.errorCode}`}`)
+      then?.(answer)
     })
   }
 }

@@ -1,6 +1,6 @@
 /** What a seed stands for: how large the cluster is, what its clients do, and what goes wrong. */
-import type { Mode } from './cluster.js'
 import { type FaultKind, faultKinds } from './faults.js'
+import type { Mode } from './mode.js'
 import { below, pick, type Random, randomFrom, spread, within } from './random.js'
 import { MILLISECOND, SECOND } from './schedule.js'
 

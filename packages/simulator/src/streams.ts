@@ -72,6 +72,16 @@ interface StreamsParts {
   readonly log: Log
   readonly network: Network
   readonly hosts: readonly Host[]
+  readonly onFrame: (frame: SentFrame) => void
+}
+
+/** What a core sends to another: one frame at a time. */
+export interface SentFrame {
+  readonly host: Host
+  readonly volume: VolumeId
+  readonly isOfLeader: boolean
+  readonly name: string
+  readonly payload: Buffer
 }
 
 export class Streams {
@@ -154,6 +164,13 @@ export class Streams {
       if (found === undefined) continue
       const frame = frameNames[bytes[4] ?? 0] ?? 'unknown'
       this.#parts.coverage.count(`protocol:${frame}`)
+      this.#parts.onFrame({
+        host,
+        volume: found.connection.volume,
+        isOfLeader: found.end === found.connection.leader,
+        name: frame,
+        payload: bytes.subarray(FRAME_HEAD_BYTES),
+      })
       if (frame === 'refuse') this.#noteRefusal(host, bytes)
       found.end.unsent.push(bytes)
       this.#take(found.end)

@@ -1,0 +1,33 @@
+import { VolumeId } from '@cloudfs/interface'
+import { expect, test } from 'vitest'
+import { CommitRule } from './commit-rule.js'
+
+const volume = VolumeId.parse('01'.repeat(20))
+
+test('what one follower of two has is committed with its primary, and what none has is not', () => {
+  const rule = new CommitRule(3)
+  rule.onAck(volume, 1, 7, 5)
+  expect(rule.onCommit(volume, 'quorum', 7)).toBeUndefined()
+  expect(rule.onCommit(volume, 'quorum', 8)).toMatch(/update 8 .* 0 followers of 1/)
+})
+
+test('durable updates are those that are synced', () => {
+  const rule = new CommitRule(3)
+  rule.onAck(volume, 1, 7, 5)
+  expect(rule.onCommit(volume, 'durable', 5)).toBeUndefined()
+  expect(rule.onCommit(volume, 'durable', 6)).toBeDefined()
+})
+
+test('of five hosts two followers have to have it, of two the one', () => {
+  const five = new CommitRule(5)
+  five.onAck(volume, 1, 7, 7)
+  expect(five.onCommit(volume, 'quorum', 7)).toBeDefined()
+  five.onAck(volume, 3, 7, 7)
+  expect(five.onCommit(volume, 'quorum', 7)).toBeUndefined()
+  expect(new CommitRule(2).onCommit(volume, 'quorum', 2)).toBeDefined()
+})
+
+test('in mode local, and alone, the primary needs nobody', () => {
+  expect(new CommitRule(3).onCommit(volume, 'local', 9)).toBeUndefined()
+  expect(new CommitRule(1).onCommit(volume, 'durable', 9)).toBeUndefined()
+})
