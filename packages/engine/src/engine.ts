@@ -22,13 +22,13 @@ import { type Answer, ControlServer, errorMessage } from './control-server.js'
 import { dataRoutes } from './data-routes.js'
 import { FollowManager } from './follow/follow-manager.js'
 import { recordsRoute } from './follow/records-route.js'
-import { keyAtPrimary, TicketGate } from './follow/ticket-gate.js'
+import { keyAtLeader, TicketGate } from './follow/ticket-gate.js'
 import { HttpServer } from './http-server.js'
 import type { Request } from './requests.js'
 import { requireFree } from './require-free.js'
 import { StoreService } from './store-service.js'
 import { streamRoute } from './stream-route.js'
-import { findPrimary } from './volume-lookup.js'
+import { findLeader } from './volume-lookup.js'
 
 export interface EngineOptions {
   readonly stores: readonly string[]
@@ -182,8 +182,8 @@ export class Engine {
       case 'http':
         return { result: this.#http?.address ?? {} }
       case 'follow-key': {
-        const found = await findPrimary(this.#stores, request.args.volume)
-        return { result: { key: (await keyAtPrimary(found, request.args)).toString('hex') } }
+        const found = await findLeader(this.#stores, request.args.volume)
+        return { result: { key: (await keyAtLeader(found, request.args)).toString('hex') } }
       }
       case 'follow':
         this.#follow().follow(this.#storeOf(request), request.args)

@@ -15,6 +15,7 @@ test('a command line becomes options, with defaults', () => {
   expect(parseOptions(['--store=a', '--run=r', '--http=[::1]:0'])).toMatchObject({
     http: { host: '::1', port: 0 },
   })
+  expect(parseOptions(['--store=a', '--run=r', '--elections'])).toMatchObject({ params: { elections: true } })
   expect(parseOptions(['format', '--store=a', '--size=1G', '--segment-size=1M'])).toEqual({
     command: 'format',
     store: 'a',

@@ -14,6 +14,7 @@ Serves the stores at PATH (directories, block devices or big files) until SIGTER
   --socket PATH        control socket; DIR/engine.sock if left out
   --nbd-port PORT      serves the first store's volumes over NBD at this TCP port; 0 = any that is free
   --nbd-host ADDRESS   numeric address for it; 127.0.0.1 if left out
+  --elections          a primary of several replicas leads by election and lease; whoever starts this engine runs them
   --http HOST:PORT     serves HTTP there (docs/engine.md); 127.0.0.1:8090 is usual, port 0 = any that is free
   --log-level LEVEL    trace, debug, info, warn, error, fatal
   --param NAME=NUMBER  a parameter of the core (native/src/core/base/parameters.h), as in checkpointBytes=1048576
@@ -99,6 +100,7 @@ function parse(args: readonly string[]) {
         size: { type: 'string' },
         host: { type: 'string' },
         'segment-size': { type: 'string' },
+        elections: { type: 'boolean', default: false },
         file: { type: 'boolean', default: false },
         force: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
@@ -124,7 +126,7 @@ function serveOptions(values: Values): ServeOptions {
     ...(port === undefined ? {} : { nbd: { host: values['nbd-host'], port: portOf(port) } }),
     ...(values.http === undefined ? {} : { http: addressOf(values.http) }),
     logLevel: values['log-level'],
-    params: paramsOf(values.param),
+    params: { ...paramsOf(values.param), ...(values.elections && { elections: true }) },
   }
 }
 

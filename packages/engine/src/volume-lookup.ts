@@ -1,6 +1,8 @@
 /** Finds the store that has a volume, among those of this engine. */
 import {
+  EPOCH_NONE,
   NotPrimaryError,
+  type ReplicaRole,
   StoreNotReadyError,
   UnknownVolumeError,
   type VolumeId,
@@ -41,6 +43,23 @@ export async function findPrimary(stores: readonly StoreService[], volume: Volum
   const found = await findVolume(stores, volume)
   if (!found.status.writable) throw new NotPrimaryError(`this host is not the primary of volume ${volume}`)
   return found
+}
+
+/**
+ * As `findPrimary`, or at a host that was elected and is about to be the primary: it brings its followers up first.
+ *
+ * @throws {NotPrimaryError} besides
+ */
+export async function findLeader(stores: readonly StoreService[], volume: VolumeId): Promise<FoundVolume> {
+  const found = await findVolume(stores, volume)
+  const { store, status } = found
+  if (status.writable || (await roleOf(store, volume)) === 'elected') return found
+  throw new NotPrimaryError(`this host does not lead volume ${volume}`)
+}
+
+async function roleOf(store: StoreService, volume: VolumeId): Promise<ReplicaRole> {
+  const { result } = await store.command('would-promise', { volume, epoch: EPOCH_NONE })
+  return result.role
 }
 
 /**

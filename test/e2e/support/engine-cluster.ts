@@ -1,13 +1,15 @@
 /** Several engine processes that hold the replicas of one volume, joined as replicators would join them. */
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { encodeCreate, type Mode } from '@cloudfs/format'
 import type { HostId, StoreId, VolumeId } from '@cloudfs/interface'
+import { HostKey } from '@cloudfs/peers'
 import { newView } from '@cloudfs/protocol'
 import { expect, vi } from 'vitest'
 import { EngineHost } from './engine-process.js'
 
-interface Member {
+export interface Member {
   readonly engine: EngineHost
+  readonly key: HostKey
   readonly host: HostId
   readonly store: StoreId
   /** Of its HTTP; the same after each start. */
@@ -42,7 +44,7 @@ export class EngineCluster {
       Array.from({ length: count }, async () => {
         const engine = new EngineHost()
         const { host, store } = await engine.format({ size })
-        cluster.#members.push({ engine, host, store, port: 0 })
+        cluster.#members.push({ engine, key: HostKey.generate(), host, store, port: 0 })
       }),
     )
     await Promise.all(cluster.#members.map((_, index) => cluster.launch(index)))
@@ -87,11 +89,11 @@ export class EngineCluster {
     const primary = this.#at(0)
     const epoch = { counter: 1, host: primary.host }
     const nonce = randomBytes(16)
-    const members = this.#members.map(({ host, store }) => ({
+    const members = this.#members.map(({ host, store, key: { publicKey } }) => ({
       host,
       store,
       role: 'data' as const,
-      publicKey: publicKey(),
+      publicKey,
     }))
     const view = newView({ nonce, epoch, primary: primary.host, members }, (count) => randomBytes(count))
     const payload = encodeCreate({
@@ -114,13 +116,29 @@ export class EngineCluster {
   }
 
   /** What the replicators of both hosts do between them. */
-  async follow(index: number): Promise<void> {
+  async follow(index: number, leader = 0): Promise<void> {
     const { volume } = this
     const { engine, host } = this.#at(index)
     const { key } = (
-      await this.engine(0).client.call('follow-key', { volume, host, protocol: 'cloudfs-records' })
+      await this.engine(leader).client.call('follow-key', { volume, host, protocol: 'cloudfs-records' })
     ).result
-    await engine.client.call('follow', { volume, leader: this.host(0), address: this.address(0), key })
+    const way = { leader: this.host(leader), address: this.address(leader) }
+    await engine.client.call('follow', { volume, ...way, key })
+  }
+
+  get size(): number {
+    return this.#members.length
+  }
+
+  member(index: number): Readonly<Member> {
+    return this.#at(index)
+  }
+
+  /** @throws an Error: no engine is of this host */
+  indexOf(host: HostId): number {
+    const index = this.#members.findIndex((member) => member.host === host)
+    if (index < 0) throw new Error(`no engine of host ${host}`)
+    return index
   }
 
   /** Of each engine, as its HTTP says. */
@@ -151,9 +169,4 @@ export class EngineCluster {
     if (member === undefined) throw new Error(`no engine ${index}`)
     return member
   }
-}
-
-/** Of a host whose private key nobody needs here: the raw 32 bytes end its SPKI form. */
-function publicKey(): Uint8Array {
-  return generateKeyPairSync('ed25519').publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)
 }

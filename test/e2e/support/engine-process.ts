@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeCreate, type Mode, stampHashOf } from '@cloudfs/format'
 import type { HostId } from '@cloudfs/interface'
-import { type EngineEvent, Stamp, type StoreId, type VolumeId } from '@cloudfs/interface'
+import { EngineGoneError, type EngineEvent, Stamp, type StoreId, type VolumeId } from '@cloudfs/interface'
 import { EngineClient } from '@cloudfs/replicator'
 import { endTools, runTool } from './run-tool.js'
 
@@ -42,6 +42,8 @@ export class EngineHost {
   readonly directory = mkdtempSync(join(tmpdir(), 'cloudfs-e2e-'))
   readonly run = join(this.directory, 'run')
   readonly events: EngineEvent[] = []
+  /** Told of each event besides. */
+  listener: ((event: EngineEvent) => void) | undefined
   #process: ChildProcess | undefined
   #client: EngineClient | undefined
   #exited: Promise<string> | undefined
@@ -50,7 +52,7 @@ export class EngineHost {
 
   /** The control connection of a running engine. */
   get client(): EngineClient {
-    if (this.#client === undefined) throw new Error('the engine is not running')
+    if (this.#client === undefined) throw new EngineGoneError('the engine is not running')
     return this.#client
   }
 
@@ -110,7 +112,10 @@ export class EngineHost {
     ended.catch(() => undefined)
     this.#client = await EngineClient.connect({
       socketPath: join(this.run, 'engine.sock'),
-      onEvent: (event) => this.events.push(event),
+      onEvent: (event) => {
+        this.events.push(event)
+        this.listener?.(event)
+      },
     })
     await this.#client.call('subscribe', {})
   }

@@ -2,7 +2,7 @@
 import { UPGRADE_RECORDS } from '../http-protocols.js'
 import { type UpgradeRoute, volumeOfQuery } from '../http-server.js'
 import type { StoreService } from '../store-service.js'
-import { findPrimary } from '../volume-lookup.js'
+import { findLeader } from '../volume-lookup.js'
 import { descriptorOf } from './surrender-socket.js'
 import type { TicketGate } from './ticket-gate.js'
 
@@ -12,7 +12,7 @@ export function recordsRoute(stores: readonly StoreService[], gate: TicketGate):
     async take(request, query, socket, early, preface) {
       // What the follower holds it says itself in its hello; the LSN is for people who read logs.
       const volume = volumeOfQuery(query)
-      const found = await findPrimary(stores, volume)
+      const found = await findLeader(stores, volume)
       const host = await gate.check(request, found, UPGRADE_RECORDS)
       await found.store.adopt({ fd: descriptorOf(socket), role: 'leader', volume, host, preface, early })
     },

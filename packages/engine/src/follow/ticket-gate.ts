@@ -27,7 +27,7 @@ export class TicketGate {
       throw this.#challenge('the ticket is not for a challenge of late')
     }
     const scope = { protocol, volume: found.status.volume, host: HostId.parse(host) }
-    if (!isProven(await keyAtPrimary(found, scope), ticket, scope)) {
+    if (!isProven(await keyAtLeader(found, scope), ticket, scope)) {
       throw this.#challenge('the ticket does not prove the key')
     }
     return scope.host
@@ -39,8 +39,8 @@ export class TicketGate {
   }
 }
 
-/** The key that `host` is given, and asked for. @throws {NotPrimaryError} only a view's primary knows its stamp */
-export async function keyAtPrimary({ store }: FoundVolume, scope: StreamScope): Promise<Buffer> {
+/** The key that `host` is given, and asked for. @throws {NotPrimaryError} only who leads, or was elected to, has the stamp */
+export async function keyAtLeader({ store }: FoundVolume, scope: StreamScope): Promise<Buffer> {
   const { result } = await store.command('get-local', { volume: scope.volume, kind: STAMP_KIND })
   if (result.bytes === null) throw new NotPrimaryError(`the stamp of volume ${scope.volume} is not here`)
   return followKeyOf(Stamp.parse(result.bytes), scope)

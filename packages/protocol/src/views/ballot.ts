@@ -4,6 +4,7 @@
  */
 import { decodeView, type ViewPayload } from '@cloudfs/format'
 import {
+  compareEpochs,
   compareHeads,
   type Epoch,
   EPOCH_NONE,
@@ -75,4 +76,12 @@ function mostAdvanced(promises: readonly Promised[]): Promised | undefined {
 export function epochAbove(standings: readonly Standing[], host: HostId, seen: Epoch = EPOCH_NONE): Epoch {
   const counters = standings.flatMap(({ promised, head }) => [promised.counter, head.epoch.counter])
   return { counter: Math.max(seen.counter, ...counters) + 1, host }
+}
+
+/** The greatest epoch that any of them has promised. */
+export function greatestPromise(standings: readonly Standing[]): Epoch | undefined {
+  return standings
+    .map(({ promised }) => promised)
+    .sort(compareEpochs)
+    .at(-1)
 }

@@ -4,9 +4,11 @@
  */
 import { decodeView, type ViewMember, type ViewPayload } from '@cloudfs/format'
 import {
+  type CloudfsError,
   compareEpochs,
   compareHeads,
   type Epoch,
+  EPOCH_NONE,
   type Foresight,
   hexToBytes,
   type HostId,
@@ -17,7 +19,7 @@ import {
 import { UnknownMemberError } from '../errors.js'
 import { newView } from '../new-view.js'
 import { isVoter, majorityOf, openSlice, type OpenSlice, recoverStamp, stampHashOf } from '../stamp-slices.js'
-import { type Elected, epochAbove, judge, type Promised } from './ballot.js'
+import { type Elected, epochAbove, greatestPromise, judge, type Promised } from './ballot.js'
 import { gather } from './gather.js'
 import type { Mailbox } from './mailbox.js'
 import type { ViewPorts } from './ports.js'
@@ -26,6 +28,8 @@ import type { ViewPorts } from './ports.js'
 const ASK_TIMEOUT_MS = 400
 /** What has to be adopted is on its way by then, or the try was in vain. Adopting much takes longer, and tells of itself. */
 const ADOPT_TIMEOUT_MS = 5_000
+/** A member that was called and does not follow yet is called again. */
+const CALL_AGAIN_MS = 200
 /** The view change is committed by then. */
 const BEGIN_TIMEOUT_MS = 2_000
 /** Before a restart is concluded every member has had this long to say that it is not recovering (R3). */
@@ -37,6 +41,8 @@ export interface Told {
   readonly adopted?: { readonly epoch: Epoch; readonly holders: readonly HostId[] }
   /** The view of this epoch is committed. */
   readonly leading?: Epoch
+  /** This replica has promised another host's epoch since. */
+  readonly outbid?: Epoch
 }
 
 export type Outcome =
@@ -61,13 +67,15 @@ interface Candidate {
   readonly volume: VolumeId
   readonly told: Mailbox<Told>
   readonly signal: AbortSignal
+  /** It asks for promises now. */
+  readonly onStand: () => void
 }
 
 const failed = (why: string, afterMs = 0): Outcome => ({ result: 'failed', why, afterMs })
 
 export async function stand(candidate: Candidate, { mayDefer, refused }: StandOptions): Promise<Outcome> {
   const { ports, volume } = candidate
-  const own = await ports.engine.wouldPromise(volume, { counter: 0, host: ports.host })
+  const own = await ports.engine.wouldPromise(volume, EPOCH_NONE)
   if (own.role === 'primary' && refused === undefined) return { result: 'leads' }
   const voters = decodeView(hexToBytes(own.view)).members.filter(isVoter)
   const isMember = voters.some(
@@ -86,14 +94,28 @@ export async function stand(candidate: Candidate, { mayDefer, refused }: StandOp
   }
   const willing = vote.filter(({ would }) => would)
   if (willing.length < majorityOf(voters.length)) {
-    const waits = vote.filter(({ would }) => !would).map(({ remainingMs }) => remainingMs)
-    return failed('a lease runs, or others have promised more', Math.min(...waits))
+    const led = vote.filter(
+      ({ remainingMs, role, host }) => host !== ports.host && (remainingMs > 0 || role === 'primary'),
+    )
+    const leader = greatestPromise(led)
+    if (leader !== undefined && leader.host !== ports.host && compareEpochs(leader, own.promised) >= 0) {
+      await followOn(candidate, own, leader)
+      return { result: 'is-led' }
+    }
+    const waitMs = Math.max(0, ...led.map(({ remainingMs }) => remainingMs))
+    return failed('a lease runs, or others have promised more', waitMs)
   }
 
   const epoch = epochAbove(vote, ports.host, refused)
   const elected = await collectPromises(candidate, epoch, others)
   if ('why' in elected) return elected
   return lead(candidate, epoch, elected, own.nonce)
+}
+
+/** Members hang on another leader: this host promises what they did, with which it is no primary any more, and follows. */
+async function followOn({ ports, volume }: Candidate, own: Foresight, leader: Epoch): Promise<void> {
+  if (compareEpochs(leader, own.promised) > 0) await ports.engine.promise(volume, leader)
+  await ports.follow(volume, leader.host)
 }
 
 type Vote = Foresight & { readonly host: HostId }
@@ -120,15 +142,23 @@ async function preVote(
   // A member that hangs is not waited for once there are enough without it.
   const isEnough = (votes: readonly Vote[]): boolean =>
     votes.filter(({ would }) => would).length + 1 >= majority
-  const options = { clock: ports.clock, timeoutMs: ASK_TIMEOUT_MS, signal, isEnough }
+  const onRefused = refusalLog(ports, volume)
+  const options = { clock: ports.clock, timeoutMs: ASK_TIMEOUT_MS, signal, isEnough, onRefused }
   return [self, ...(await gather(questions, options))]
 }
 
+function refusalLog({ log }: ViewPorts, volume: VolumeId): (reason: CloudfsError) => void {
+  return ({ code, message }) => {
+    log({ volume, message: 'a member refuses', detail: { code, message } })
+  }
+}
+
 async function collectPromises(
-  { ports, volume, signal }: Candidate,
+  { ports, volume, signal, onStand }: Candidate,
   epoch: Epoch,
   others: readonly HostId[],
 ): Promise<Elected | (Outcome & { result: 'failed' })> {
+  onStand()
   // Synced before anybody is asked (E1).
   const own: Promised = { host: ports.host, standing: await ports.engine.promise(volume, epoch) }
   const isEnough = (answers: readonly Promised[]): boolean =>
@@ -137,7 +167,7 @@ async function collectPromises(
     host,
     standing: await ports.peers.promise(host, { volume, epoch }, RESTART_GRACE_MS),
   }))
-  const options = { clock: ports.clock, signal, isEnough }
+  const options = { clock: ports.clock, signal, isEnough, onRefused: refusalLog(ports, volume) }
   let promises = [own, ...(await gather(questions, { ...options, timeoutMs: ASK_TIMEOUT_MS }))]
   let verdict = judge(promises, false)
   if (verdict.result === 'undecided' && verdict.mayRestart) {
@@ -149,12 +179,13 @@ async function collectPromises(
 }
 
 async function lead(
-  { ports, volume, told, signal }: Candidate,
+  candidate: Candidate,
   epoch: Epoch,
   { head, view, isRestart }: Elected,
   nonceHex: string,
 ): Promise<Outcome> {
-  const { engine, clock, peers, host } = ports
+  const { ports, volume, told, signal } = candidate
+  const { engine, clock, host } = ports
   const scope = { nonce: hexToBytes(nonceHex), epoch }
   const recipients = view.members.map((member) => ({ ...member, publicKey: publicKeyOf(ports, member) }))
   const next = newView(
@@ -164,34 +195,57 @@ async function lead(
   // Before the engine puts the new one in its place.
   const kept = await engine.stampHere(volume)
   await engine.lead(volume, { epoch, stamp: next.stamp, head })
-  const others = view.members.filter((member) => member.host !== host)
-  for (const member of others) {
-    // Whoever does not hear of it finds out: the election must not wait for it.
-    peers.follow(member.host, { volume, epoch }, ASK_TIMEOUT_MS).catch((error: unknown) => {
-      if (!isCloudfsError(error)) throw error
-    })
-  }
   const voters = view.members.filter(isVoter)
-  const holders = await told.until(
-    ({ adopted }) =>
-      adopted !== undefined &&
-      compareEpochs(adopted.epoch, epoch) === 0 &&
-      adopted.holders.length >= majorityOf(voters.length)
-        ? adopted.holders
-        : undefined,
-    { clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
-  )
+  const calling = callMembers(candidate, epoch, view)
+  const holders = await told
+    .until(
+      ({ adopted, outbid }) => {
+        if (isAbove(outbid, epoch)) return 'outbid'
+        const isOwn = adopted !== undefined && compareEpochs(adopted.epoch, epoch) === 0
+        return isOwn && adopted.holders.length >= majorityOf(voters.length) ? adopted.holders : undefined
+      },
+      { clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
+    )
+    .finally(calling)
+  if (holders === 'outbid') return failed('another host was elected meanwhile')
   if (holders === undefined) return failed('the history is not adopted by a majority in time')
   const oldStamp =
     (kept !== undefined && stampHashOf(kept) === view.stampHash ? kept : undefined) ??
-    (await askSlices({ ports, volume, told, signal }, { epoch, head, view, holders, nonce: scope.nonce }))
+    (await askSlices(candidate, { epoch, head, view, holders, nonce: scope.nonce }))
   if (oldStamp === undefined) return failed('too few slices of the stamp came')
   await engine.beginView(volume, { epoch, oldStamp, payload: { ...next.payload, oldStamp }, isRestart })
   const leads = await told.until(
-    ({ leading }) => (leading !== undefined && compareEpochs(leading, epoch) === 0 ? true : undefined),
+    ({ leading, outbid }) => {
+      if (leading !== undefined && compareEpochs(leading, epoch) === 0) return true
+      return isAbove(outbid, epoch) ? false : undefined
+    },
     { clock, timeoutMs: BEGIN_TIMEOUT_MS, signal },
   )
   return leads === true ? { result: 'leads' } : failed('the view change is not committed in time')
+}
+
+function isAbove(one: Epoch | undefined, other: Epoch): boolean {
+  return one !== undefined && compareEpochs(one, other) > 0
+}
+
+/** Tells the members whom to follow, again and again: one may not hear it, or not be able to just then. @returns what ends it */
+function callMembers({ ports, volume, signal }: Candidate, epoch: Epoch, view: ViewPayload): () => void {
+  const over = new AbortController()
+  const isOver = AbortSignal.any([signal, over.signal])
+  const call = async (host: HostId): Promise<void> => {
+    while (!isOver.aborted) {
+      try {
+        await ports.peers.follow(host, { volume, epoch }, ASK_TIMEOUT_MS)
+      } catch (error) {
+        if (!isCloudfsError(error)) throw error
+      }
+      await ports.clock.sleep(CALL_AGAIN_MS, isOver).catch(() => undefined)
+    }
+  }
+  for (const { host } of view.members) if (host !== ports.host) ports.run(call(host))
+  return () => {
+    over.abort()
+  }
 }
 
 async function askSlices(
@@ -220,6 +274,7 @@ async function askSlices(
       clock: ports.clock,
       timeoutMs: ASK_TIMEOUT_MS,
       signal,
+      onRefused: refusalLog(ports, volume),
       isEnough: (answers) => answers.length + 1 >= needed,
     },
   )

@@ -1,9 +1,10 @@
 /** Asks several at once, and waits no longer than it has to. */
+import { type CloudfsError, isCloudfsError } from '@cloudfs/interface'
 import type { ViewClock } from './ports.js'
 
 /**
  * What of `questions` is answered by the time that `isEnough`, all have been answered or refused, or `timeoutMs` has passed.
- * Who refuses is left out; what an answer that comes later says is lost.
+ * Who refuses with a coded error is left out; what an answer that comes later says is lost.
  */
 export async function gather<Answer>(
   questions: readonly Promise<Answer>[],
@@ -12,7 +13,7 @@ export async function gather<Answer>(
     readonly timeoutMs: number
     readonly signal: AbortSignal
     readonly isEnough?: (answers: readonly Answer[]) => boolean
-    readonly onRefused?: (reason: unknown) => void
+    readonly onRefused: (reason: CloudfsError) => void
   },
 ): Promise<Answer[]> {
   const { clock, timeoutMs, signal, isEnough = () => false, onRefused } = options
@@ -20,7 +21,7 @@ export async function gather<Answer>(
   if (questions.length === 0) return answers
   const timer = new AbortController()
   const stop = AbortSignal.any([signal, timer.signal])
-  const enough = new Promise<void>((resolve) => {
+  const enough = new Promise<void>((resolve, reject) => {
     let pending = questions.length
     const settle = (): void => {
       if (--pending === 0 || isEnough(answers)) resolve()
@@ -32,12 +33,17 @@ export async function gather<Answer>(
           settle()
         },
         (reason: unknown) => {
-          onRefused?.(reason)
+          if (!isCloudfsError(reason)) {
+            reject(reason instanceof Error ? reason : new Error(String(reason)))
+            return
+          }
+          onRefused(reason)
           settle()
         },
       )
     }
   })
+  enough.catch(() => undefined)
   try {
     await Promise.race([enough, clock.sleep(timeoutMs, stop)])
   } finally {

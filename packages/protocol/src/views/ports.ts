@@ -76,8 +76,10 @@ export interface ViewPorts {
   readonly randomBytes: RandomBytes
   readonly engine: ViewEngine
   readonly peers: ViewPeers
-  /** Has this host's engine follow the one that has won `epoch`; again and again until it does, or another has. */
+  /** Has this host's engine follow another. A coded error, soon: that does not answer. */
   readonly follow: (volume: VolumeId, leader: HostId) => Promise<void>
+  /** Work that nobody waits for: what it throws is a bug. */
+  readonly run: (work: Promise<void>) => void
   readonly log: (what: ViewLog) => void
 }
 

@@ -5,6 +5,8 @@
 import {
   bytesToHex,
   type CoreEvent,
+  type Foresight,
+  EPOCH_NONE,
   type Epoch,
   hexToBytes,
   type HostId,
@@ -25,6 +27,8 @@ const RETRY_MS_MIN = 60
 const RETRY_MS_MAX = 2_000
 /** Whoever was asked to stand has won by then, or will not. */
 const DEFER_MS = 1_000
+/** An election takes a tenth of this where machines are not busy. */
+const FAVOUR_MS = 1_000
 
 interface Keeper {
   readonly told: Mailbox<Told>
@@ -32,6 +36,10 @@ interface Keeper {
   abort: AbortController | undefined
   /** The next try is not to wait for its turn. */
   isUrgent: boolean
+  /** Ends the pause before it. */
+  wake: () => void
+  /** Until then this replica favours the host to which it has just given its promise: who wins has its view by then. */
+  favour: { readonly host: HostId; readonly untilMs: number } | undefined
   /** What a member has promised that refused this host as its primary. */
   refused: Epoch | undefined
 }
@@ -53,6 +61,8 @@ export class Views {
         told: new Mailbox<Told>({}),
         abort: undefined,
         isUrgent: false,
+        wake: () => undefined,
+        favour: undefined,
         refused: undefined,
       })
   }
@@ -99,6 +109,9 @@ export class Views {
       case 'leading':
         this.#keepers.get(event.detail.volume)?.told.put({ leading: event.detail.epoch })
         break
+      case 'stepped-down':
+        this.#keepers.get(event.detail.volume)?.told.put({ outbid: event.detail.promised })
+        break
       default:
     }
   }
@@ -110,10 +123,15 @@ export class Views {
     caller: HostId,
   ): Promise<ViewRequests[Name]['answer']> {
     const answers: Answers = {
-      foresee: ({ volume, epoch }) => this.#ports.engine.wouldPromise(volume, epoch),
-      promise: ({ volume, epoch }) => this.#ports.engine.promise(volume, epoch),
+      foresee: ({ volume, epoch }) => this.#foresee(volume, epoch),
+      promise: async ({ volume, epoch }) => {
+        const standing = await this.#ports.engine.promise(volume, epoch)
+        this.#favour(volume, epoch.host)
+        return standing
+      },
       slice: (asked) => this.#slice(asked),
       follow: async ({ volume, epoch }) => {
+        await this.#yield(volume, epoch)
         await this.#ports.follow(volume, epoch.host)
         return {}
       },
@@ -134,10 +152,34 @@ export class Views {
     await Promise.all(this.#running)
   }
 
+  /** Two that stand at once would only outbid each other. This is of the pre-vote: a promise is asked of the engine alone. */
+  async #foresee(volume: VolumeId, epoch: Epoch): Promise<Foresight> {
+    const foresight = await this.#ports.engine.wouldPromise(volume, epoch)
+    const favour = this.#keepers.get(volume)?.favour
+    const waitMs = favour === undefined ? 0 : favour.untilMs - this.#ports.clock.nowMs()
+    if (favour?.host === epoch.host || waitMs <= 0) return foresight
+    return { ...foresight, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
+  }
+
+  #favour(volume: VolumeId, host: HostId): void {
+    const keeper = this.#keepers.get(volume)
+    if (keeper !== undefined) keeper.favour = { host, untilMs: this.#ports.clock.nowMs() + FAVOUR_MS }
+  }
+
+  /** Whoever leads in an earlier epoch does so no longer. Where a lease runs, the winner's stream brings the promise. */
+  async #yield(volume: VolumeId, epoch: Epoch): Promise<void> {
+    try {
+      await this.#ports.engine.promise(volume, epoch)
+    } catch (error) {
+      if (!isCloudfsError(error)) throw error
+    }
+  }
+
   #standSoon(volume: VolumeId): void {
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) return
     keeper.isUrgent = true
+    keeper.wake()
     this.seek(volume)
   }
 
@@ -153,15 +195,15 @@ export class Views {
   }
 
   async #seek(volume: VolumeId, keeper: Keeper, signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#ports
+    const { log } = this.#ports
     let retryMs = RETRY_MS_MIN
     let mayDefer = true
-    for (let tries = 0; ; tries++) {
-      const turnMs = tries === 0 ? await this.#turnMs(volume) : 0
-      if (!keeper.isUrgent) await clock.sleep(turnMs + this.#random(JITTER_MS), signal)
+    await this.#pause(keeper, (await this.#turnMs(volume)) + this.#random(JITTER_MS), signal)
+    for (;;) {
       keeper.isUrgent = false
       const outcome = await this.#try(volume, keeper, mayDefer, signal)
       if (outcome.result !== 'failed') keeper.refused = undefined
+      else if (keeper.favour?.host === this.#ports.host) keeper.favour = undefined
       log({ volume, message: outcome.result, detail: outcome })
       switch (outcome.result) {
         case 'leads':
@@ -170,14 +212,28 @@ export class Views {
           return
         case 'deferred':
           mayDefer = false
-          await clock.sleep(DEFER_MS, signal)
+          await this.#pause(keeper, DEFER_MS, signal)
           break
         case 'failed':
           mayDefer = true
-          await clock.sleep(Math.max(retryMs, outcome.afterMs) + this.#random(retryMs), signal)
+          await this.#pause(keeper, Math.max(retryMs, outcome.afterMs) + this.#random(retryMs), signal)
           retryMs = Math.min(RETRY_MS_MAX, 2 * retryMs)
           break
       }
+    }
+  }
+
+  /** Unless, or until, it is urgent. */
+  async #pause(keeper: Keeper, ms: number, signal: AbortSignal): Promise<void> {
+    if (keeper.isUrgent) return
+    const timer = new AbortController()
+    const woken = new Promise<void>((resolve) => {
+      keeper.wake = resolve
+    })
+    try {
+      await Promise.race([this.#ports.clock.sleep(ms, AbortSignal.any([signal, timer.signal])), woken])
+    } finally {
+      timer.abort()
     }
   }
 
@@ -185,7 +241,15 @@ export class Views {
     try {
       const { told, refused } = keeper
       return await stand(
-        { ports: this.#ports, volume, told, signal },
+        {
+          ports: this.#ports,
+          volume,
+          told,
+          signal,
+          onStand: () => {
+            this.#favour(volume, this.#ports.host)
+          },
+        },
         { mayDefer, ...(refused && { refused }) },
       )
     } catch (error) {
@@ -198,7 +262,11 @@ export class Views {
   /** In the order of the view's members, its primary last: that one is the likeliest to be gone. */
   async #turnMs(volume: VolumeId): Promise<number> {
     const { engine, host } = this.#ports
-    const own = await engine.wouldPromise(volume, { counter: 0, host })
+    const own = await engine.wouldPromise(volume, EPOCH_NONE).catch((error: unknown) => {
+      if (isCloudfsError(error)) return undefined
+      throw error
+    })
+    if (own === undefined) return 0
     const view = decodeView(hexToBytes(own.view))
     const order = view.members
       .filter(({ role }) => role === 'data')

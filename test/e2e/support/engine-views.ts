@@ -1,0 +1,115 @@
+/** The view protocol of each engine of a cluster, as replicators would run it; they speak with each other by calls. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { CoreEvent, HostId } from '@cloudfs/interface'
+import { PeerTimeoutError, PeerUnreachableError } from '@cloudfs/peers'
+import { type ViewPeers, type ViewRequest, type ViewRequests, Views } from '@cloudfs/protocol'
+import { viewEngine } from '@cloudfs/replicator'
+import { vi } from 'vitest'
+import type { EngineCluster } from './engine-cluster.js'
+
+const FOLLOW_MS = 500
+
+export class EngineViews {
+  readonly #cluster: EngineCluster
+  readonly #views = new Map<number, Views>()
+  readonly #bugs: Promise<void>[] = []
+  /** What was said, for a test that fails. */
+  readonly log: string[] = []
+
+  constructor(cluster: EngineCluster) {
+    this.#cluster = cluster
+  }
+
+  /** Of an engine that was started. */
+  begin(index: number): void {
+    const cluster = this.#cluster
+    const { engine, host, store, key } = { ...cluster.member(index) }
+    const views = new Views({
+      host,
+      store,
+      seed: key.seed,
+      clock: {
+        nowMs: () => performance.now(),
+        sleep: (ms, signal) => delay(ms, undefined, { signal }),
+      },
+      randomBytes: (count) => new Uint8Array(randomBytes(count)),
+      engine: viewEngine(async (verb, args) => engine.client.call(verb, args)),
+      peers: this.#peersOf(host),
+      follow: (_, leader) => inTime(cluster.follow(index, cluster.indexOf(leader)), FOLLOW_MS),
+      run: (work) => {
+        this.#bugs.push(work)
+      },
+      log: (what) => this.log.push(`${String(index)}: ${JSON.stringify(what)}`),
+    })
+    views.add(cluster.volume)
+    engine.listener = ({ event, detail }) => {
+      views.onEvent({ name: event, detail } as CoreEvent)
+    }
+    this.#views.set(index, views)
+  }
+
+  /** Of an engine that was ended, or is about to be. */
+  async end(index: number): Promise<void> {
+    const views = this.#views.get(index)
+    this.#views.delete(index)
+    await views?.close()
+  }
+
+  async endAll(): Promise<void> {
+    await Promise.all([...this.#views.keys()].map((index) => this.end(index)))
+    await Promise.all(this.#bugs)
+  }
+
+  /** Waits until an engine other than `not` leads. @returns which */
+  async leader(not?: number): Promise<number> {
+    return vi.waitFor(
+      async () => {
+        for (const index of this.#views.keys()) {
+          if (index === not) continue
+          const { result } = await this.#cluster.engine(index).client.call('volumes', {})
+          if (result[0]?.writable === true && result[0].serving) return index
+        }
+        throw new Error(`nobody leads\n${this.log.join('\n')}`)
+      },
+      { timeout: 20_000, interval: 10 },
+    )
+  }
+
+  #peersOf(caller: HostId): ViewPeers {
+    const ask =
+      <Name extends ViewRequest>(name: Name) =>
+      async (
+        host: HostId,
+        body: ViewRequests[Name]['body'],
+        timeoutMs: number,
+      ): Promise<ViewRequests[Name]['answer']> => {
+        const views = this.#views.get(this.#cluster.indexOf(host))
+        if (views === undefined) throw new PeerUnreachableError(`host ${host} is away`)
+        return inTime(views.answer(name, body, caller), timeoutMs)
+      }
+    return {
+      foresee: ask('foresee'),
+      promise: ask('promise'),
+      slice: ask('slice'),
+      follow: ask('follow'),
+      stand: ask('stand'),
+      publicKeyOf: (host) => this.#cluster.member(this.#cluster.indexOf(host)).key.publicKey,
+    }
+  }
+}
+
+/** An engine that hangs answers nothing, and closes nothing. */
+async function inTime<Result>(work: Promise<Result>, timeoutMs: number): Promise<Result> {
+  const answered = new AbortController()
+  const late = delay(timeoutMs, undefined, { signal: answered.signal }).then(() => {
+    throw new PeerTimeoutError(`no answer in ${String(timeoutMs)} ms`)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    answered.abort()
+    late.catch(() => undefined)
+    work.catch(() => undefined)
+  }
+}
