@@ -19,3 +19,4 @@ export type {
 } from './views/ports.js'
 export type { LeadPlan, NextView } from './views/ports.js'
 export { Views } from './views/views.js'
+export { type CoreCall, coreEngine } from './views/core-engine.js'

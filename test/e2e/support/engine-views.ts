@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CoreEvent, HostId } from '@cloudfs/interface'
 import { PeerTimeoutError, PeerUnreachableError } from '@cloudfs/peers'
-import { type ViewPeers, type ViewRequest, type ViewRequests, Views } from '@cloudfs/protocol'
-import { viewEngine } from '@cloudfs/replicator'
+import { coreEngine, type ViewPeers, type ViewRequest, type ViewRequests, Views } from '@cloudfs/protocol'
 import { vi } from 'vitest'
 import type { EngineCluster } from './engine-cluster.js'
 
@@ -34,7 +33,7 @@ export class EngineViews {
         sleep: (ms, signal) => delay(ms, undefined, { signal }),
       },
       randomBytes: (count) => new Uint8Array(randomBytes(count)),
-      engine: viewEngine(async (verb, args) => engine.client.call(verb, args)),
+      engine: coreEngine(async (verb, args) => (await engine.client.call(verb, args)).result),
       peers: this.#peersOf(host),
       follow: (_, leader) => inTime(cluster.follow(index, cluster.indexOf(leader)), FOLLOW_MS),
       run: (work) => {
