@@ -91,6 +91,28 @@ TEST_CASE("views: asking what a replica would promise changes nothing") {
   CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
 }
 
+TEST_CASE("views: `volumes` tells each replica's role, what it has promised, and whether anybody leads") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  cluster.run(200);
+  const auto tells = [&](size_t index, const char* role, uint64_t counter, size_t host, bool led) {
+    const nlohmann::json told = nlohmann::json::parse(command_at(cluster, index, "volumes", "{}").result)[0];
+    CHECK(told["role"] == role);
+    CHECK(told["promised"] == epoch_of(counter, host));
+    CHECK(told["led"] == led);
+  };
+  tells(0, "primary", 1, 0, true);
+  tells(1, "follower", 1, 0, true);
+  Random random(3);
+  cluster.kill(0, random);
+  cluster.run(600);
+  tells(1, "follower", 1, 0, false);
+  const Election election = stand(cluster, volume, 1, 2, {2});
+  CHECK(ask_lead(cluster, volume, election).error_code.empty());
+  tells(1, "elected", 2, 1, false);
+  tells(2, "follower", 2, 1, false);
+}
+
 TEST_CASE("views: E1, a primary that promises another epoch is none from that moment on") {
   Cluster cluster(3, views_params());
   const std::string volume = create_volume(cluster, Mode::quorum);

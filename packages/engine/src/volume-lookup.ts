@@ -1,8 +1,6 @@
 /** Finds the store that has a volume, among those of this engine. */
 import {
-  EPOCH_NONE,
   NotPrimaryError,
-  type ReplicaRole,
   StoreNotReadyError,
   UnknownVolumeError,
   type VolumeId,
@@ -52,14 +50,8 @@ export async function findPrimary(stores: readonly StoreService[], volume: Volum
  */
 export async function findLeader(stores: readonly StoreService[], volume: VolumeId): Promise<FoundVolume> {
   const found = await findVolume(stores, volume)
-  const { store, status } = found
-  if (status.writable || (await roleOf(store, volume)) === 'elected') return found
+  if (found.status.role !== 'follower') return found
   throw new NotPrimaryError(`this host does not lead volume ${volume}`)
-}
-
-async function roleOf(store: StoreService, volume: VolumeId): Promise<ReplicaRole> {
-  const { result } = await store.command('would-promise', { volume, epoch: EPOCH_NONE })
-  return result.role
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import type { Epoch, Lsn } from './history.js'
 import type { HostId, StoreId, VersionId, VolumeId } from './ids.js'
-import type { Foresight, Head, Standing } from './standing.js'
+import type { Foresight, Head, ReplicaRole, Standing } from './standing.js'
 
 /** Sizes and distances of a store; each has the default that `native/src/core/base/parameters.h` gives it. */
 export interface CoreParams {
@@ -148,6 +148,13 @@ export interface VolumeStatus {
   readonly committedLsn: Lsn
   readonly syncedLsn: Lsn
   readonly writable: boolean
+  /** Of the newest record applied. */
+  readonly epoch: Epoch
+  /** The greatest epoch promised: whoever stood for that leads, or is about to. */
+  readonly promised: Epoch
+  readonly role: ReplicaRole
+  /** Its primary is here, or has a lease that this replica granted. */
+  readonly led: boolean
   /** Clients are served: of a primary that started again, once it knows what its followers have. */
   readonly serving: boolean
   /** Its creation is committed. Others are listed where all are asked for, as are deleted ones. */

@@ -7,7 +7,6 @@ import type { HeldVolume } from './peer-requests.js'
 /** What the core says beyond what every caller needs. */
 const described = z.object({
   view: z.string(),
-  epoch: z.object({ counter: z.int(), host: z.string() }),
   parent: z.object({ volume: z.string(), lsn: z.int(), version: z.string() }).optional(),
   snapshots: z.array(z.object({ name: z.string(), lsn: z.int(), version: z.string(), sizeBytes: z.int() })),
 })
@@ -18,7 +17,7 @@ export function viewOf(status: VolumeStatus): ViewPayload {
 }
 
 export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachments'> {
-  const { epoch, parent, snapshots } = described.parse(status)
+  const { parent, snapshots } = described.parse(status)
   const view = viewOf(status)
   return {
     volume: status.volume,
@@ -30,7 +29,7 @@ export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachments'
     committedLsn: status.committedLsn,
     isServing: status.serving,
     primary: view.primary,
-    epoch,
+    epoch: status.epoch,
     members: view.members.map(({ host, store, role }) => ({ host, store, role })),
     snapshots,
     ...(parent !== undefined && { parent }),

@@ -88,6 +88,10 @@ Json describe(const Store& store, const Volume& volume) {
   out["deletionCommitted"] = state.deleted;
   out["serving"] = volume.replication() == nullptr || volume.replication()->serving();
   out["epoch"] = {{"counter", state.epoch().counter}, {"host", to_hex(state.epoch().host)}};
+  const Epoch promised = store.promised(volume.id());
+  out["promised"] = {{"counter", promised.counter}, {"host", to_hex(promised.host)}};
+  out["role"] = store.role_of(volume);
+  out["led"] = store.is_led(volume);
   out["view"] = to_hex(ByteSpan(state.view));
   if (const auto& parent = volume.create_payload().parent) {
     out["parent"] = {

@@ -56,11 +56,6 @@ uint64_t to_ms(uint64_t ns) {
   return (ns + 999'999) / 1'000'000;
 }
 
-const char* role_of(const Store& store, const Volume& volume) {
-  if (volume.writable()) return "primary";
-  return store.leader_of(volume) != nullptr ? "elected" : "follower";
-}
-
 std::string explain(const char* code) {
   const std::string_view text = code;
   if (text == "ERR_EPOCH_STALE") return "this host has not promised itself this epoch, or has used it";
@@ -89,7 +84,7 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
       Json out = standing(store, volume);
       out["would"] = judged.code == nullptr;
       out["remainingMs"] = to_ms(judged.remaining_ns);
-      out["role"] = role_of(store, volume);
+      out["role"] = store.role_of(volume);
       answer(command.id, out.dump());
       return true;
     }

@@ -113,6 +113,10 @@ class Store final : public VolumeHost,
   bool has_promised(const VolumeId& volume, const Epoch& epoch) const {
     return promised(volume) == epoch && promises_.is_synced(volume);
   }
+  /// `follower`, `elected` or `primary`.
+  const char* role_of(const Volume& volume) const;
+  /// It has its primary here, or one to which a lease was granted that runs still.
+  bool is_led(const Volume& volume) const;
   /// This store is in the view.
   bool is_member(const ViewPayload& view) const;
   /// Why it is not promised, or code nullptr. `resigned`: the epoch whose primary handed over.

@@ -87,6 +87,15 @@ void Store::promise_settled(uint64_t number, bool is_synced) {
   if (const auto at = followers_.find(settled.volume); at != followers_.end()) at->second->on_advanced();
 }
 
+const char* Store::role_of(const Volume& volume) const {
+  if (volume.writable()) return "primary";
+  return leader_of(volume) != nullptr ? "elected" : "follower";
+}
+
+bool Store::is_led(const Volume& volume) const {
+  return volume.writable() || leases_.granted(volume.id(), now_ns_).has_value();
+}
+
 // --- Leaders ------------------------------------------------------------------------------------------------------
 
 void Store::step_down(Volume& volume, const Epoch& promised_epoch) {
