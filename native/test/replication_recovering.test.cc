@@ -91,3 +91,33 @@ TEST_CASE(
   const Export next = cluster.node(1).open(volume);
   CHECK(try_write(cluster, 1, next.handle, 1, 2) == 0);
 }
+
+TEST_CASE("recovering: a volume of one member waits for nobody's lease, and goes on once it is elected") {
+  Cluster cluster(1, views_params());
+  const std::string volume = create_volume(cluster, Mode::local, 1);
+  const Export disk = cluster.node(0).open(volume);
+  CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+  Random random(4);
+  cut_power(cluster, 0, random);
+  cluster.start(0);
+  cluster.run(5);
+  CHECK(is_recovering(cluster, 0, volume));
+  CHECK(count_events(cluster, 0, "lease-over") == 1);
+  elect(cluster, volume, 0, 2, {});
+  CHECK_FALSE(is_recovering(cluster, 0, volume));
+  CHECK(try_write(cluster, 0, cluster.node(0).open(volume).handle, 1, 2) == 0);
+}
+
+TEST_CASE("recovering: R1, a store without room for the mark starts all the same, and marks at each start") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  Random random(5);
+  cut_power(cluster, 2, random);
+  cluster.node(2).disk.full = true;
+  cluster.start(2);
+  CHECK(is_recovering(cluster, 2, volume));
+  cluster.kill(2, random);
+  cluster.node(2).disk.full = false;
+  cluster.start(2);
+  CHECK(is_recovering(cluster, 2, volume));
+}

@@ -80,6 +80,8 @@ TEST_CASE("views: asking what a replica would promise changes nothing") {
   };
   CHECK(ask(1, 7)["would"] == false);
   CHECK(ask(1, 7)["remainingMs"].get<int>() > 300);
+  // Of a lease it tells whatever epoch is asked about.
+  CHECK(ask(1, 0)["remainingMs"].get<int>() > 300);
   cluster.cut(1);
   cluster.run(600);
   CHECK(ask(1, 7)["would"] == true);
@@ -313,4 +315,23 @@ TEST_CASE("views: a volume of one replica is led anew by its only member") {
   const Export after = cluster.node(0).open(volume);
   CHECK(holds(cluster, 0, volume, 1, 2));
   CHECK(try_write(cluster, 0, after.handle, 2, 3) == 0);
+}
+
+TEST_CASE("views: in mode local nobody stands but the primary") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::local);
+  const Export disk = cluster.node(0).open(volume);
+  Random random(3);
+  // What it acknowledges alone nobody else has.
+  cluster.cut(1);
+  cluster.cut(2);
+  CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+  cluster.kill(0, random);
+  cluster.run(600);
+  CHECK(ask_promise(cluster, 2, volume, epoch_of(2, 1)).error_code == "ERR_LOCAL_PRIMARY");
+  CHECK(ask_promise(cluster, 1, volume, epoch_of(2, 1)).error_code == "ERR_LOCAL_PRIMARY");
+  cluster.start(0);
+  elect(cluster, volume, 0, 2, {1, 2});
+  CHECK(holds(cluster, 0, volume, 0, 1));
+  check_equal(cluster, volume);
 }

@@ -42,6 +42,8 @@ export type Foresight = Standing & {
   /** How long the lease runs that it granted, or, behind a start, may have granted (E2); 0: none runs. */
   readonly remainingMs: number
   readonly role: ReplicaRole
+  /** Of the volume: `durable`, `quorum` or `local`. */
+  readonly mode: string
 }
 
 /** `elected`: it has won an epoch and adopts the most advanced history; `primary`: its own view stands in that. */

@@ -49,6 +49,7 @@ enum class SpaceClass : uint8_t {
   data,      // clients' data: first
   shrink,    // what makes room, and control records
   internal,  // cleaning
+  vital,     // local items and view changes: what a host that starts, promises or leads has to write
 };
 
 enum class Room : uint8_t {

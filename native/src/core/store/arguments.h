@@ -55,6 +55,10 @@ inline std::vector<uint8_t> bytes_of(const Json& arguments, const char* name) {
   return *bytes;
 }
 
+inline const char* name_of(Mode mode) {
+  return mode == Mode::durable ? "durable" : mode == Mode::quorum ? "quorum" : "local";
+}
+
 inline Epoch epoch_of(const Json& arguments) {
   const Json& epoch = argument(arguments, "epoch");
   if (!epoch.is_object()) throw Refused{"ERR_ARGUMENT", "not an object: epoch"};

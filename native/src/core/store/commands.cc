@@ -77,7 +77,7 @@ Json describe(const Store& store, const Volume& volume) {
   out["volume"] = to_hex(volume.id());
   out["name"] = volume.name();
   out["sizeBytes"] = state.size_bytes;
-  out["mode"] = state.mode == Mode::durable ? "durable" : state.mode == Mode::quorum ? "quorum" : "local";
+  out["mode"] = name_of(state.mode);
   out["lsn"] = state.lsn;
   out["version"] = to_hex(state.public_id);
   out["committedLsn"] = volume.committed();

@@ -63,6 +63,7 @@ std::string explain(const char* code) {
   if (text == "ERR_NOT_PRIMARY") return "this host does not lead the volume";
   if (text == "ERR_VOLUME_BUSY") return "updates are under way: ask again when clients pause";
   if (text == "ERR_HEAD_NOT_HELD") return "no majority holds the head that was adopted";
+  if (text == "ERR_STORE_FULL") return "no free segment was left for the stamp of the new view";
   if (text == "ERR_STAMP_MISMATCH") return "the stamp is not the one that the head was made with";
   return "the view is not one that this host can make here: primary, stamps and members must fit";
 }
@@ -85,6 +86,7 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
       out["would"] = judged.code == nullptr;
       out["remainingMs"] = to_ms(judged.remaining_ns);
       out["role"] = store.role_of(volume);
+      out["mode"] = name_of(volume.made().mode);
       answer(command.id, out.dump());
       return true;
     }

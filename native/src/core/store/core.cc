@@ -150,8 +150,11 @@ void Core::Impl::begin_boot(bool clean) {
 
 void Core::Impl::mind_boot() {
   if (boot == Boot::none || failed() || commands.internal_busy()) return;
-  if (commands.internal_failed())
-    return fail("ERR_STORE_FULL", "no room is left to say that what was not synced may be lost");
+  if (commands.internal_failed()) {
+    // There was no room. The boot is not noted then, so the next start of this boot marks again.
+    boot = Boot::none;
+    return run();
+  }
   if (boot == Boot::marking) {
     boot = Boot::noting;
     store->put_local({}, {}, LocalKind::boot, {params.boot_id.begin(), params.boot_id.end()},

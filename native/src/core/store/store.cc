@@ -210,7 +210,7 @@ void Store::make_locals() {
   while (!puts_.empty()) {
     LocalPut& put = puts_.front();
     const Room room =
-        appender.reserve(SegmentKind::user, SpaceClass::internal, LocalItems::run_bytes(put.bytes.size()), 0);
+        appender.reserve(SegmentKind::user, SpaceClass::vital, LocalItems::run_bytes(put.bytes.size()), 0);
     if (room == Room::wait) return;
     if (room == Room::ok) {
       locals.add(put.volume, put.epoch, put.kind, put.bytes, put.command);

@@ -123,7 +123,7 @@ class Store final : public VolumeHost,
   struct Judgement {
     const char* code = nullptr;
     std::string message;
-    uint64_t remaining_ns = 0;  // of the lease that keeps it from promising
+    uint64_t remaining_ns = 0;  // of a lease that another host holds, whatever the epoch
   };
   Judgement judge_promise(const Volume& volume, const Epoch& epoch,
                           const std::optional<Epoch>& resigned) const;

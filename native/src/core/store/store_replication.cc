@@ -57,6 +57,10 @@ void Store::begin_replication() {
     if (params.elections && volume->replication() != nullptr && !volume->applied().deleted)
       leases_.assume_granted(volume->id(), promised(volume->id()), now_ns_ + lease_ns(volume->id()));
     resume(*volume);
+    // Of one member, which has to be elected to go on: nobody's lease is waited for.
+    if (params.elections && volume->replication() == nullptr && volume->recovering() &&
+        !volume->applied().deleted)
+      leases_.assume_granted(volume->id(), promised(volume->id()), now_ns_);
     if (!volume->writable() || volume->replication() == nullptr) continue;
     // Until now it was a follower's: what it lacks of what its followers hold is asked for before clients are served.
     followers_.erase(volume->id());

@@ -32,6 +32,8 @@ uint32_t Store::segments_kept(SpaceClass space) {
     case SpaceClass::shrink:
       return params.reserved_segments / 2 + kept;
     case SpaceClass::internal:
+      return params.reserved_segments / 4 + kept;
+    case SpaceClass::vital:
       return kept;
   }
   return kept;

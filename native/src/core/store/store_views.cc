@@ -24,6 +24,13 @@ bool same_set(const ViewPayload& one, const ViewPayload& other) {
                     });
 }
 
+/// Of the newest view.
+bool is_primary(const Volume& volume, const HostId& host) {
+  const Result<ViewPayload> view = decode_view(volume.made().view);
+  ensure(view.ok(), "a view's payload was checked");
+  return view->primary == host;
+}
+
 }  // namespace
 
 // --- Promises -----------------------------------------------------------------------------------------------------
@@ -36,13 +43,24 @@ Epoch Store::promised(const VolumeId& id) const {
 Store::Judgement Store::judge_promise(const Volume& volume, const Epoch& epoch,
                                       const std::optional<Epoch>& resigned) const {
   const Epoch so_far = promised(volume.id());
-  // E1. Asked again, it says the same again.
-  if (epoch < so_far) return {"ERR_EPOCH_STALE", "this replica has promised " + epoch_text(so_far)};
-  // E2. What is promised already is only said again.
+  Judgement judged;
+  // E2
   const auto grant = leases_.granted(volume.id(), now_ns_);
-  if (epoch == so_far || !grant || grant->epoch.host == epoch.host || grant->epoch == resigned) return {};
-  return {"ERR_LEASE_RUNS", "a lease runs that this replica has granted, or may have before its start",
-          grant->until_ns - now_ns_};
+  if (grant && grant->epoch.host != epoch.host && grant->epoch != resigned)
+    judged.remaining_ns = grant->until_ns - now_ns_;
+  // E1. Asked again, it says the same again.
+  if (epoch < so_far) {
+    judged.code = "ERR_EPOCH_STALE";
+    judged.message = "this replica has promised " + epoch_text(so_far);
+  } else if (epoch > so_far && judged.remaining_ns > 0) {
+    judged.code = "ERR_LEASE_RUNS";
+    judged.message = "a lease runs that this replica has granted, or may have before its start";
+  } else if (epoch > so_far && volume.made().mode == Mode::local && !is_primary(volume, epoch.host)) {
+    judged.code = "ERR_LOCAL_PRIMARY";
+    judged.message =
+        "in mode local the primary acknowledges alone: no other host can know that it has everything";
+  }
+  return judged;
 }
 
 void Store::promise(Volume& volume, const Epoch& epoch, uint64_t command) {
@@ -139,7 +157,7 @@ const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& o
   if (before->stamp_hash != stamp_hash(old_stamp) || public_of(token) != volume.made().public_id)
     return "ERR_STAMP_MISMATCH";
   const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
-  ensure(stamp.has_value(), "an elected host has logged its stamp");
+  if (!stamp) return "ERR_STORE_FULL";
   if (payload.primary != identity.host || payload.stamp_hash != stamp_hash(*stamp) ||
       payload.old_stamp != old_stamp || !same_set(payload, *before))
     return "ERR_PAYLOAD_INVALID";

@@ -46,7 +46,7 @@ void Volume::begin_view(NewView view) {
 
 Room Volume::make_view() {
   const size_t bytes = kRunHeaderBytes + control_record_bytes(new_view_->payload.size());
-  const Room room = parts_.appender.reserve(SegmentKind::user, SpaceClass::shrink, bytes, 0);
+  const Room room = parts_.appender.reserve(SegmentKind::user, SpaceClass::vital, bytes, 0);
   if (room == Room::wait) return room;
   const NewView view = *std::exchange(new_view_, std::nullopt);
   if (room == Room::no_space) {
