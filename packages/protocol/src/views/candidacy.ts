@@ -46,8 +46,10 @@ export interface Told {
 }
 
 export type Outcome =
-  /** The volume has a primary: this host now, or one whose lease runs. */
-  | { readonly result: 'leads' | 'is-led' }
+  /** This host is the volume's primary. */
+  | { readonly result: 'leads' }
+  /** Another host is. `isGranted`: it holds this host's lease, whose end the engine will tell. */
+  | { readonly result: 'is-led'; readonly isGranted: boolean }
   /** Another host has a more advanced history and has been asked to stand. */
   | { readonly result: 'deferred'; readonly to: HostId }
   /** `afterMs`: before this it is of no use to try again. */
@@ -60,6 +62,8 @@ export interface StandOptions {
   readonly mayDefer: boolean
   /** A member has promised this, and takes nothing of this host's epoch any more (E1). */
   readonly refused?: Epoch
+  /** This host is primary, and no majority's leases run. */
+  readonly hasLostLease: boolean
 }
 
 interface Candidate {
@@ -73,34 +77,41 @@ interface Candidate {
 
 const failed = (why: string, afterMs = 0): Outcome => ({ result: 'failed', why, afterMs })
 
-export async function stand(candidate: Candidate, { mayDefer, refused }: StandOptions): Promise<Outcome> {
+export async function stand(
+  candidate: Candidate,
+  { mayDefer, refused, hasLostLease }: StandOptions,
+): Promise<Outcome> {
   const { ports, volume } = candidate
-  const own = await ports.engine.wouldPromise(volume, EPOCH_NONE)
-  if (own.role === 'primary' && refused === undefined) return { result: 'leads' }
-  const voters = decodeView(hexToBytes(own.view)).members.filter(isVoter)
+  const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
+  if (own.role === 'primary' && refused === undefined && !hasLostLease) return { result: 'leads' }
+  const view = decodeView(hexToBytes(own.view))
+  const voters = view.members.filter(isVoter)
   const isMember = voters.some(
     ({ host, store, role }) => host === ports.host && store === own.store && role === 'data',
   )
   if (!isMember) return { result: 'not-a-member' }
-  if (own.remainingMs > 0) return { result: 'is-led' }
+  if (own.remainingMs > 0) return { result: 'is-led', isGranted: true }
   const others = voters.map(({ host }) => host).filter((host) => host !== ports.host)
+  const majority = majorityOf(voters.length)
 
-  const vote = await preVote(candidate, own, others, majorityOf(voters.length))
-  if (vote.length < majorityOf(voters.length)) return failed('too few members answer')
-  const better = vote.find(({ head, recovering }) => !recovering && compareHeads(head, own.head) > 0)
+  const vote = await preVote(candidate, own, others, majority)
+  if (vote.length < majority) return failed('too few members answer')
+  // It waits for followers, whom nobody else has won over.
+  if (own.role === 'primary' && refused === undefined && !isOutbid(own, vote)) return { result: 'leads' }
+  const better = moreAdvanced(own, vote, voters.length - majority + 1)
   if (mayDefer && better !== undefined) {
     await ports.peers.stand(better.host, { volume }, ASK_TIMEOUT_MS)
     return { result: 'deferred', to: better.host }
   }
   const willing = vote.filter(({ would }) => would)
-  if (willing.length < majorityOf(voters.length)) {
+  if (willing.length < majority || !mayStand(ports, own, view)) {
     const led = vote.filter(
       ({ remainingMs, role, host }) => host !== ports.host && (remainingMs > 0 || role === 'primary'),
     )
     const leader = greatestPromise(led)
     if (leader !== undefined && leader.host !== ports.host && compareEpochs(leader, own.promised) >= 0) {
       await followOn(candidate, own, leader)
-      return { result: 'is-led' }
+      return { result: 'is-led', isGranted: false }
     }
     const waitMs = Math.max(0, ...led.map(({ remainingMs }) => remainingMs))
     return failed('a lease runs, or others have promised more', waitMs)
@@ -110,6 +121,24 @@ export async function stand(candidate: Candidate, { mayDefer, refused }: StandOp
   const elected = await collectPromises(candidate, epoch, others)
   if ('why' in elected) return elected
   return lead(candidate, epoch, elected, own.nonce)
+}
+
+/** In mode `local` only the primary knows what it has acknowledged: nobody else goes on without it. */
+function mayStand({ host }: ViewPorts, own: Foresight, view: ViewPayload): boolean {
+  return own.mode !== 'local' || view.primary === host
+}
+
+function isOutbid(own: Foresight, vote: readonly Vote[]): boolean {
+  return vote.some(({ promised }) => compareEpochs(promised, own.promised) > 0)
+}
+
+/** Where too few heads are evidence, the most advanced of all is what a restart goes on from (R3). */
+function moreAdvanced(own: Foresight, vote: readonly Vote[], evidenceMin: number): Vote | undefined {
+  const evidence = vote.filter(({ recovering }) => !recovering)
+  const heads = evidence.length < evidenceMin ? vote : evidence
+  return heads
+    .filter(({ head }) => compareHeads(head, own.head) > 0)
+    .sort((a, b) => compareHeads(b.head, a.head))[0]
 }
 
 /** Members hang on another leader: this host promises what they did, with which it is no primary any more, and follows. */

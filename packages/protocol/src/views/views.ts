@@ -25,6 +25,8 @@ const RANK_DELAY_MS = 60
 const JITTER_MS = 30
 const RETRY_MS_MIN = 60
 const RETRY_MS_MAX = 2_000
+/** A host without a lease, its own or another's, asks around so often. */
+const LOOK_AGAIN_MS = 1_000
 /** Whoever was asked to stand has won by then, or will not. */
 const DEFER_MS = 1_000
 /** An election takes a tenth of this where machines are not busy. */
@@ -34,6 +36,10 @@ interface Keeper {
   readonly told: Mailbox<Told>
   /** Ends the try under way. */
   abort: AbortController | undefined
+  /** Counts what was told that calls for a try: what comes during one may change its outcome. */
+  calls: number
+  /** This host is primary, and no majority's leases run. */
+  hasLostLease: boolean
   /** The next try is not to wait for its turn. */
   isUrgent: boolean
   /** Ends the pause before it. */
@@ -56,15 +62,26 @@ export class Views {
 
   /** This host holds the volume, as a member with data. */
   add(volume: VolumeId): void {
-    if (!this.#keepers.has(volume))
-      this.#keepers.set(volume, {
-        told: new Mailbox<Told>({}),
-        abort: undefined,
-        isUrgent: false,
-        wake: () => undefined,
-        favour: undefined,
-        refused: undefined,
-      })
+    if (this.#keepers.has(volume)) return
+    this.#keepers.set(volume, {
+      told: new Mailbox<Told>({}),
+      abort: undefined,
+      calls: 0,
+      hasLostLease: false,
+      isUrgent: false,
+      wake: () => undefined,
+      favour: undefined,
+      refused: undefined,
+    })
+    // What the engine told before is not known here.
+    this.#ports.run(
+      this.#ports.clock.sleep(LOOK_AGAIN_MS + this.#random(LOOK_AGAIN_MS), this.#stop.signal).then(
+        () => {
+          this.seek(volume)
+        },
+        () => undefined,
+      ),
+    )
   }
 
   /** It holds it no longer. */
@@ -76,7 +93,9 @@ export class Views {
   /** Nobody that this host knows of leads the volume: it stands, unless it learns otherwise. */
   seek(volume: VolumeId): void {
     const keeper = this.#keepers.get(volume)
-    if (keeper === undefined || keeper.abort !== undefined || this.#stop.signal.aborted) return
+    if (keeper === undefined || this.#stop.signal.aborted) return
+    keeper.calls++
+    if (keeper.abort !== undefined) return
     keeper.abort = new AbortController()
     const signal = AbortSignal.any([keeper.abort.signal, this.#stop.signal])
     const running = this.#seek(volume, keeper, signal)
@@ -103,15 +122,29 @@ export class Views {
         this.seek(volume)
         break
       }
+      case 'lease-lost':
+      case 'lease-back': {
+        const keeper = this.#keepers.get(event.detail.volume)
+        if (keeper === undefined) break
+        keeper.hasLostLease = event.name === 'lease-lost'
+        if (keeper.hasLostLease) this.seek(event.detail.volume)
+        break
+      }
       case 'adopted':
         this.#keepers.get(event.detail.volume)?.told.put({ adopted: event.detail })
         break
       case 'leading':
         this.#keepers.get(event.detail.volume)?.told.put({ leading: event.detail.epoch })
         break
-      case 'stepped-down':
-        this.#keepers.get(event.detail.volume)?.told.put({ outbid: event.detail.promised })
+      case 'stepped-down': {
+        const keeper = this.#keepers.get(event.detail.volume)
+        if (keeper === undefined) break
+        keeper.hasLostLease = false
+        keeper.told.put({ outbid: event.detail.promised })
+        // Whoever has won calls this host; it may not hear that.
+        this.seek(event.detail.volume)
         break
+      }
       default:
     }
   }
@@ -201,13 +234,22 @@ export class Views {
     await this.#pause(keeper, (await this.#turnMs(volume)) + this.#random(JITTER_MS), signal)
     for (;;) {
       keeper.isUrgent = false
+      const { calls } = keeper
       const outcome = await this.#try(volume, keeper, mayDefer, signal)
       if (outcome.result !== 'failed') keeper.refused = undefined
       else if (keeper.favour?.host === this.#ports.host) keeper.favour = undefined
       log({ volume, message: outcome.result, detail: outcome })
       switch (outcome.result) {
+        // The engine tells when either is over; whoever has no lease looks around until it has one.
         case 'leads':
         case 'is-led':
+          retryMs = RETRY_MS_MIN
+          if (outcome.result === 'leads' ? !keeper.hasLostLease : outcome.isGranted) {
+            if (keeper.calls === calls) return
+          } else {
+            await this.#pause(keeper, LOOK_AGAIN_MS + this.#random(LOOK_AGAIN_MS), signal)
+          }
+          break
         case 'not-a-member':
           return
         case 'deferred':
@@ -239,7 +281,7 @@ export class Views {
 
   async #try(volume: VolumeId, keeper: Keeper, mayDefer: boolean, signal: AbortSignal): Promise<Outcome> {
     try {
-      const { told, refused } = keeper
+      const { told, refused, hasLostLease } = keeper
       return await stand(
         {
           ports: this.#ports,
@@ -250,7 +292,7 @@ export class Views {
             this.#favour(volume, this.#ports.host)
           },
         },
-        { mayDefer, ...(refused && { refused }) },
+        { mayDefer, hasLostLease, ...(refused && { refused }) },
       )
     } catch (error) {
       // The world's refusals: another was faster, the engine stops, a history cannot be had.
