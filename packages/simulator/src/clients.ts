@@ -16,6 +16,8 @@ import { MILLISECOND, type Planned, type Schedule, SECOND } from './schedule.js'
 
 const EIO = 5
 const ENOSPC = 28
+/** The session ends: its host is no primary any more. */
+const UNANSWERED = -1
 const ESHUTDOWN = 108
 
 /** A client gives a connection up that answers nothing for so long. */
@@ -195,6 +197,10 @@ export class Client {
     if (session !== this.#session) return
     if (reply === 'end') {
       this.#lose('the connection ended')
+      return
+    }
+    if (reply.error === UNANSWERED) {
+      this.#lose('its host stepped down')
       return
     }
     const request = this.#waiting.get(reply.request)

@@ -2,23 +2,24 @@
  * Hosts with their cores, what lies between them, and who decides: everything of a run but its clients and its faults.
  * Nothing happens but by the schedule.
  */
-import { encodeCreate, padPayload, stampHashOf } from '@cloudfs/format'
+import { encodeCreate, padPayload } from '@cloudfs/format'
 import {
   bytesToHex,
   type CoreCommands,
   type CoreEvent,
   type CoreVerb,
   HostId,
-  Stamp,
   StoreId,
   type VolumeId,
 } from '@cloudfs/interface'
+import { newView } from '@cloudfs/protocol'
 import type { Plant, SimAnswer, SimEffects, SimReply } from '@cloudfs/native'
 import { CommitRule } from './checkers/commit-rule.js'
 import { OneHistory } from './checkers/one-history.js'
 import { Coverage } from './coverage.js'
 import { type Down, Host, type HostListener } from './host.js'
 import { Keeper } from './keeper.js'
+import { Keys } from './keys.js'
 import { Log, type LogLevel } from './log.js'
 import type { Mode } from './mode.js'
 import { Network } from './network.js'
@@ -37,6 +38,8 @@ export interface ClusterOptions {
   /** Of every volume. */
   readonly mode: Mode
   readonly policy: PolicyMaker
+  /** Cores take part in elections. */
+  readonly elections: boolean
   readonly plant?: Plant | undefined
   readonly level: LogLevel
   readonly sink?: ((line: string) => void) | undefined
@@ -72,6 +75,7 @@ export class Cluster implements HostListener {
   readonly #policies: (Policy | undefined)[]
   readonly #keepers: (Keeper | undefined)[] = []
   readonly #commitRule: CommitRule
+  readonly #keys: Keys
   #isStirred = false
 
   constructor(options: ClusterOptions) {
@@ -79,6 +83,7 @@ export class Cluster implements HostListener {
     const { seed, hostCount } = options
     const { schedule, coverage } = this
     this.#random = randomFrom(seed, 'cluster')
+    this.#keys = new Keys(hostCount)
     this.log = new Log(schedule, options.level, options.sink)
     this.network = new Network({ schedule, coverage, hostCount, random: randomFrom(seed, 'network') })
     this.hosts = Array.from(
@@ -100,6 +105,7 @@ export class Cluster implements HostListener {
             batchBodyBytesMax: 32 << 10,
             checkpointBytes: within(this.#random, 64, 256) << 10,
             syncIntervalNs: 200_000_000,
+            elections: options.elections,
             ...(options.plant !== undefined && { plant: options.plant }),
           },
         }),
@@ -176,21 +182,18 @@ export class Cluster implements HostListener {
 
   /** Has a volume made at host 0, with a replica at every host. */
   create(name: string, sizeBytes: number, done?: (answer: SimAnswer | undefined) => void): void {
-    const stamp = Stamp.fromBytes(this.#bytes(32))
-    const members = this.hosts.map(({ host, store }) => ({
+    const epoch = { counter: 1, host: hostIdOf(0) }
+    const nonce = this.#bytes(16)
+    const members = this.hosts.map(({ host, store }, index) => ({
       host,
       store,
       role: 'data' as const,
-      slice: new Uint8Array(),
+      publicKey: this.#keys.publicKeyOf(index),
     }))
-    const payload = encodeCreate({
-      sizeBytes: BigInt(sizeBytes),
-      mode: this.options.mode,
-      name,
-      nonce: this.#bytes(16),
-      view: { stampHash: stampHashOf(stamp), primary: hostIdOf(0), leaseMs: 500, members },
-    })
-    const epoch = { counter: 1, host: hostIdOf(0) }
+    const { stamp, payload: view } = newView({ nonce, epoch, primary: epoch.host, members }, (count) =>
+      this.#bytes(count),
+    )
+    const payload = encodeCreate({ sizeBytes: BigInt(sizeBytes), mode: this.options.mode, name, nonce, view })
     this.command(0, 'create', { stamp, payload: bytesToHex(padPayload(payload)), epoch }, done)
   }
 
@@ -262,6 +265,7 @@ export class Cluster implements HostListener {
       schedule,
       network,
       hosts,
+      keys: this.#keys,
       random: this.#random,
       policyOf: (index) => this.#policies[index],
       follow: (from, volume, leader) => {
@@ -272,6 +276,13 @@ export class Cluster implements HostListener {
       },
       stir: () => {
         this.#stir()
+      },
+      isFollowing: (from, volume) => this.streams.isFollowing(from, volume),
+      say: (from, what) => {
+        this.log.story(from.name, what)
+      },
+      onBug: (from, error) => {
+        this.onFault(`${from.name}: ${error instanceof Error ? String(error.stack) : String(error)}`)
       },
     })
     const policy = this.options.policy(ports)
@@ -288,7 +299,7 @@ export class Cluster implements HostListener {
     if (name === 'ack') {
       const [appended, synced] = [payload.readBigUInt64LE(0), payload.readBigUInt64LE(8)]
       this.#commitRule.onAck(volume, host.index, Number(appended), Number(synced))
-    } else if (isOfLeader && (name === 'runs' || name === 'commit')) {
+    } else if (!this.options.elections && isOfLeader && (name === 'runs' || name === 'commit')) {
       const fault = this.#commitRule.onCommit(volume, this.options.mode, Number(payload.readBigUInt64LE(0)))
       this.coverage.count('rule:commit at a majority')
       if (fault !== undefined) this.onFault(`${host.name}: ${fault}`)

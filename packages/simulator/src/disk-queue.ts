@@ -134,7 +134,7 @@ export class DiskQueue {
         bytes = Buffer.from(this.disk.read(io.physical, io.offset, io.length))
         break
       case 'prepare':
-        if (this.isFull) {
+        if (this.isFull && !this.disk.isPrepared(io.physical)) {
           this.#parts.coverage.count('fault:disk-full')
           error = ENOSPC
         } else this.disk.prepare(io.physical)

@@ -52,6 +52,10 @@ export class SimulatedDisk implements StoreMedium {
     this.#at(this.#durable, physical)
   }
 
+  isPrepared(physical: number): boolean {
+    return this.#durable.has(physical)
+  }
+
   bytesOf(physical: number): number {
     return physical === SUPERBLOCK_REGION ? SUPERBLOCK_REGION_BYTES : this.segmentBytes
   }

@@ -187,7 +187,9 @@ export class Host {
     this.life++
     this.#inbox = []
     this.disk.begin()
-    this.core = new SimCore(this.#parts.params)
+    const bootId = new Uint8Array(16)
+    bootId.set([1, this.boot >> 8, this.boot & 0xff])
+    this.core = new SimCore({ ...this.#parts.params, bootId })
   }
 
   #wake(delayNs: number): void {

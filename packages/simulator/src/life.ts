@@ -16,6 +16,7 @@ import { History } from './history.js'
 import type { Host } from './host.js'
 import type { LogLevel } from './log.js'
 import { Operator } from './operator.js'
+import { elections } from './elections.js'
 import { fixedPrimary, type PolicyMaker } from './policy.js'
 import { randomFrom } from './random.js'
 import { readExport } from './read-export.js'
@@ -70,13 +71,14 @@ class Life {
   constructor(options: LifeOptions) {
     this.#seed = options.seed
     this.#scenario = { ...scenarioOf(options.seed), ...options.scenario }
-    const { hostCount, mode, segmentCount } = this.#scenario
+    const { hostCount, mode, segmentCount, hasElections } = this.#scenario
     this.#cluster = new Cluster({
       seed: options.seed,
       hostCount,
       segmentCount,
       mode,
-      policy: options.policy ?? fixedPrimary,
+      policy: options.policy ?? (hasElections ? elections : fixedPrimary),
+      elections: hasElections,
       plant: options.plant,
       level: options.level ?? 'none',
       sink: options.sink,
@@ -188,7 +190,8 @@ class Life {
 
   /** Until views bring recovering replicas: of a primary nothing acknowledged may go that is not synced. */
   #mayLoseUnsynced(host: Host): boolean {
-    return this.#scenario.mode === 'durable' || host.index !== 0 || this.#scenario.hostCount === 1
+    const { mode, hostCount, hasElections } = this.#scenario
+    return mode === 'durable' || hostCount === 1 || (!hasElections && host.index !== 0)
   }
 
   #onLoss(volume: VolumeId): void {

@@ -32,7 +32,7 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
     seedsMax: 75,
     scenario: { hostCount: 3, faults: ['slow-disk', 'kill', 'slow-network'] },
   },
-  'own-tail-acknowledged': { seedsMax: 40 },
+  'own-tail-acknowledged': { seedsMax: 40, scenario: { hasElections: false } },
 }
 
 test.each(plants)('%s is found', { timeout: 300_000 }, async (plant) => {

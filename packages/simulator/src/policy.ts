@@ -5,6 +5,7 @@
 import type { CoreCommands, CoreEvent, CoreVerb, HostId, StoreId, VolumeId } from '@cloudfs/interface'
 import { CloudfsError } from '@cloudfs/interface'
 import type { Host } from './host.js'
+import type { Keys } from './keys.js'
 import type { Network } from './network.js'
 import { below, type Random } from './random.js'
 import { MILLISECOND, type Schedule } from './schedule.js'
@@ -27,6 +28,10 @@ export interface PolicyPorts {
   readonly index: number
   readonly host: HostId
   readonly store: StoreId
+  /** Every host has a key pair: a seed, which no other host knows, and what all know of it. */
+  readonly seed: Uint8Array
+  readonly publicKeyOf: (host: HostId) => Uint8Array
+  readonly indexOf: (host: HostId) => number
   readonly clock: { nowMs(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> }
   readonly random: Random
   readonly randomBytes: (count: number) => Uint8Array
@@ -37,6 +42,11 @@ export interface PolicyPorts {
   readonly ask: (to: number, name: string, body: unknown, timeoutMs: number) => Promise<unknown>
   readonly follow: (volume: VolumeId, leader: number) => void
   readonly unfollow: (volume: VolumeId) => void
+  readonly isFollowing: (volume: VolumeId) => boolean
+  /** For the log of a run. */
+  readonly say: (what: string) => void
+  /** Work that nobody waits for threw. */
+  readonly onBug: (error: unknown) => void
 }
 
 export type PolicyMaker = (ports: PolicyPorts) => Policy
@@ -67,16 +77,20 @@ interface PortsParts {
   readonly random: Random
   readonly network: Network
   readonly hosts: readonly Host[]
+  readonly keys: Keys
   readonly policyOf: (index: number) => Policy | undefined
   readonly follow: (host: Host, volume: VolumeId, leader: number) => void
   readonly unfollow: (host: Host, volume: VolumeId) => void
   /** Promises of policies may go on: they are run dry before the next event. */
   readonly stir: () => void
+  readonly isFollowing: (host: Host, volume: VolumeId) => boolean
+  readonly say: (host: Host, what: string) => void
+  readonly onBug: (host: Host, error: unknown) => void
 }
 
 /** The ports of one life of a host's policy. */
 export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
-  const { schedule, random, network, hosts, stir } = parts
+  const { schedule, random, network, hosts, keys, stir } = parts
   const { life } = host
   const isAlive = (): boolean => host.life === life && host.isUp
   /** What a frozen process would do it does when it goes on. */
@@ -91,10 +105,14 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
     stir()
     run()
   }
+  const indexOf = (id: HostId): number => hosts.findIndex((each) => each.host === id)
   return {
     index: host.index,
     host: host.host,
     store: host.store,
+    seed: keys.seedOf(host.index),
+    publicKeyOf: (id) => keys.publicKeyOf(indexOf(id)),
+    indexOf,
     random,
     randomBytes: (count) => Uint8Array.from({ length: count }, () => below(random, 256)),
     clock: {
@@ -169,6 +187,13 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
     },
     unfollow: (volume) => {
       if (isAlive()) parts.unfollow(host, volume)
+    },
+    isFollowing: (volume) => parts.isFollowing(host, volume),
+    say: (what) => {
+      parts.say(host, what)
+    },
+    onBug: (error) => {
+      parts.onBug(host, error)
     },
   }
 }

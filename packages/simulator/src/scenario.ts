@@ -7,6 +7,8 @@ import { MILLISECOND, SECOND } from './schedule.js'
 export interface Scenario {
   readonly hostCount: number
   readonly mode: Mode
+  /** Who leads is decided by elections; otherwise whoever made the volume leads it for ever. */
+  readonly hasElections: boolean
   readonly clientCount: number
   /** Of the volume that clients use; it has some more. */
   readonly blockCount: number
@@ -44,6 +46,7 @@ export function scenarioOf(seed: number): Scenario {
     partNs: spread(random, 2 * SECOND, 6 * SECOND),
     isReadOffline: below(random, 8) === 0,
     endsInRot: below(random, 4) === 0,
+    hasElections: below(random, 5) > 0,
   }
 }
 

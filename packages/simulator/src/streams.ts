@@ -97,6 +97,10 @@ export class Streams {
     }
   }
 
+  isFollowing(host: Host, volume: VolumeId): boolean {
+    return this.#followsOf(host).has(volume)
+  }
+
   /** A host's engine keeps a stream open from `leader`, from now on and after restarts. */
   follow(host: Host, volume: VolumeId, leader: number): void {
     const follows = this.#followsOf(host)

@@ -1,0 +1,64 @@
+/** The shipped view protocol as a host's policy: what its engine tells goes in, commands and questions come out. */
+import type { HostId } from '@cloudfs/interface'
+import { coreEngine, type ViewPeers, type ViewRequest, type ViewRequests, Views } from '@cloudfs/protocol'
+import type { PolicyMaker, PolicyPorts } from './policy.js'
+
+export const elections: PolicyMaker = (ports) => {
+  const { host, store, seed, clock, randomBytes, command, indexOf, follow } = ports
+  const run = (work: Promise<void>): void => {
+    work.catch(ports.onBug)
+  }
+  const views = new Views({
+    host,
+    store,
+    seed,
+    clock,
+    randomBytes,
+    engine: coreEngine(command),
+    peers: peersOf(ports),
+    follow: (volume, leader) => {
+      follow(volume, indexOf(leader))
+      return Promise.resolve()
+    },
+    run,
+    log: ({ message, detail }) => {
+      ports.say(`view: ${message} ${JSON.stringify(detail ?? {})}`)
+    },
+  })
+  return {
+    onReady: () => undefined,
+    onEvent: (event) => {
+      if (event.name === 'leading') ports.unfollow(event.detail.volume)
+      views.onEvent(event)
+    },
+    onVolume: (volume, primary) => {
+      views.add(volume)
+      // From then on it is known who leads.
+      if (indexOf(host) !== primary && !ports.isFollowing(volume)) follow(volume, primary)
+    },
+    onRequest: (name, body, caller) =>
+      views.answer(name as ViewRequest, body as ViewRequests[ViewRequest]['body'], caller),
+    onDown: () => {
+      run(views.close())
+    },
+  }
+}
+
+function peersOf({ ask, indexOf, publicKeyOf }: PolicyPorts): ViewPeers {
+  const asking =
+    <Name extends ViewRequest>(name: Name) =>
+    async (
+      host: HostId,
+      body: ViewRequests[Name]['body'],
+      timeoutMs: number,
+    ): Promise<ViewRequests[Name]['answer']> =>
+      (await ask(indexOf(host), name, body, timeoutMs)) as ViewRequests[Name]['answer']
+  return {
+    foresee: asking('foresee'),
+    promise: asking('promise'),
+    slice: asking('slice'),
+    follow: asking('follow'),
+    stand: asking('stand'),
+    publicKeyOf,
+  }
+}
