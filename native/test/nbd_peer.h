@@ -77,6 +77,9 @@ constexpr uint16_t kCache = 5;
 constexpr uint16_t kWriteZeroes = 6;
 constexpr uint16_t kBlockStatus = 7;
 
+constexpr uint16_t kSeen = 0x7300;
+constexpr uint64_t kUnnumbered = uint64_t{1} << 63;
+
 constexpr uint16_t kFua = 1;
 constexpr uint16_t kNoHole = 2;
 constexpr uint16_t kDf = 4;
@@ -266,8 +269,13 @@ class Peer {
  public:
   static constexpr uint64_t kClient = 7;
 
+  Peer() : connection(kClient, exports) {}
+  /// Of a session.
+  Peer(Export exported, uint32_t record_bytes_max)
+      : connection(kClient, exports, std::move(exported), record_bytes_max) {}
+
   MemoryExports exports;
-  Connection connection{kClient, exports};
+  Connection connection;
   std::vector<ClientOp> ops;
 
   /// Gives the server `bytes`, at most `cut` at once, as long as it wants some; what it does not want is kept for the next

@@ -1,12 +1,15 @@
 #include "nbd/connection.h"
 
+#include <array>
 #include <optional>
 #include <utility>
 
 #include "core/base/assert.h"
+#include "core/base/bytes.h"
 #include "nbd/handshake.h"
 #include "nbd/output.h"
 #include "nbd/receive_buffer.h"
+#include "nbd/session_greeting.h"
 #include "nbd/transmission.h"
 
 namespace cloudfs::nbd {
@@ -19,17 +22,28 @@ struct Connection::Impl {
     gone,    // disconnected() was called
   };
 
-  Impl(uint64_t client_id, ExportSource& source)
-      : client(client_id), exports(source), handshake(source, output) {}
+  Impl(uint64_t client_id, ExportSource& source) : client(client_id), exports(source) {
+    handshake.emplace(source, output);
+  }
+
+  Impl(uint64_t client_id, ExportSource& source, Export exported, uint32_t record_bytes_max)
+      : client(client_id), exports(source) {
+    constexpr std::string_view kContexts[] = {"base:allocation"};
+    begin({std::move(exported), true, select_meta_contexts(kContexts), true});
+    const Session& session = transmission->session();
+    std::array<uint8_t, kSessionGreetingBytes> greeting;
+    encode({transmission_flags(session), record_bytes_max, session.exported.size_bytes}, greeting.data());
+    output.put(greeting.size()).put(as_text(greeting));
+  }
 
   size_t ops_in_flight() const { return transmission ? transmission->ops_in_flight() : 0; }
 
   Step step(std::vector<ClientOp>& ops) {
-    return transmission ? transmission->step(input, output, ops) : handshake.step(input, output);
+    return transmission ? transmission->step(input, output, ops) : handshake->step(input, output);
   }
 
-  void enter_transmission() {
-    transmission.emplace(client, std::move(handshake.session()));
+  void begin(Session session) {
+    transmission.emplace(client, std::move(session));
     export_open = true;
     if (shutting_down) transmission->shut_down();
   }
@@ -54,12 +68,15 @@ struct Connection::Impl {
   bool blocked = false;   // it got no further for want of room
   ReceiveBuffer input;
   Output output;
-  Handshake handshake;
+  std::optional<Handshake> handshake;  // until the transmission phase
   std::optional<Transmission> transmission;
 };
 
 Connection::Connection(uint64_t client, ExportSource& exports)
     : impl_(std::make_unique<Impl>(client, exports)) {}
+
+Connection::Connection(uint64_t client, ExportSource& exports, Export exported, uint32_t record_bytes_max)
+    : impl_(std::make_unique<Impl>(client, exports, std::move(exported), record_bytes_max)) {}
 
 Connection::~Connection() {
   if (impl_->export_open) impl_->close_export();
@@ -85,7 +102,8 @@ void Connection::advance(std::vector<ClientOp>& ops) {
       case Step::progressed:
         break;
       case Step::entered:
-        self.enter_transmission();
+        self.begin(std::move(self.handshake->session()));
+        self.handshake.reset();
         break;
       case Step::starved:
         going = false;
@@ -125,14 +143,22 @@ void Connection::sent(size_t bytes) {
   impl_->unparsed |= impl_->blocked;
 }
 
+std::vector<uint64_t> Connection::take_seen() {
+  return impl_->transmission ? impl_->transmission->take_seen() : std::vector<uint64_t>();
+}
+
 bool Connection::can_advance() const {
   return impl_->unparsed && impl_->state == Impl::State::open;
 }
 
 void Connection::shut_down() {
+  if (is_session()) {
+    if (impl_->state != Impl::State::gone) impl_->state = Impl::State::broken;
+    return;
+  }
   impl_->shutting_down = true;
   impl_->unparsed = true;
-  impl_->handshake.shut_down();
+  if (impl_->handshake) impl_->handshake->shut_down();
   if (impl_->transmission) impl_->transmission->shut_down();
 }
 
@@ -150,6 +176,10 @@ bool Connection::wants_close() const {
 
 bool Connection::finished() const {
   return impl_->state == Impl::State::gone && impl_->ops_in_flight() == 0;
+}
+
+bool Connection::is_session() const {
+  return impl_->transmission && impl_->transmission->session().numbered;
 }
 
 bool Connection::in_handshake() const {

@@ -78,6 +78,9 @@ class Connection {
   /// `client` goes into each ClientOp and is unique among the core's clients. The greeting is in outgoing()
   /// at once.
   Connection(uint64_t client, ExportSource& exports);
+  /// A connection of an attachment's session: it begins in the transmission phase, with structured replies and
+  /// `base:allocation`, behind a greeting of its own. `exported` was opened from `exports`, which closes it.
+  Connection(uint64_t client, ExportSource& exports, Export exported, uint32_t record_bytes_max);
   /// Closes the export if it is still open: then the core must give no more answers for this client.
   ~Connection();
   Connection(const Connection&) = delete;
@@ -98,6 +101,9 @@ class Connection {
   /// Requests that the core need not see (wrong ones, those of length zero) are answered here.
   void advance(std::vector<ClientOp>& ops);
 
+  /// Of a session: sequences whose refusal its endpoint says it has seen, found by advance() since this was last asked.
+  std::vector<uint64_t> take_seen();
+
   /// advance() would get further: bytes have been received, or room has come for those that waited. When it is
   /// true at the end of a turn, the next turn comes without waiting.
   bool can_advance() const;
@@ -109,7 +115,8 @@ class Connection {
   void sent(size_t bytes);
 
   /// The server ends: further requests and options are refused with ESHUTDOWN; the first advance() that finds
-  /// nothing in flight stops receiving, and wants_close() comes when all is sent.
+  /// nothing in flight stops receiving, and wants_close() comes when all is sent. A session's connection is closed at
+  /// once instead: what is not answered its endpoint asks the next primary.
   void shut_down();
   /// The socket is at its end, broken, or closed by the shell. Drops input and output; ops in flight are
   /// still answered.
@@ -120,6 +127,8 @@ class Connection {
   /// disconnected(), every op answered, the export closed: destroy it.
   bool finished() const;
 
+  /// It is an attachment's session.
+  bool is_session() const;
   /// No export is chosen yet. The shell gives a client limited time for this.
   bool in_handshake() const;
   uint64_t client() const;

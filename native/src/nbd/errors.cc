@@ -35,6 +35,30 @@ WireError wire_error(int error, const Request& request, bool structured) {
   }
 }
 
+int errno_of(uint32_t error) {
+  switch (WireError{error}) {
+    case WireError::none:
+      return 0;
+    case WireError::perm:
+      return EPERM;
+    case WireError::nomem:
+      return ENOMEM;
+    case WireError::inval:
+      return EINVAL;
+    case WireError::nospc:
+      return ENOSPC;
+    case WireError::overflow:
+      return EOVERFLOW;
+    case WireError::notsup:
+      return EOPNOTSUPP;
+    case WireError::shutdown:
+      return ESHUTDOWN;
+    case WireError::io:
+      break;
+  }
+  return EIO;
+}
+
 std::string_view message_of(WireError error) {
   switch (error) {
     case WireError::none:

@@ -7,11 +7,6 @@
 
 namespace cloudfs::nbd {
 
-namespace {
-
-constexpr uint32_t kMinimumBlockBytes = 1;
-constexpr uint32_t kPreferredBlockBytes = kBlockBytes;
-
 uint16_t transmission_flags(const Session& session) {
   // Every connection speaks with the same core, which keeps no cache of its own per connection: a FLUSH covers what any
   // of them was told is written.
@@ -24,6 +19,11 @@ uint16_t transmission_flags(const Session& session) {
   if (session.structured) flags |= kFlagSendDf;
   return flags;
 }
+
+namespace {
+
+constexpr uint32_t kMinimumBlockBytes = 1;
+constexpr uint32_t kPreferredBlockBytes = kBlockBytes;
 
 Writer reply(Output& output, uint32_t option, OptionReply type, size_t bytes) {
   Writer writer = output.put(kOptionReplyHeaderBytes + bytes);
@@ -264,7 +264,7 @@ Step Handshake::info_or_go(uint32_t option, std::span<const uint8_t> data, Outpu
   }
   std::optional<Export> found = exports_.find(query.name);
   if (!found) return refuse(output, option, OptionReply::err_unknown, exports_.refusal(query.name));
-  describe(output, option, query, {*std::move(found), session_.structured, {}});
+  describe(output, option, query, {*std::move(found), session_.structured, {}, false});
   return acknowledge(output, option);
 }
 

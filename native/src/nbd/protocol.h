@@ -75,7 +75,11 @@ enum class CommandType : uint16_t {
   cache = 5,
   write_zeroes = 6,
   block_status = 7,
+  seen = 0x7300,  // of a session: docs/nbd.md
 };
+
+/// Set in the cookies of a session's requests that have no sequence.
+constexpr uint64_t kCookieUnnumbered = uint64_t{1} << 63;
 
 constexpr uint16_t kCommandFua = 1 << 0;
 constexpr uint16_t kCommandNoHole = 1 << 1;
@@ -89,6 +93,7 @@ enum class ChunkType : uint16_t {
   offset_hole = 2,
   block_status = 5,
   error = 0x8001,
+  error_offset = 0x8002,
 };
 
 constexpr uint16_t kReplyDone = 1 << 0;

@@ -8,12 +8,16 @@
 
 namespace cloudfs::nbd {
 
-/// Agreed on in the handshake, fixed in the transmission phase.
+/// Agreed on in the handshake, or by being an attachment's session; fixed in the transmission phase.
 struct Session {
   Export exported;
   bool structured = false;
   std::vector<MetaContext> contexts;
+  /// The cookie of a request that changes data is the session's sequence (docs/nbd.md, Sessions).
+  bool numbered = false;
 };
+
+uint16_t transmission_flags(const Session& session);
 
 enum class Step {
   progressed,  // call again

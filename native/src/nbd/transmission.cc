@@ -32,6 +32,7 @@ std::optional<uint16_t> flags_of(CommandType type, bool structured) {
     case CommandType::cache:
       return kCommandFua;
     case CommandType::disc:
+    case CommandType::seen:
       break;
   }
   return std::nullopt;
@@ -64,6 +65,7 @@ ClientOp::Kind kind_of(CommandType type) {
     case CommandType::block_status:
       return ClientOp::Kind::block_status;
     case CommandType::disc:
+    case CommandType::seen:
       break;
   }
   ensure(false, "only judged commands become ops");
@@ -88,9 +90,33 @@ Step Transmission::step(ReceiveBuffer& input, Output& output, std::vector<Client
   if (load<uint32_t>(bytes.data()) != kRequestMagic) return Step::broken;
   const Request request = decode(bytes.data());
   if (request.type == CommandType::disc) return Step::ended;
+  if (session_.numbered) {
+    if (request.type == CommandType::seen) return take_seen(request, input);
+    if (!is_sound(request)) return Step::broken;
+  }
   if (!has_room(request, output)) return Step::blocked;
   input.consume(kRequestBytes);
   return begin(request, input, output, ops);
+}
+
+// It needs no room: what waits for it may be what holds the room.
+Step Transmission::take_seen(const Request& request, ReceiveBuffer& input) {
+  if (request.flags != 0 || request.length != 0 || request.offset > last_sequence_) return Step::broken;
+  input.consume(kRequestBytes);
+  seen_.push_back(request.offset);
+  return Step::progressed;
+}
+
+// What a session asks has been judged where its client is. Besides, whatever is wrong with a request that has a number is
+// for the core to say: a later one must not be carried out before the refusal has been seen.
+bool Transmission::is_sound(const Request& request) const {
+  const bool is_numbered = (request.cookie & kCookieUnnumbered) == 0;
+  if (is_numbered != changes_data(request.type)) return false;
+  if (is_numbered && request.cookie <= last_sequence_) return false;
+  const std::optional<uint16_t> flags = flags_of(request.type, session_.structured);
+  if (!flags || (request.flags & ~*flags) != 0) return false;
+  if (request.type == CommandType::flush) return request.offset == 0 && request.length == 0;
+  return request.length > 0 && payload_bytes(request) <= kPayloadBytesMax;
 }
 
 // Room comes with answers and with sent bytes: the longest request passes once it is the only one.
@@ -106,7 +132,9 @@ bool Transmission::has_room(const Request& request, const Output& output) const 
 Step Transmission::begin(const Request& request, ReceiveBuffer& input, Output& output,
                          std::vector<ClientOp>& ops) {
   ++unsent_replies_;
-  const Refusal refusal = judge(request);
+  const bool has_number = session_.numbered && changes_data(request.type);
+  if (has_number) last_sequence_ = request.cookie;
+  const Refusal refusal = has_number ? Refusal{} : judge(request);
   if (refusal.error != WireError::none) {
     if (request.type == CommandType::write) {
       dropping_.emplace(request, refusal);
@@ -196,6 +224,7 @@ ClientOp Transmission::open_op(const Request& request) {
   op.fua = request.has(kCommandFua) && changes_data(request.type);
   op.no_hole = request.has(kCommandNoHole);
   op.fast_zero = request.has(kCommandFastZero);
+  if (session_.numbered && changes_data(request.type)) op.sequence = request.cookie;
   return op;
 }
 

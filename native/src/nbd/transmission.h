@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "nbd/output.h"
@@ -37,6 +38,9 @@ class Transmission {
 
   void shut_down() { shutting_down_ = true; }
 
+  /// Of a session: sequences whose refusal the client says it has seen, since it was last asked.
+  std::vector<uint64_t> take_seen() { return std::exchange(seen_, {}); }
+
   const Session& session() const { return session_; }
   size_t ops_in_flight() const { return ops_in_flight_; }
   /// Payload bytes of requests that are not answered yet.
@@ -53,6 +57,8 @@ class Transmission {
     uint64_t id = 0;  // of the op in flight; 0 = free
   };
 
+  Step take_seen(const Request& request, ReceiveBuffer& input);
+  bool is_sound(const Request& request) const;
   Step begin(const Request& request, ReceiveBuffer& input, Output& output, std::vector<ClientOp>& ops);
   Step finish_write(ReceiveBuffer& input, Output& output, std::vector<ClientOp>& ops);
   Refusal judge(const Request& request) const;
@@ -72,6 +78,8 @@ class Transmission {
   std::vector<Slot> slots_;
   std::vector<uint16_t> free_slots_;
   uint64_t ops_begun_ = 0;
+  uint64_t last_sequence_ = 0;  // of a session
+  std::vector<uint64_t> seen_;
   size_t ops_in_flight_ = 0;
   size_t unsent_replies_ = 0;  // requests taken whose reply has not been sent completely
   size_t reserved_bytes_ = 0;
