@@ -59,10 +59,11 @@ export interface RawSimCore {
   }
   nextDeadlineNs(): bigint | undefined
   segmentLog2(): number
-  openExport(name: string): unknown
+  openExport(name: string, session?: Uint8Array): unknown
   listExports(): unknown[]
   closeExport(handle: number): void
-  openRefusal(name: string): string
+  openRefusal(name: string, session?: Uint8Array): string
+  sessionSeen(handle: number, sequence: number | bigint): void
   openStream(role: string, volume: string): number
   streamReceive(stream: number, bytes: Uint8Array): number
   streamSent(stream: number, bytes: number): void

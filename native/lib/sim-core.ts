@@ -105,8 +105,7 @@ export interface SimOp {
   readonly fua?: boolean
   readonly noHole?: boolean
   readonly fastZero?: boolean
-  /** 16 bytes. */
-  readonly session?: Uint8Array
+  /** Of a session's export: counts its changing requests. */
   readonly sequence?: number | bigint
 }
 
@@ -204,9 +203,12 @@ export class SimCore {
     return this.#raw.segmentLog2()
   }
 
-  /** By volume id, name, `name@snapshot` or `id@snapshot`; undefined: see `openRefusal`. */
-  openExport(name: string): SimExport | undefined {
-    return this.#raw.openExport(name) as SimExport | undefined
+  /**
+   * By volume id, name, `name@snapshot` or `id@snapshot`; undefined: see `openRefusal`. `session` (16 bytes): of a host that
+   * has the volume attached.
+   */
+  openExport(name: string, session?: Uint8Array): SimExport | undefined {
+    return this.#raw.openExport(name, session) as SimExport | undefined
   }
 
   listExports(): SimExport[] {
@@ -242,8 +244,13 @@ export class SimCore {
   }
 
   /** Why `openExport` has just declined. */
-  openRefusal(name: string): string {
-    return this.#raw.openRefusal(name)
+  openRefusal(name: string, session?: Uint8Array): string {
+    return this.#raw.openRefusal(name, session)
+  }
+
+  /** The client of a session's export has all answers to requests up to `sequence` that were refused. */
+  sessionSeen(handle: number, sequence: number | bigint): void {
+    this.#raw.sessionSeen(handle, sequence)
   }
 }
 

@@ -164,40 +164,6 @@ TEST_CASE("a volume grows and shrinks; what lay beyond the new end is zero when 
   CHECK(driver.read(driver.open("disk").handle, 0, 1 << 20) == expected);
 }
 
-TEST_CASE("a request that is sent again after a lost answer is applied once, across a crash too") {
-  Driver driver;
-  driver.format();
-  driver.create(1 << 20, "disk");
-  uint64_t target = driver.open("disk").handle;
-  SessionId session;
-  session.fill(9);
-  const auto numbered = [&](uint64_t sequence, uint64_t offset, const std::vector<uint8_t>& bytes) {
-    ClientOp op = Driver::write_op(target, offset, bytes);
-    op.session = session;
-    op.sequence = sequence;
-    return driver.call(std::move(op)).error;
-  };
-  const auto first = pattern(40000, 1);  // in part, and several records
-  const auto second = pattern(4096, 2);
-  CHECK(numbered(1, 100, first) == 0);
-  CHECK(numbered(2, 4096, second) == 0);
-  const auto content = driver.read(target, 0, 65536);
-  const std::string lsn = field(driver.must("volumes", "{}"), "lsn");
-  CHECK(numbered(1, 100, first) == 0);
-  CHECK(field(driver.must("volumes", "{}"), "lsn") == lsn);
-  CHECK(driver.read(target, 0, 65536) == content);
-  Random random(1);
-  for (const bool checkpoint : {false, true}) {
-    if (checkpoint) driver.must("checkpoint", "{}");
-    driver.restart_after_kill(random);
-    target = driver.open("disk").handle;
-    CHECK(numbered(2, 4096, pattern(4096, 3)) == 0);
-    CHECK(driver.read(target, 0, 65536) == content);
-  }
-  CHECK(numbered(3, 4096, pattern(4096, 3)) == 0);
-  CHECK(driver.read(target, 4096, 4096) == pattern(4096, 3));
-}
-
 TEST_CASE("records gives the committed runs from any lsn on, and they link to each other") {
   Driver driver;
   driver.format();

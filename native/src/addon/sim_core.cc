@@ -111,6 +111,15 @@ Plant plant_of(const Napi::Value& params) {
   throw coded_error(params.Env(), "ERR_ARGUMENT", "plant: no such bug: " + name);
 }
 
+SessionId session_of(const Napi::Value& value) {
+  SessionId session{};
+  const std::vector<uint8_t> bytes = bytes_of(value, "session");
+  if (bytes.empty()) return session;
+  if (bytes.size() != session.size()) throw coded_error(value.Env(), "ERR_ARGUMENT", "session: not 16 bytes");
+  std::copy(bytes.begin(), bytes.end(), session.begin());
+  return session;
+}
+
 }  // namespace
 
 Napi::Function SimCore::define(Napi::Env env) {
@@ -125,6 +134,7 @@ Napi::Function SimCore::define(Napi::Env env) {
        InstanceMethod<&SimCore::list_exports>("listExports"),
        InstanceMethod<&SimCore::close_export>("closeExport"),
        InstanceMethod<&SimCore::open_refusal>("openRefusal"),
+       InstanceMethod<&SimCore::session_seen>("sessionSeen"),
        InstanceMethod<&SimCore::open_stream>("openStream"),
        InstanceMethod<&SimCore::stream_receive>("streamReceive"),
        InstanceMethod<&SimCore::stream_sent>("streamSent"),
@@ -185,12 +195,6 @@ Napi::Value SimCore::submit(const Napi::CallbackInfo& info) {
   op.fast_zero = flag(object, "fastZero");
   op.payload = slice_of(object.Get("payload"), "payload");
   if (op.kind == ClientOp::Kind::write) op.length = op.payload.size;
-  const std::vector<uint8_t> session = bytes_of(object.Get("session"), "session");
-  if (!session.empty()) {
-    if (session.size() != op.session.size())
-      throw coded_error(info.Env(), "ERR_ARGUMENT", "session: not 16 bytes");
-    std::copy(session.begin(), session.end(), op.session.begin());
-  }
   op.sequence = integer_or(object, "sequence", 0);
   core_->submit(std::move(op));
   return info.Env().Undefined();
@@ -269,7 +273,7 @@ Napi::Value SimCore::segment_log2(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SimCore::open_export(const Napi::CallbackInfo& info) {
-  const auto found = core_->open_export(text_of(info[0], "name"));
+  const auto found = core_->open_export(text_of(info[0], "name"), session_of(info[1]));
   return found ? Napi::Value(export_object(info.Env(), *found)) : info.Env().Undefined();
 }
 
@@ -284,7 +288,12 @@ Napi::Value SimCore::close_export(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SimCore::open_refusal(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), core_->open_refusal(text_of(info[0], "name")));
+  return Napi::String::New(info.Env(), core_->open_refusal(text_of(info[0], "name"), session_of(info[1])));
+}
+
+Napi::Value SimCore::session_seen(const Napi::CallbackInfo& info) {
+  core_->session_seen(integer_of(info[0], "handle"), integer_of(info[1], "sequence"));
+  return info.Env().Undefined();
 }
 
 Napi::Value SimCore::open_stream(const Napi::CallbackInfo& info) {

@@ -29,6 +29,7 @@ class SimCore final : public Napi::ObjectWrap<SimCore> {
   Napi::Value list_exports(const Napi::CallbackInfo& info);
   Napi::Value close_export(const Napi::CallbackInfo& info);
   Napi::Value open_refusal(const Napi::CallbackInfo& info);
+  Napi::Value session_seen(const Napi::CallbackInfo& info);
   Napi::Value open_stream(const Napi::CallbackInfo& info);
   Napi::Value stream_receive(const Napi::CallbackInfo& info);
   Napi::Value stream_sent(const Napi::CallbackInfo& info);

@@ -70,6 +70,20 @@ const verbs = {
   }),
   'slice-check': z.strictObject({ volume, epoch, head }),
   resign: z.strictObject({ volume }),
+  attach: z.strictObject({
+    volume,
+    holders: z
+      .array(
+        z.strictObject({
+          session: z.string().regex(/^[0-9a-f]{32}$/),
+          host: hostId,
+          isShared: z.boolean(),
+          socket: z.string().max(255),
+        }),
+      )
+      .max(64),
+    after: z.int().min(0),
+  }),
   delete: z.strictObject({ volume }),
   snapshot: z.strictObject({ volume, name: snapshotName }),
   'delete-snapshot': z.strictObject({ volume, name: snapshotName }),

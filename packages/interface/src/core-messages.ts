@@ -97,6 +97,11 @@ export type CoreEvent =
       readonly name: 'recovered'
       readonly detail: { readonly volume: VolumeId }
     }
+  | {
+      /** Another attach record is in force. */
+      readonly name: 'attached'
+      readonly detail: { readonly volume: VolumeId }
+    }
   | { readonly name: 'volume-created'; readonly detail: { readonly volume: VolumeId } }
   | { readonly name: 'volume-deleted'; readonly detail: { readonly volume: VolumeId } }
   | {
@@ -137,6 +142,22 @@ export interface MemberProgress {
   readonly behindBytes?: number
 }
 
+/** A host that serves a volume to its VMs. */
+export interface VolumeHolder {
+  /** 16 bytes in hex; zero: a `restart` view has ended it. */
+  readonly session: string
+  readonly host: HostId
+  readonly isShared: boolean
+  /** Path of its NBD socket there. */
+  readonly socket: string
+}
+
+/** Who has a volume attached, and how often that has changed. */
+export interface VolumeAttachment {
+  readonly revision: number
+  readonly holders: readonly VolumeHolder[]
+}
+
 /** A volume, as the `volumes` command lists it. */
 export interface VolumeStatus {
   readonly volume: VolumeId
@@ -167,6 +188,7 @@ export interface VolumeStatus {
   readonly members?: readonly MemberProgress[]
   readonly snapshots: readonly unknown[]
   readonly view: unknown
+  readonly attach: VolumeAttachment
 }
 
 /** A segment, as the `segments` command lists it. */
@@ -232,6 +254,14 @@ export interface CoreCommands {
   }
   /** The volume that is at a version, or told it within the last 10 s. */
   'find-version': { args: { readonly version: string }; result: { readonly volume: VolumeId } }
+  /**
+   * Who has the volume attached from now on, all of them: those left out are let go unanswered. `after`: the revision that this
+   * follows; if there is another, ERR_ATTACHMENT_CHANGED.
+   */
+  attach: {
+    args: { readonly volume: string; readonly holders: readonly VolumeHolder[]; readonly after: number }
+    result: { readonly version: VersionId; readonly lsn: Lsn }
+  }
   delete: { args: { readonly volume: string }; result: unknown }
   snapshot: {
     args: { readonly volume: string; readonly name: string }

@@ -101,9 +101,10 @@ struct ClientOp {
   bool fua = false;
   bool no_hole = false;
   bool fast_zero = false;
-  Slice payload;          // write: exactly `length` bytes, owned until the reply
-  SessionId session{};    // zero = none
-  uint64_t sequence = 0;  // the session's number for this request; 0 = none
+  Slice payload;        // write: exactly `length` bytes, owned until the reply
+  SessionId session{};  // the core fills it in: the one with which the target was opened
+  uint64_t sequence =
+      0;  // the session's number for this request; 0 = none. Numbers ascend, in order of submission
   // Write: it is made only if this is the version its record would follow, else ESTALE. It must fit in one record (EFBIG),
   // so that it is there whole or not at all.
   std::optional<VersionId> expected;
@@ -116,6 +117,8 @@ struct Export {
   bool read_only = false;
   std::string name;
   std::string description;
+  // A write whose whole blocks are at most this many bytes becomes one record: it is there whole or not at all.
+  uint64_t record_bytes_max = 0;
 };
 
 }  // namespace cloudfs

@@ -207,4 +207,46 @@ Result<Mode> decode_mode(ByteSpan bytes) {
   return static_cast<Mode>(mode);
 }
 
+std::vector<uint8_t> encode_attach(const AttachPayload& payload) {
+  ensure(payload.holders.size() <= kHoldersMax, "a volume has at most 64 holders");
+  ByteWriter writer;
+  writer.u64(payload.revision);
+  writer.u8(static_cast<uint8_t>(payload.holders.size()));
+  writer.zeros(3);
+  for (const Holder& holder : payload.holders) {
+    ensure(holder.socket.size() <= UINT8_MAX, "a socket's path has at most 255 bytes");
+    writer.bytes(holder.session);
+    writer.id(holder.host);
+    writer.u8(holder.shared);
+    writer.u8(static_cast<uint8_t>(holder.socket.size()));
+    writer.bytes(as_bytes(holder.socket));
+  }
+  return writer.take();
+}
+
+Result<AttachPayload> decode_attach(ByteSpan bytes) {
+  constexpr size_t kHolderBytesMin = 16 + kIdBytes + 2;
+  ByteReader reader(bytes);
+  AttachPayload payload;
+  payload.revision = reader.u64();
+  const size_t count = reader.u8();
+  reader.require(count <= kHoldersMax);
+  reader.zeros(3);
+  const bool fits = reader.can_hold(count, kHolderBytesMin);
+  for (size_t index = 0; fits && index < count && reader.ok(); ++index) {
+    Holder& holder = payload.holders.emplace_back();
+    holder.session = reader.array<16>();
+    holder.host = reader.id<HostId>();
+    const uint8_t shared = reader.u8();
+    reader.require(shared <= 1);
+    holder.shared = shared == 1;
+    const ByteSpan socket = reader.bytes(reader.u8());
+    reader.require(is_utf8(socket));
+    holder.socket = as_text(socket);
+  }
+  end_of_payload(reader);
+  if (!reader.ok()) return invalid("the payload of an attach is not valid", reader.offset());
+  return payload;
+}
+
 }  // namespace cloudfs

@@ -58,6 +58,24 @@ struct CreatePayload {
   bool operator==(const CreatePayload&) const = default;
 };
 
+/// A host that serves the volume to its VMs, by a session of its own.
+struct Holder {
+  SessionId session{};  // zero: a `restart` view has ended it
+  HostId host;
+  bool shared = false;
+  std::string socket;  // where it serves it; at most 255 bytes
+  bool operator==(const Holder&) const = default;
+};
+
+/// All who have the volume attached.
+struct AttachPayload {
+  uint64_t revision = 0;        // counts a volume's attach records
+  std::vector<Holder> holders;  // at most 64
+  bool operator==(const AttachPayload&) const = default;
+};
+
+constexpr size_t kHoldersMax = 64;
+
 // Decoders fail with ERR_PAYLOAD_INVALID.
 
 std::vector<uint8_t> encode_create(const CreatePayload& payload);
@@ -75,6 +93,10 @@ Result<uint64_t> decode_resize(ByteSpan bytes);
 
 std::vector<uint8_t> encode_mode(Mode mode);
 Result<Mode> decode_mode(ByteSpan bytes);
+
+/// Records may hold any bytes here, which then name nobody: no replica refuses one.
+std::vector<uint8_t> encode_attach(const AttachPayload& payload);
+Result<AttachPayload> decode_attach(ByteSpan bytes);
 
 /// A multiple of 4096, at most 2^62.
 bool volume_bytes_valid(uint64_t size_bytes);

@@ -83,6 +83,29 @@ inline bool flag_of(const Json& arguments, const char* name) {
   return at->get<bool>();
 }
 
+/// Who is to have a volume attached, all of them.
+inline AttachPayload attach_of(const Json& arguments) {
+  AttachPayload payload;
+  payload.revision = number_of(arguments, "after") + 1;
+  const Json& holders = argument(arguments, "holders");
+  if (!holders.is_array() || holders.size() > kHoldersMax)
+    throw Refused{"ERR_ARGUMENT", "holders: a list of at most " + std::to_string(kHoldersMax)};
+  for (const Json& given : holders) {
+    if (!given.is_object()) throw Refused{"ERR_ARGUMENT", "not an object: a holder"};
+    Holder& holder = payload.holders.emplace_back();
+    const std::vector<uint8_t> session = bytes_of(given, "session");
+    if (session.size() != holder.session.size())
+      throw Refused{"ERR_ARGUMENT", "session: 16 bytes in hex, zero where it has ended"};
+    std::copy(session.begin(), session.end(), holder.session.begin());
+    holder.host = id_of<HostId>(given, "host");
+    holder.shared = flag_of(given, "isShared");
+    holder.socket = text_of(given, "socket");
+    if (holder.socket.size() > UINT8_MAX || !is_utf8(as_bytes(holder.socket)))
+      throw Refused{"ERR_ARGUMENT", "socket: at most 255 bytes of UTF-8"};
+  }
+  return payload;
+}
+
 /// A volume of this id, in whatever state it is.
 inline Volume& volume_by_id(const Store& store, const Json& arguments) {
   Volume* volume = store.find(id_of<VolumeId>(arguments, "volume"));

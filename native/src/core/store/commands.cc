@@ -71,6 +71,18 @@ Json describe_members(const Store& store, const Volume& volume, const Leader& le
   return list;
 }
 
+Json describe_attach(const VolumeState& state) {
+  const Result<AttachPayload> payload = decode_attach(state.attach);
+  Json holders = Json::array();
+  if (!payload.ok()) return {{"revision", 0}, {"holders", holders}};
+  for (const Holder& holder : payload->holders)
+    holders.push_back({{"session", to_hex(ByteSpan(holder.session))},
+                       {"host", to_hex(holder.host)},
+                       {"isShared", holder.shared},
+                       {"socket", holder.socket}});
+  return {{"revision", payload->revision}, {"holders", std::move(holders)}};
+}
+
 Json describe(const Store& store, const Volume& volume) {
   Json out;
   const VolumeState& state = volume.applied();
@@ -93,6 +105,7 @@ Json describe(const Store& store, const Volume& volume) {
   out["role"] = store.role_of(volume);
   out["led"] = store.is_led(volume);
   out["view"] = to_hex(ByteSpan(state.view));
+  out["attach"] = describe_attach(state);
   if (const auto& parent = volume.create_payload().parent) {
     out["parent"] = {
         {"volume", to_hex(parent->volume)}, {"lsn", parent->lsn}, {"version", to_hex(parent->public_id)}};
@@ -199,6 +212,9 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       if (size_bytes == 0 || !volume_bytes_valid(size_bytes))
         throw Refused{"ERR_MALFORMED_QUANTITY", "a size is a multiple of 4096, up to 2^62"};
       volume.control(RecordKind::resize, encode_resize(size_bytes), begin(command.id));
+    } else if (verb == "attach") {
+      Volume& volume = volume_of(store, arguments);
+      volume.control(RecordKind::attach, encode_attach(attach_of(arguments)), begin(command.id));
     } else if (verb == "volumes") {
       const bool all = flag_of(arguments, "all");
       const bool one = arguments.contains("volume");

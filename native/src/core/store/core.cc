@@ -246,7 +246,9 @@ void Core::Impl::take_inputs() {
   for (ClientOp& op : std::exchange(ops, {})) {
     const Exports::Target* target = exports.find(op.target);
     if (phase == Phase::running && target != nullptr && !Exports::is_over(*target)) {
-      store->submit(std::move(op), *target->volume, target->snapshot);
+      op.session = target->session;
+      if (target->connection == 0) op.sequence = 0;
+      store->submit(std::move(op), *target->volume, target->snapshot, target->connection);
       continue;
     }
     Reply& reply = out.replies.emplace_back();
@@ -337,10 +339,16 @@ void Core::stream_closed(uint64_t stream) {
 
 // --- Exports ------------------------------------------------------------------------------------------------------
 
-std::optional<Export> Core::open_export(std::string_view name) {
+std::optional<Export> Core::open_export(std::string_view name, const SessionId& session) {
   Impl& impl = *impl_;
   if (impl.phase != Phase::running) return std::nullopt;
-  return impl.exports.open(*impl.store, name);
+  return impl.exports.open(*impl.store, name, session);
+}
+
+void Core::session_seen(uint64_t handle, uint64_t sequence) {
+  const Exports::Target* target = impl_->exports.find(handle);
+  if (impl_->phase != Phase::running || target == nullptr || Exports::is_over(*target)) return;
+  target->volume->session_seen(target->session, target->connection, sequence);
 }
 
 std::vector<Export> Core::list_exports() const {
@@ -351,9 +359,9 @@ void Core::close_export(uint64_t handle) {
   impl_->exports.close(handle);
 }
 
-std::string Core::open_refusal(std::string_view name) const {
+std::string Core::open_refusal(std::string_view name, const SessionId& session) const {
   if (impl_->phase != Phase::running) return "not ready";
-  const Exports::Found found = Exports::resolve_export(*impl_->store, name);
+  const Exports::Found found = Exports::resolve_export(*impl_->store, name, session);
   return found.refusal == nullptr ? "" : found.refusal;
 }
 

@@ -86,12 +86,17 @@ class Core {
   void stream_closed(uint64_t stream);
 
   // Exports, answered at once from memory.
-  std::optional<Export> open_export(
-      std::string_view name);  // volume id in hex, name, name@snapshot, id@snapshot, replica:id, replica:name
+  /// `name`: volume id in hex, name, name@snapshot, id@snapshot, replica:id, replica:name. `session`: of a host that has the
+  /// volume attached; requests of the handle belong to it, and those of an older handle of that session end.
+  std::optional<Export> open_export(std::string_view name, const SessionId& session = {});
   std::vector<Export> list_exports() const;
   void close_export(uint64_t handle);
-  /// An opaque message that names why open_export declined: 'unknown', 'ambiguous', 'not primary', 'not ready'.
-  std::string open_refusal(std::string_view name) const;
+  /// The client of a session's handle has the answers to all numbered requests up to `sequence` that were refused: those
+  /// behind them, which wait for that, go on.
+  void session_seen(uint64_t handle, uint64_t sequence);
+  /// An opaque message that names why open_export declined: 'unknown', 'ambiguous', 'not primary', 'not ready', 'session
+  /// ended'.
+  std::string open_refusal(std::string_view name, const SessionId& session = {}) const;
 
  private:
   struct Impl;

@@ -13,6 +13,7 @@ Export describe(const Store& store, const Exports::Target& target) {
   Export out;
   out.name = volume.name().empty() ? to_hex(volume.id()) : volume.name();
   out.description = "volume " + to_hex(volume.id());
+  out.record_bytes_max = store.appender.record_blocks_max() * kBlockBytes;
   if (target.snapshot == 0) {
     out.size_bytes = volume.made().size_bytes;
     out.read_only = !volume.writable();
@@ -55,7 +56,7 @@ Exports::Found Exports::resolve(const Store& store, std::string_view name) {
   return found;
 }
 
-Exports::Found Exports::resolve_export(const Store& store, std::string_view name) {
+Exports::Found Exports::resolve_export(const Store& store, std::string_view name, const SessionId& session) {
   Found found = resolve(store, name);
   if (found.target.volume == nullptr && name.starts_with(kReplicaPrefix)) {
     found = resolve(store, name.substr(kReplicaPrefix.size()));
@@ -67,13 +68,20 @@ Exports::Found Exports::resolve_export(const Store& store, std::string_view name
   // What is read of a replica may be older than what was acknowledged.
   if (found.target.volume != nullptr && found.target.snapshot == 0 && !found.target.volume->writable())
     return {{}, "not primary"};
+  if (session != SessionId{} && found.target.volume != nullptr &&
+      (found.target.snapshot != 0 || !found.target.volume->made().is_attached(session)))
+    return {{}, "session ended"};
   return found;
 }
 
-std::optional<Export> Exports::open(const Store& store, std::string_view name) {
-  Found found = resolve_export(store, name);
+std::optional<Export> Exports::open(const Store& store, std::string_view name, const SessionId& session) {
+  Found found = resolve_export(store, name, session);
   if (found.target.volume == nullptr) return std::nullopt;
   found.target.role = found.target.volume->role();
+  if (session != SessionId{}) {
+    found.target.session = session;
+    found.target.connection = found.target.volume->open_session(session).value();
+  }
   Export out = describe(store, found.target);
   out.handle = next_handle_++;
   targets_.insert(out.handle, found.target);

@@ -16,25 +16,28 @@ class Exports {
     Volume* volume = nullptr;
     NodeId snapshot = 0;  // 0 = the head
     uint64_t role = 0;    // of the volume when it was opened
+    SessionId session{};  // of a host that has it attached; zero = none
+    uint64_t connection = 0;
   };
   struct Found {
     Target target;
-    const char* refusal = nullptr;  // 'unknown', 'ambiguous', 'not primary'
+    const char* refusal = nullptr;  // 'unknown', 'ambiguous', 'not primary', 'session ended'
   };
 
   /// `name`: id in hex, name, either followed by '@' and a snapshot's name.
   static Found resolve(const Store& store, std::string_view name);
   /// As resolve(), of what may be opened.
-  static Found resolve_export(const Store& store, std::string_view name);
-  std::optional<Export> open(const Store& store, std::string_view name);
+  static Found resolve_export(const Store& store, std::string_view name, const SessionId& session = {});
+  std::optional<Export> open(const Store& store, std::string_view name, const SessionId& session);
   static std::vector<Export> list(const Store& store);
   void close(uint64_t handle);
   /// nullptr: no such handle.
   const Target* find(uint64_t handle) const { return targets_.find(handle); }
   bool is_open(const Volume& volume) const;
-  /// The volume has another primary since it was opened: its client has to open it anew.
+  /// The volume has another primary since it was opened, or the session is over: its client has to open it anew.
   static bool is_over(const Target& target) {
-    return target.snapshot == 0 && target.role != target.volume->role();
+    return target.snapshot == 0 && (target.role != target.volume->role() ||
+                                    target.volume->is_session_over(target.session, target.connection));
   }
 
  private:

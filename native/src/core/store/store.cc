@@ -61,10 +61,11 @@ Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblo
 
 // --- Inputs -------------------------------------------------------------------------------------------------------
 
-void Store::submit(ClientOp op, Volume& volume, NodeId snapshot) {
+void Store::submit(ClientOp op, Volume& volume, NodeId snapshot, uint64_t connection) {
   Operation& operation = operations_.take();
   operation.request = std::move(op);
   operation.snapshot = snapshot;
+  operation.connection = connection;
   volume.submit(operation);
 }
 
@@ -386,6 +387,10 @@ void Store::on_head_moved(Volume& volume) {
 void Store::on_deleted(Volume& volume) {
   lineage_idle_ = false;
   event("volume-deleted", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
+}
+
+void Store::on_attached(const Volume& volume) {
+  event("attached", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
 }
 
 void Store::on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) {

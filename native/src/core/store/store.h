@@ -61,7 +61,7 @@ class Store final : public VolumeHost,
         CommandListener& commands);
 
   // --- Inputs, between turns ---
-  void submit(ClientOp op, Volume& volume, NodeId snapshot);
+  void submit(ClientOp op, Volume& volume, NodeId snapshot, uint64_t connection);
   /// `parent`: the volume or snapshot branched from; its lsn and public id are filled in.
   struct Creation {
     CreatePayload payload;
@@ -204,6 +204,7 @@ class Store final : public VolumeHost,
   void on_control_failed(uint64_t command, const char* code, const char* message) override;
   void on_head_moved(Volume& volume) override;
   void on_deleted(Volume& volume) override;
+  void on_attached(const Volume& volume) override;
   void on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) override;
   void on_map_unreadable(Volume& volume, int error) override;
   bool may_wait_for_space(const Operation& operation) override;

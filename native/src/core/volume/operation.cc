@@ -16,6 +16,22 @@ void Operation::on_corrupt_block(uint64_t block, const Entry& entry) {
   volume->operation_met_corruption(block, entry);
 }
 
+void Operation::restart() {
+  ensure(open_records == 0 && !holds_locks && pages_missing == 0, "what begins anew has nothing under way");
+  stage = Stage::idle;
+  first = end = 0;
+  head_partial = tail_partial = false;
+  wait_lsn = 0;
+  data = {};
+  cursor = 0;
+  last_lsn = 0;
+  version = {};
+  error = 0;
+  waiting_since_ns = 0;
+  read.clear();
+  status.clear();
+}
+
 Operation& OperationPool::take() {
   if (vacant_.empty()) return operations_.emplace_back();
   Operation& operation = *vacant_.back();
@@ -24,23 +40,10 @@ Operation& OperationPool::take() {
 }
 
 void OperationPool::give_back(Operation& operation) {
-  ensure(operation.open_records == 0 && !operation.holds_locks && operation.pages_missing == 0,
-         "an operation that ends has nothing under way");
+  operation.restart();
   operation.request = {};
   operation.volume = nullptr;
   operation.snapshot = 0;
-  operation.stage = Operation::Stage::idle;
-  operation.first = operation.end = 0;
-  operation.head_partial = operation.tail_partial = false;
-  operation.wait_lsn = 0;
-  operation.data = {};
-  operation.cursor = 0;
-  operation.last_lsn = 0;
-  operation.version = {};
-  operation.error = 0;
-  operation.waiting_since_ns = 0;
-  operation.read.clear();
-  operation.status.clear();
   vacant_.push_back(&operation);
 }
 

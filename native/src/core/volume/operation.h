@@ -30,7 +30,8 @@ class Operation final : public PageWaiter, public BlockReadOwner {
   Volume* volume = nullptr;
   NodeId snapshot = 0;  // version to read; 0 = the head
   Stage stage = Stage::idle;
-  uint64_t role = 0;  // of the volume when it came
+  uint64_t role = 0;        // of the volume when it came
+  uint64_t connection = 0;  // by which it came, of its session
 
   // Blocks touched: [first, end), the edges included that are covered in part.
   uint64_t first = 0;
@@ -62,6 +63,8 @@ class Operation final : public PageWaiter, public BlockReadOwner {
            request.kind == ClientOp::Kind::write_zeroes;
   }
   bool partial() const { return head_partial || tail_partial; }
+  /// As it was when it came. It has no records, locks or reads.
+  void restart();
   bool overlaps(const Operation& other) const { return first < other.end && other.first < end; }
 };
 

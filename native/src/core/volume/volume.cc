@@ -333,8 +333,10 @@ void Volume::answer(Operation& operation, int error) {
   Reply reply;
   reply.client = operation.request.client;
   reply.request = operation.request.request;
-  reply.error = is_of_old_role(operation) ? kUnanswered : error;
+  reply.error = is_over(operation) ? kUnanswered : error;
   reply.version = operation.version;
+  if (reply.error > 0 && operation.connection != 0 && operation.request.sequence != 0 && !failed_)
+    hold_behind(operation);
   parts_.host.reply(std::move(reply));
   finish(operation);
 }

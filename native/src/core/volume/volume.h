@@ -14,7 +14,8 @@
 // - Between reading a block that is modified in part and making its record no other record of that block is made (locks).
 //
 // volume.cc: life, commit, apply. volume_write.cc: writes to records. volume_read.cc: reads. volume_control.cc: control
-// records. volume_replication.cc: records from other hosts. volume_views.cc: who is the primary.
+// records. volume_replication.cc: records from other hosts. volume_views.cc: who is the primary. volume_sessions.cc: hosts
+// that have it attached.
 #pragma once
 
 #include <optional>
@@ -31,6 +32,7 @@
 #include "core/volume/head_link.h"
 #include "core/volume/operation.h"
 #include "core/volume/replication.h"
+#include "core/volume/sessions.h"
 #include "core/volume/volume_state.h"
 
 namespace cloudfs {
@@ -71,6 +73,7 @@ class VolumeHost {
   virtual void on_control_failed(uint64_t command, const char* code, const char* message) = 0;
   virtual void on_head_moved(Volume& volume) = 0;
   virtual void on_deleted(Volume& volume) = 0;
+  virtual void on_attached(const Volume& volume) = 0;
   virtual void on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) = 0;
   /// The map cannot be read: nothing can be applied any more.
   virtual void on_map_unreadable(Volume& volume, int error) = 0;
@@ -129,6 +132,14 @@ class Volume final : public BatchMember, PageWaiter {
 
   // --- Clients ---
   void submit(Operation& operation);
+  /// A connection begins to speak for a session that the newest attach record has; what an older one asked for and what
+  /// is not a record yet ends without an answer. @returns its number; nullopt: the session is over
+  std::optional<uint64_t> open_session(const SessionId& session);
+  /// Its client has the answers to all requests up to `sequence` that were refused.
+  void session_seen(const SessionId& session, uint64_t connection, uint64_t sequence);
+  bool is_session_over(const SessionId& session, uint64_t connection) const {
+    return connection != 0 && sessions_.is_over(session, connection);
+  }
   /// Makes records of what waits. `wait`: a segment is being prepared; call again.
   Room make_records();
   /// A control record; answered by the host's on_control_*.
@@ -300,6 +311,8 @@ class Volume final : public BatchMember, PageWaiter {
   void merge_edges(Operation& operation);
   void write_is_ready(Operation& operation);
   void refuse_write(Operation& operation, int error);
+  template <class Takes>
+  std::vector<Operation*> take_from_ready(Takes takes);
   Room make_control();
   Room make_run();
   size_t next_record_bytes(const Operation& operation, uint64_t& body_bytes) const;
@@ -335,9 +348,16 @@ class Volume final : public BatchMember, PageWaiter {
   /// L2
   bool has_lease() const { return replication_ == nullptr || replication_->has_lease(); }
   void park(Operation& operation);
-  bool is_of_old_role(const Operation& operation) const {
-    return operation.snapshot == 0 && operation.role != role_;
-  }
+
+  // volume_sessions.cc
+  /// Whoever opened the volume for it has to open it again.
+  bool is_over(const Operation& operation) const;
+  void end_over();
+  /// Those that the newest attach record does not have.
+  void end_sessions();
+  void hold_behind(const Operation& refused);
+  void hold_back(Operation& operation);
+  void release_held();
 
   // volume_control.cc
   [[nodiscard]] MissingPages prepare_control(const RecordView& record);
@@ -372,6 +392,9 @@ class Volume final : public BatchMember, PageWaiter {
 
   Ring<Operation*> ready_;
   std::vector<Operation*> blocked_;  // in order of arrival
+  std::vector<Operation*>
+      held_;  // behind one of their session that was refused; of a session in order of their numbers
+  Sessions sessions_;
   std::vector<Operation*> settling_;
   std::vector<Lock> locks_;
   std::vector<DurableWaiter> durable_waiters_;  // by lsn

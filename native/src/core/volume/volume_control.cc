@@ -104,7 +104,9 @@ Room Volume::make_control() {
   parts_.appender.add_run(SegmentKind::user, run.header(), *this, cookie(made_.lsn));
   parts_.host.on_control_made(*this, control.command, made_.lsn, made_.public_id);
   wait_durable(made_.lsn, nullptr, control.command);
+  const bool attaches = control.kind == RecordKind::attach;
   controls_.pop_front();
+  if (attaches) end_sessions();
   return Room::ok;
 }
 
@@ -124,6 +126,13 @@ bool Volume::control_allowed(const Control& control) {
       return refuse("ERR_SNAPSHOT_EXISTS", "the volume has a snapshot of this name");
     if (control.kind == RecordKind::snapshot_remove && !exists)
       return refuse("ERR_UNKNOWN_SNAPSHOT", "the volume has no snapshot of this name");
+  }
+  if (control.kind == RecordKind::attach) {
+    const Result<AttachPayload> wanted = decode_attach(control.payload);
+    ensure(wanted.ok(), "a control's payload was checked");
+    const Result<AttachPayload> present = decode_attach(applied_.attach);
+    if (wanted->revision != (present.ok() ? present->revision : 0) + 1)
+      return refuse("ERR_ATTACHMENT_CHANGED", "who has the volume attached has changed meanwhile");
   }
   return true;
 }
@@ -161,10 +170,12 @@ void Volume::apply_control(const PendingRecord& pending) {
       head_ = 0;
       parts_.host.on_deleted(*this);
       break;
+    case RecordKind::attach:
+      parts_.host.on_attached(*this);
+      break;
     case RecordKind::create:
     case RecordKind::view:
     case RecordKind::mode:
-    case RecordKind::attach:
     case RecordKind::write:
       break;  // VolumeState::absorb does what there is to do
   }

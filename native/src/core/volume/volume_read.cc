@@ -23,6 +23,7 @@ void Volume::submit(Operation& operation) {
     return;
   }
   if (made_.deleted && operation.snapshot == 0) return answer(operation, ESHUTDOWN);
+  if (is_over(operation)) return answer(operation, kUnanswered);
   switch (operation.request.kind) {
     case ClientOp::Kind::read:
     case ClientOp::Kind::block_status:
@@ -149,13 +150,13 @@ void Volume::fail_look_up(Operation& operation, int error) {
 
 void Volume::operation_has_pages(Operation& operation, int error) {
   if (failed_) error = EIO;
-  if (is_of_old_role(operation)) error = kUnanswered;
+  if (is_over(operation)) error = kUnanswered;
   error != 0 ? fail_look_up(operation, error) : look_up(operation);
 }
 
 void Volume::operation_has_blocks(Operation& operation, int error) {
   if (failed_) error = EIO;
-  if (is_of_old_role(operation)) error = kUnanswered;
+  if (is_over(operation)) error = kUnanswered;
   if (error != 0) return fail_look_up(operation, error);
   if (!operation.is_write()) return answer_read(operation);
   merge_edges(operation);

@@ -8,11 +8,22 @@ namespace cloudfs {
 
 namespace {
 
-// Attach sessions that a volume remembers. A host has one for each attachment; past this the one unused for longest goes:
-// a request that it retries is applied again, as it would be by any disk.
-constexpr size_t kSessionsMax = 64;
+/// All sessions end: of what they were told is done, part may be gone (R3).
+std::vector<uint8_t> without_sessions(const std::vector<uint8_t>& attach) {
+  Result<AttachPayload> payload = decode_attach(attach);
+  if (!payload.ok()) return {};
+  for (Holder& holder : payload->holders) holder.session = {};
+  return encode_attach(*payload);
+}
 
 }  // namespace
+
+bool VolumeState::is_attached(const SessionId& session) const {
+  const Result<AttachPayload> payload = decode_attach(attach);
+  return payload.ok() && session != SessionId{} &&
+         std::any_of(payload->holders.begin(), payload->holders.end(),
+                     [&](const Holder& holder) { return holder.session == session; });
+}
 
 uint64_t VolumeState::last_request(const SessionId& session) const {
   for (const CheckpointSession& one : sessions)
@@ -28,7 +39,7 @@ void VolumeState::note_request(const SessionId& session, uint64_t sequence) {
     std::rotate(at, at + 1, sessions.end());
     return;
   }
-  if (sessions.size() == kSessionsMax) sessions.erase(sessions.begin());
+  if (sessions.size() == kHoldersMax) sessions.erase(sessions.begin());
   sessions.push_back({session, sequence});
 }
 
@@ -52,6 +63,10 @@ void VolumeState::absorb(const RecordView& record, const Epoch& epoch, const Ses
       ensure(payload.ok(), "a record's payload was checked");
       view = encode_view(*payload);
       epochs.push_back({epoch, lsn});
+      if ((record.flags() & kFlagRestart) != 0) {
+        attach = without_sessions(attach);
+        sessions.clear();
+      }
       break;
     }
     case RecordKind::resize: {
@@ -72,6 +87,7 @@ void VolumeState::absorb(const RecordView& record, const Epoch& epoch, const Ses
     case RecordKind::attach: {
       const ByteSpan payload = record.payload();
       attach.assign(payload.begin(), payload.end());
+      std::erase_if(sessions, [&](const CheckpointSession& one) { return !is_attached(one.session); });
       break;
     }
     case RecordKind::write:

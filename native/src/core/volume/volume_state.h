@@ -16,12 +16,15 @@ struct VolumeState {
   uint64_t size_bytes = 0;
   Mode mode = Mode::quorum;
   bool deleted = false;
-  std::vector<CheckpointEpoch> epochs;      // each with its first lsn
-  std::vector<uint8_t> view;                // newest view payload
-  std::vector<uint8_t> attach;              // newest attach payload; empty: never attached
+  std::vector<CheckpointEpoch> epochs;  // each with its first lsn
+  std::vector<uint8_t> view;            // newest view payload
+  std::vector<uint8_t>
+      attach;  // newest attach payload, its sessions zero since a `restart` view; empty: none
   std::vector<CheckpointSession> sessions;  // newest request of each attach session, the latest used last
 
   const Epoch& epoch() const { return epochs.back().epoch; }
+  /// Whose session it is has the volume attached.
+  bool is_attached(const SessionId& session) const;
   /// 0 = none of this session
   uint64_t last_request(const SessionId& session) const;
   void note_request(const SessionId& session, uint64_t sequence);

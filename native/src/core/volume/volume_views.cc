@@ -76,6 +76,7 @@ Room Volume::make_view() {
 
 void Volume::step_down() {
   ++role_;
+  sessions_.clear();
   stamp_.reset();
   made_token_.reset();
   if (const auto view = std::exchange(new_view_, std::nullopt))
@@ -97,7 +98,8 @@ void Volume::end_operations(int error, const char* code, const char* message) {
     unlock(*operation);
     answer(*operation, error);
   }
-  for (Operation* operation : std::exchange(blocked_, {})) answer(*operation, error);
+  for (std::vector<Operation*>* waiting : {&blocked_, &held_})
+    for (Operation* operation : std::exchange(*waiting, {})) answer(*operation, error);
   for (Operation* operation : std::exchange(parked_, {})) answer(*operation, error);
   for (Operation* operation : std::exchange(settling_, {})) {
     unlock(*operation);

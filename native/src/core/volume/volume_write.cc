@@ -18,6 +18,8 @@ constexpr uint64_t kZeroBlocksMax = uint64_t{1} << 31;
 
 void Volume::submit_write(Operation& operation) {
   const ClientOp& request = operation.request;
+  if (operation.connection != 0 && sessions_.holds(request.session, request.sequence))
+    return hold_back(operation);
   if (operation.snapshot != 0 || !writable()) return answer(operation, EPERM);
   const bool trim = request.kind == ClientOp::Kind::trim;
   if (request.offset > made_.size_bytes || request.length > made_.size_bytes - request.offset)
@@ -94,6 +96,7 @@ void Volume::begin_write(Operation& operation) {
 }
 
 void Volume::retry_blocked() {
+  if (sessions_.any_refused()) release_held();
   for (size_t index = 0; index < blocked_.size();) {
     Operation* operation = blocked_[index];
     if (conflicts(*operation)) {
@@ -154,6 +157,10 @@ void Volume::merge_edges(Operation& operation) {
 }
 
 void Volume::write_is_ready(Operation& operation) {
+  if (operation.connection != 0 && sessions_.holds(operation.request.session, operation.request.sequence)) {
+    hold_back(operation);
+    return retry_blocked();
+  }
   if (operation.request.kind == ClientOp::Kind::write && !operation.partial())
     operation.data = operation.request.payload;
   operation.stage = Operation::Stage::ready;
