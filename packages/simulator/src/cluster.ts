@@ -26,7 +26,7 @@ import { Network } from './network.js'
 import { type Policy, type PolicyMaker, portsOf } from './policy.js'
 import { type Random, randomFrom, within } from './random.js'
 import { Schedule } from './schedule.js'
-import { type SentFrame, Streams } from './streams.js'
+import { epochName, type SentFrame, Streams } from './streams.js'
 
 /** Small, so that writes soon go round the store, and checkpoints come often. */
 const SEGMENT_LOG2 = 16
@@ -49,8 +49,13 @@ export interface ClusterListener {
   onReply(reply: SimReply): void
   onDown(host: Host, how: Down): void
   onLoss(host: Host): void
+  /** A volume goes on from `lsn`, with what was acknowledged and not flushed behind it lost (R3). */
+  onRestart(volume: VolumeId, lsn: number): void
   onVolume(volume: VolumeId): void
 }
+
+/** Flag of an `ack` frame (docs/wire-protocol.md). */
+const FRAME_RECOVERING = 1
 
 const hostIdOf = (index: number): HostId => HostId.parse(`1${String(index)}`.repeat(20))
 const storeIdOf = (index: number): StoreId => StoreId.parse(`a${String(index)}`.repeat(20))
@@ -281,6 +286,16 @@ export class Cluster implements HostListener {
       say: (from, what) => {
         this.log.story(from.name, what)
       },
+      onElected: (volume, epoch, viewLsn) => {
+        this.#commitRule.onElected(volume, epochName(epoch), viewLsn)
+      },
+      onRestart: (from, volume, lsn) => {
+        this.coverage.count('protocol:restart view')
+        this.log.story(from.name, `restarts the volume from update ${String(lsn)}`)
+        this.#commitRule.lose(volume, lsn)
+        this.history.lose(volume, lsn)
+        this.listener?.onRestart(volume, lsn)
+      },
       onBug: (from, error) => {
         this.onFault(`${from.name}: ${error instanceof Error ? String(error.stack) : String(error)}`)
       },
@@ -295,12 +310,14 @@ export class Cluster implements HostListener {
   }
 
   /** What it says of commits is held against what others have said. */
-  #onFrame({ host, volume, isOfLeader, name, payload }: SentFrame): void {
+  #onFrame({ host, volume, isOfLeader, name, flags, epoch, payload }: SentFrame): void {
     if (name === 'ack') {
       const [appended, synced] = [payload.readBigUInt64LE(0), payload.readBigUInt64LE(8)]
-      this.#commitRule.onAck(volume, host.index, Number(appended), Number(synced))
-    } else if (!this.options.elections && isOfLeader && (name === 'runs' || name === 'commit')) {
-      const fault = this.#commitRule.onCommit(volume, this.options.mode, Number(payload.readBigUInt64LE(0)))
+      if ((flags & FRAME_RECOVERING) === 0)
+        this.#commitRule.onAck(volume, epoch, host.index, Number(appended), Number(synced))
+    } else if (isOfLeader && (name === 'runs' || name === 'commit')) {
+      const lsn = Number(payload.readBigUInt64LE(0))
+      const fault = this.#commitRule.onCommit(volume, this.options.mode, lsn)
       this.coverage.count('rule:commit at a majority')
       if (fault !== undefined) this.onFault(`${host.name}: ${fault}`)
     }

@@ -1,10 +1,17 @@
 /** The shipped view protocol as a host's policy: what its engine tells goes in, commands and questions come out. */
 import type { HostId } from '@cloudfs/interface'
-import { coreEngine, type ViewPeers, type ViewRequest, type ViewRequests, Views } from '@cloudfs/protocol'
+import {
+  coreEngine,
+  type ViewEngine,
+  type ViewPeers,
+  type ViewRequest,
+  type ViewRequests,
+  Views,
+} from '@cloudfs/protocol'
 import type { PolicyMaker, PolicyPorts } from './policy.js'
 
 export const elections: PolicyMaker = (ports) => {
-  const { host, store, seed, clock, randomBytes, command, indexOf, follow } = ports
+  const { host, store, seed, clock, randomBytes, indexOf, follow } = ports
   const run = (work: Promise<void>): void => {
     work.catch(ports.onBug)
   }
@@ -14,7 +21,7 @@ export const elections: PolicyMaker = (ports) => {
     seed,
     clock,
     randomBytes,
-    engine: coreEngine(command),
+    engine: watched(ports),
     peers: peersOf(ports),
     follow: (volume, leader) => {
       follow(volume, indexOf(leader))
@@ -40,6 +47,24 @@ export const elections: PolicyMaker = (ports) => {
       views.answer(name as ViewRequest, body as ViewRequests[ViewRequest]['body'], caller),
     onDown: () => {
       run(views.close())
+    },
+  }
+}
+
+/** The engine; the world learns of what it is to judge by. */
+function watched({ command, onElected, onRestart }: PolicyPorts): ViewEngine {
+  const engine = coreEngine(command)
+  let head = 0
+  return {
+    ...engine,
+    lead: (volume, plan) => {
+      head = plan.head.lsn
+      onElected(volume, plan.epoch, head + 1)
+      return engine.lead(volume, plan)
+    },
+    beginView: (volume, view) => {
+      if (view.isRestart) onRestart(volume, head)
+      return engine.beginView(volume, view)
     },
   }
 }

@@ -32,7 +32,8 @@ interface FaultsParts {
   readonly kinds: readonly FaultKind[]
   readonly meanNs: number
   /** What is not synced at this host may go: what was acknowledged lives elsewhere, or was never promised to last. */
-  readonly mayLoseUnsynced: (host: Host) => boolean
+  readonly mayCutPower: (host: Host) => boolean
+  readonly mayFailSync: (host: Host) => boolean
 }
 
 export class Faults {
@@ -84,7 +85,7 @@ export class Faults {
 
   /** @returns whether it could be done */
   #do(kind: FaultKind, host: Host): boolean {
-    const { cluster, random, mayLoseUnsynced } = this.#parts
+    const { cluster, random, mayCutPower, mayFailSync } = this.#parts
     switch (kind) {
       case 'kill':
         return this.#end(host, () => {
@@ -92,13 +93,13 @@ export class Faults {
         })
       case 'power':
         return (
-          mayLoseUnsynced(host) &&
+          mayCutPower(host) &&
           this.#end(host, () => {
             host.cutPower()
           })
         )
       case 'power-all':
-        if (!cluster.hosts.every(mayLoseUnsynced)) return false
+        if (!cluster.hosts.every(mayCutPower)) return false
         for (const one of cluster.hosts)
           if (one.isUp)
             this.#end(one, () => {
@@ -130,7 +131,7 @@ export class Faults {
           host.disk.isFull = false
         })
       case 'failed-sync':
-        if (!host.isReady || !mayLoseUnsynced(host)) return false
+        if (!host.isReady || !mayFailSync(host)) return false
         host.disk.failsNextSync = true
         return true
       case 'failed-write':

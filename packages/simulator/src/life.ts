@@ -149,7 +149,8 @@ class Life {
       kinds,
       random: randomFrom(seed, 'faults'),
       meanNs: faultMeanNs,
-      mayLoseUnsynced: (host) => this.#mayLoseUnsynced(host),
+      mayCutPower: (host) => this.#mayCutPower(host),
+      mayFailSync: (host) => this.#mayFailSync(host),
     })
     const operator = new Operator({
       cluster,
@@ -164,6 +165,9 @@ class Life {
       onVolume: () => undefined,
       onLoss: () => {
         this.#onLoss(volume)
+      },
+      onRestart: (_, lsn) => {
+        if (mode !== 'durable') this.#lose(volume, lsn)
       },
       onDown: (host, how) => {
         if (how !== 'power') clients.onGone(host)
@@ -188,17 +192,29 @@ class Life {
     await rot({ cluster, volume, blockCount, random: randomFrom(seed, 'rot') }, this.#contents)
   }
 
-  /** Until views bring recovering replicas: of a primary nothing acknowledged may go that is not synced. */
-  #mayLoseUnsynced(host: Host): boolean {
+  /** Of one that leads for ever nothing acknowledged may go that is not synced; in mode local nobody else has it. */
+  #mayCutPower(host: Host): boolean {
+    const { mode, hostCount, hasElections } = this.#scenario
+    if (mode === 'durable' || hostCount === 1) return true
+    return hasElections ? mode === 'quorum' : host.index !== 0
+  }
+
+  /** As a host does not know that behind its next start, only what is synced may count. */
+  #mayFailSync(host: Host): boolean {
     const { mode, hostCount, hasElections } = this.#scenario
     return mode === 'durable' || hostCount === 1 || (!hasElections && host.index !== 0)
   }
 
+  /** Alone, a host has lost whatever its disk has. */
   #onLoss(volume: VolumeId): void {
     const { mode, hostCount } = this.#scenario
-    if (mode === 'durable' || hostCount > 1) return
+    if (mode !== 'durable' && hostCount === 1) this.#lose(volume, 0)
+  }
+
+  /** What is acknowledged in mode `durable`, or flushed, is never lost. */
+  #lose(volume: VolumeId, lsn: number): void {
     this.#history.losses.push(this.#cluster.schedule.nextOrder())
-    this.#cluster.history.lose(volume, 0)
+    this.#cluster.history.lose(volume, lsn)
   }
 
   // --- When all is whole -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
  * Who decides which host leads a volume. A world has one instance for each host, as a node has one replicator; it acts by
  * commands to its own engine and by messages to other hosts alone, and its clock and chance are the world's.
  */
-import type { CoreCommands, CoreEvent, CoreVerb, HostId, StoreId, VolumeId } from '@cloudfs/interface'
+import type { CoreCommands, CoreEvent, CoreVerb, Epoch, HostId, StoreId, VolumeId } from '@cloudfs/interface'
 import { CloudfsError } from '@cloudfs/interface'
 import type { Host } from './host.js'
 import type { Keys } from './keys.js'
@@ -45,6 +45,10 @@ export interface PolicyPorts {
   readonly isFollowing: (volume: VolumeId) => boolean
   /** For the log of a run. */
   readonly say: (what: string) => void
+  /** This host has won the epoch, whose first record gets this lsn. */
+  readonly onElected: (volume: VolumeId, epoch: Epoch, viewLsn: number) => void
+  /** This host is about to make a restart view: the volume goes on from `lsn`. */
+  readonly onRestart: (volume: VolumeId, lsn: number) => void
   /** Work that nobody waits for threw. */
   readonly onBug: (error: unknown) => void
 }
@@ -85,6 +89,8 @@ interface PortsParts {
   readonly stir: () => void
   readonly isFollowing: (host: Host, volume: VolumeId) => boolean
   readonly say: (host: Host, what: string) => void
+  readonly onElected: (volume: VolumeId, epoch: Epoch, viewLsn: number) => void
+  readonly onRestart: (host: Host, volume: VolumeId, lsn: number) => void
   readonly onBug: (host: Host, error: unknown) => void
 }
 
@@ -191,6 +197,10 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
     isFollowing: (volume) => parts.isFollowing(host, volume),
     say: (what) => {
       parts.say(host, what)
+    },
+    onElected: parts.onElected,
+    onRestart: (volume, lsn) => {
+      parts.onRestart(host, volume, lsn)
     },
     onBug: (error) => {
       parts.onBug(host, error)

@@ -22,6 +22,7 @@ export async function readExport(
     onVolume: () => undefined,
     onDown: () => undefined,
     onLoss: () => undefined,
+    onRestart: () => undefined,
     ...listener,
     onReply: (given) => {
       if (given.client === READER) reply = given

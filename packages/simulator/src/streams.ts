@@ -81,7 +81,14 @@ export interface SentFrame {
   readonly volume: VolumeId
   readonly isOfLeader: boolean
   readonly name: string
+  readonly flags: number
+  /** Of its sender. */
+  readonly epoch: string
   readonly payload: Buffer
+}
+
+export function epochName({ counter, host }: { counter: number; host: string }): string {
+  return `${String(counter)}.${host.slice(0, 8)}`
 }
 
 export class Streams {
@@ -173,6 +180,8 @@ export class Streams {
         volume: found.connection.volume,
         isOfLeader: found.end === found.connection.leader,
         name: frame,
+        flags: bytes[5] ?? 0,
+        epoch: epochName({ counter: Number(bytes.readBigUInt64LE(8)), host: bytes.toString('hex', 16, 36) }),
         payload: bytes.subarray(FRAME_HEAD_BYTES),
       })
       if (frame === 'refuse') this.#noteRefusal(host, bytes)

@@ -6,23 +6,23 @@ const volume = VolumeId.parse('01'.repeat(20))
 
 test('what one follower of two has is committed with its primary, and what none has is not', () => {
   const rule = new CommitRule(3)
-  rule.onAck(volume, 1, 7, 5)
+  rule.onAck(volume, 'e', 1, 7, 5)
   expect(rule.onCommit(volume, 'quorum', 7)).toBeUndefined()
   expect(rule.onCommit(volume, 'quorum', 8)).toMatch(/update 8 .* 0 followers of 1/)
 })
 
 test('durable updates are those that are synced', () => {
   const rule = new CommitRule(3)
-  rule.onAck(volume, 1, 7, 5)
+  rule.onAck(volume, 'e', 1, 7, 5)
   expect(rule.onCommit(volume, 'durable', 5)).toBeUndefined()
   expect(rule.onCommit(volume, 'durable', 6)).toBeDefined()
 })
 
 test('of five hosts two followers have to have it, of two the one', () => {
   const five = new CommitRule(5)
-  five.onAck(volume, 1, 7, 7)
+  five.onAck(volume, 'e', 1, 7, 7)
   expect(five.onCommit(volume, 'quorum', 7)).toBeDefined()
-  five.onAck(volume, 3, 7, 7)
+  five.onAck(volume, 'e', 3, 7, 7)
   expect(five.onCommit(volume, 'quorum', 7)).toBeUndefined()
   expect(new CommitRule(2).onCommit(volume, 'quorum', 2)).toBeDefined()
 })
@@ -30,4 +30,15 @@ test('of five hosts two followers have to have it, of two the one', () => {
 test('in mode local, and alone, the primary needs nobody', () => {
   expect(new CommitRule(3).onCommit(volume, 'local', 9)).toBeUndefined()
   expect(new CommitRule(1).onCommit(volume, 'durable', 9)).toBeUndefined()
+})
+
+test('copies of old updates count once their holders have the record of the new view, and what was committed stays so', () => {
+  const rule = new CommitRule(3)
+  rule.onElected(volume, 'f', 8)
+  rule.onAck(volume, 'f', 1, 7, 7)
+  expect(rule.onCommit(volume, 'quorum', 7)).toBeDefined()
+  rule.onAck(volume, 'f', 1, 8, 8)
+  expect(rule.onCommit(volume, 'quorum', 7)).toBeUndefined()
+  rule.lose(volume, 6)
+  expect(rule.onCommit(volume, 'quorum', 7)).toBeDefined()
 })

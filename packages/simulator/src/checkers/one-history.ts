@@ -2,6 +2,8 @@
 import type { VersionId, VolumeId } from '@cloudfs/interface'
 
 export class OneHistory {
+  /** What a loss may have taken: a host that was not there still has it, and may tell of it again. */
+  readonly #lost = new Set<string>()
   readonly #versions = new Map<
     VolumeId,
     Map<number, { readonly version: VersionId; readonly host: string }>
@@ -11,6 +13,7 @@ export class OneHistory {
   note(host: string, volume: VolumeId, lsn: number, version: VersionId): string | undefined {
     const versions = this.#of(volume)
     const known = versions.get(lsn)
+    if (known?.version !== version && this.#lost.has(`${volume} ${String(lsn)} ${version}`)) return undefined
     if (known === undefined) versions.set(lsn, { version, host })
     else if (known.version !== version)
       return `${host} is at ${version} at lsn ${String(lsn)} of volume ${volume}, ${known.host} was at ${known.version}`
@@ -20,7 +23,11 @@ export class OneHistory {
   /** A power cut took what comes behind `lsn`, and was allowed to. */
   lose(volume: VolumeId, lsn: number): void {
     const versions = this.#of(volume)
-    for (const known of [...versions.keys()]) if (known > lsn) versions.delete(known)
+    for (const [at, { version }] of [...versions])
+      if (at > lsn) {
+        versions.delete(at)
+        this.#lost.add(`${volume} ${String(at)} ${version}`)
+      }
   }
 
   #of(volume: VolumeId): Map<number, { readonly version: VersionId; readonly host: string }> {
