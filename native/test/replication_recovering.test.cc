@@ -121,3 +121,20 @@ TEST_CASE("recovering: R1, a store without room for the mark starts all the same
   cluster.start(2);
   CHECK(is_recovering(cluster, 2, volume));
 }
+
+TEST_CASE("recovering: R1, a store that could not be marked is not taken for whole after a clean stop") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  Random random(6);
+  cut_power(cluster, 2, random);
+  cluster.node(2).disk.full = true;
+  cluster.start(2);
+  CHECK(is_recovering(cluster, 2, volume));
+  cluster.node(2).disk.full = false;
+  cluster.node(2).core->stop();
+  cluster.run(3000);
+  CHECK(cluster.node(2).saw_event("stopped"));
+  cluster.kill(2, random);
+  cluster.start(2);
+  CHECK(is_recovering(cluster, 2, volume));
+}

@@ -56,6 +56,7 @@ struct Core::Impl final : SuperblockListener, RecoveryListener, IoOwner {
   // R1, before the store answers anybody: replicas marked, then the boot noted, each synced.
   enum class Boot : uint8_t { none, marking, noting };
   Boot boot = Boot::none;
+  bool boot_noted = true;
   bool was_clean = true;
 
   std::vector<IoResult> results;
@@ -151,8 +152,10 @@ void Core::Impl::begin_boot(bool clean) {
 void Core::Impl::mind_boot() {
   if (boot == Boot::none || failed() || commands.internal_busy()) return;
   if (commands.internal_failed()) {
-    // There was no room. The boot is not noted then, so the next start of this boot marks again.
+    // There was no room. The boot is not noted then, so the next start of this boot marks again: no stop of this one is
+    // clean.
     boot = Boot::none;
+    boot_noted = false;
     return run();
   }
   if (boot == Boot::marking) {
@@ -196,12 +199,12 @@ void Core::Impl::mind_stop() {
     if (!store->quiet()) return;
     marker = Marker::checkpointing;
     store->begin_checkpoint(commands.internal());
-  } else if (marker == Marker::checkpointing && commands.internal_done()) {
+  } else if (marker == Marker::checkpointing && commands.internal_done() && boot_noted) {
     marker = Marker::writing;
     store->put_local({}, {superblock.current().starts, {}}, LocalKind::stopped, {1}, commands.internal());
     // Appended in this turn: nothing else asks for another one.
     store->turn(now_ns);
-  } else if (marker == Marker::writing && commands.internal_done()) {
+  } else if (marker != Marker::none && commands.internal_done()) {
     phase = Phase::stopped;
     store->event("stopped", "{}");
   }
