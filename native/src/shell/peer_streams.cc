@@ -75,6 +75,8 @@ class PeerStreams::End final : public Watcher {
   void watch() {
     if (!socket_) return;
     const bool room = closing_ || owner_.core_.stream_receive_target(id_).bytes > 0;
+    // When it has room again nothing need be sent here.
+    if (!room) owner_.stalled_.push_back(id_);
     const uint32_t wanted = (room ? uint32_t{EPOLLIN} : 0) | (outgoing_.empty() ? 0 : uint32_t{EPOLLOUT});
     if (wanted == watched_) return;
     watched_ = wanted;
@@ -189,6 +191,8 @@ std::optional<uint64_t> PeerStreams::next_deadline_ns() const {
 }
 
 bool PeerStreams::flush() {
+  for (const uint64_t id : std::exchange(stalled_, {}))
+    if (const auto found = ends_.find(id); found != ends_.end()) found->second->touch();
   for (const uint64_t id : lingering_)
     if (End& end = *ends_.at(id); now_ns() > end.linger_until_ns()) end.touch();
   for (const uint64_t id : std::exchange(touched_, {})) {

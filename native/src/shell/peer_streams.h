@@ -64,6 +64,7 @@ class PeerStreams {
   Core& core_;
   std::unordered_map<uint64_t, std::unique_ptr<End>> ends_;
   std::vector<uint64_t> touched_;
+  std::vector<uint64_t> stalled_;    // had no room for bytes
   std::vector<uint64_t> lingering_;  // are closing
   std::vector<Ended> ended_;
   uint64_t bytes_sent_ = 0;
