@@ -71,6 +71,44 @@ TEST_CASE("views: E1, a promise is not answered before it is synced") {
   CHECK(effects >= 2);
 }
 
+TEST_CASE("views: a member that has nothing of the volume yet promises, and one that has takes it along") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum, 3, kVolumeBytes, 2);
+  const Export disk = cluster.node(0).open(volume);
+  CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+  const nlohmann::json nothing =
+      nlohmann::json::parse(ask_promise(cluster, 2, volume, epoch_of(1, 2), "would-promise").result);
+  CHECK(nothing["would"] == true);
+  CHECK(nothing["role"] == "follower");
+  CHECK(nothing["head"]["lsn"] == 0);
+  Random random(4);
+  cluster.kill(0, random);
+  elect(cluster, volume, 1, 2, {2});
+  CHECK(holds(cluster, 1, volume, 0, 1));
+  const Export next = cluster.node(1).open(volume);
+  CHECK(try_write(cluster, 1, next.handle, 1, 2) == 0);
+  cluster.start(0);
+  CHECK(cluster.connect(1, 0, volume));
+  cluster.run(100);
+  check_equal(cluster, volume);
+}
+
+TEST_CASE(
+    "views: E1, a promise for a volume of which nothing is here keeps earlier epochs out, after a power cut "
+    "too") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum, 3, kVolumeBytes, 2);
+  must_promise(cluster, 2, volume, epoch_of(5, 1));
+  Random random(5);
+  cluster.kill(2, random, true);
+  cluster.start(2);
+  CHECK(ask_promise(cluster, 2, volume, epoch_of(4, 1)).error_code == "ERR_EPOCH_STALE");
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(50);
+  CHECK(command_at(cluster, 2, "volumes", "{\"all\":true}").result == "[]");
+  CHECK(count_events(cluster, 0, "epoch-refused") == 1);
+}
+
 TEST_CASE("views: asking what a replica would promise changes nothing") {
   Cluster cluster(3, views_params());
   const std::string volume = create_volume(cluster, Mode::quorum);

@@ -76,7 +76,7 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
   if (stream != stream_) return true;
   const FrameView& view = frame.view;
   // A copy outside the view promises nobody anything.
-  if (!copy_ && volume_ != nullptr) {
+  if (!copy_) {
     if (view.header.epoch < epoch())
       return refuse("ERR_EPOCH_STALE", "the frame is of an epoch that is over"), true;
     if (!maker_.try_promise(id_, view.header.epoch)) return false;

@@ -28,7 +28,7 @@ class Commands final : public CommandListener {
   void on_done(uint64_t command) override;
   void on_result(uint64_t command, std::string result, Slice payload) override;
   void on_failed(uint64_t command, const char* code, std::string message) override;
-  void on_promised(uint64_t command, const Store& store, const Volume& volume) override;
+  void on_promised(uint64_t command, const Store& store, const VolumeId& volume) override;
   void set_result(uint64_t command, std::string result) override {
     pending_.at(command).result = std::move(result);
   }

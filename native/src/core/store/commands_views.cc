@@ -30,7 +30,19 @@ Stamp stamp_of(const Json& arguments, const char* name) {
 }
 
 /// What a replica says of itself with a promise.
-Json standing(const Store& store, const Volume& volume) {
+Json standing(const Store& store, const VolumeId& id) {
+  const Volume* found = store.find(id);
+  if (found == nullptr) {
+    const Epoch none;
+    return {{"store", to_hex(store.identity.store)},
+            {"promised", json_of(store.promised(id))},
+            {"head", {{"epoch", json_of(none)}, {"lsn", 0}, {"version", to_hex(VersionId{})}}},
+            {"committedLsn", 0},
+            {"recovering", false},
+            {"nonce", ""},
+            {"view", ""}};
+  }
+  const Volume& volume = *found;
   const VolumeState& made = volume.made();
   return {
       {"store", to_hex(store.identity.store)},
@@ -50,6 +62,14 @@ Volume& replica_of(const Store& store, const Json& arguments) {
   if (!view.ok() || !store.is_member(*view))
     throw Refused{"ERR_NOT_MEMBER", "this store is not in the volume's view"};
   return volume;
+}
+
+/// As replica_of(), or a volume of which nothing is here yet. A store that was told of anything has its creation synced
+/// (V1), so having nothing is evidence as any head is.
+VolumeId promising(const Store& store, const Json& arguments) {
+  const VolumeId id = id_of<VolumeId>(arguments, "volume");
+  if (store.find(id) == nullptr && store.may_promise_unseen(id)) return id;
+  return replica_of(store, arguments).id();
 }
 
 uint64_t to_ms(uint64_t ns) {
@@ -76,26 +96,28 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
     if (code != nullptr) throw Refused{code, explain(code)};
   };
   if (verb == "promise" || verb == "would-promise") {
-    Volume& volume = replica_of(store, arguments);
+    const VolumeId id = promising(store, arguments);
+    const Volume* volume = store.find(id);
     const Epoch epoch = epoch_of(arguments);
     std::optional<Epoch> resigned;
     if (arguments.contains("resigned")) resigned = epoch_in(arguments, "resigned");
-    const Store::Judgement judged = store.judge_promise(volume, epoch, resigned);
+    const Store::Judgement judged = store.judge_promise(id, epoch, resigned);
     if (verb == "would-promise") {
-      Json out = standing(store, volume);
+      Json out = standing(store, id);
       out["would"] = judged.code == nullptr;
       out["remainingMs"] = to_ms(judged.remaining_ns);
-      out["role"] = store.role_of(volume);
-      out["mode"] = name_of(volume.made().mode);
+      out["role"] = volume == nullptr ? "follower" : store.role_of(*volume);
+      // Nobody stands for what it has not seen: its word on the mode counts nowhere.
+      out["mode"] = name_of(volume == nullptr ? Mode::quorum : volume->made().mode);
       answer(command.id, out.dump());
       return true;
     }
     if (judged.code != nullptr) {
-      const Json result = {{"promised", json_of(store.promised(volume.id()))},
+      const Json result = {{"promised", json_of(store.promised(id))},
                            {"remainingMs", to_ms(judged.remaining_ns)}};
       throw Refused{judged.code, judged.message, result.dump()};
     }
-    store.promise(volume, epoch, begin(command.id));
+    store.promise(id, epoch, begin(command.id));
   } else if (verb == "lead") {
     Volume& volume = replica_of(store, arguments);
     refuse_if(store.lead(volume, epoch_of(arguments), stamp_of(arguments, "stamp"), head_of(arguments)));
@@ -135,7 +157,7 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
   return true;
 }
 
-void Commands::on_promised(uint64_t command, const Store& store, const Volume& volume) {
+void Commands::on_promised(uint64_t command, const Store& store, const VolumeId& volume) {
   on_result(command, standing(store, volume).dump(), {});
 }
 

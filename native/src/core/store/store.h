@@ -39,7 +39,7 @@ class CommandListener {
   virtual void on_done(uint64_t command) = 0;
   virtual void on_result(uint64_t command, std::string result, Slice payload = {}) = 0;
   virtual void on_failed(uint64_t command, const char* code, std::string message) = 0;
-  virtual void on_promised(uint64_t command, const Store& store, const Volume& volume) = 0;
+  virtual void on_promised(uint64_t command, const Store& store, const VolumeId& volume) = 0;
   /// What `command` answers when it is done.
   virtual void set_result(uint64_t command, std::string result) = 0;
 
@@ -125,10 +125,12 @@ class Store final : public VolumeHost,
     std::string message;
     uint64_t remaining_ns = 0;  // of a lease that another host holds, whatever the epoch
   };
-  Judgement judge_promise(const Volume& volume, const Epoch& epoch,
+  Judgement judge_promise(const VolumeId& volume, const Epoch& epoch,
                           const std::optional<Epoch>& resigned) const;
   /// What judge_promise() allows. Answered when it is synced; a primary of another epoch is none from now on.
-  void promise(Volume& volume, const Epoch& epoch, uint64_t command);
+  void promise(const VolumeId& volume, const Epoch& epoch, uint64_t command);
+  /// One more promise can be kept for a volume of which nothing is here yet.
+  bool may_promise_unseen(const VolumeId& volume) const;
   /// This host was elected to go on from `head`. @returns nullptr, or why not (a code)
   const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
   /// H1: the primary gives its epoch up for good. @returns why not (a code), or nullptr: on_resigned() tells when it is durable

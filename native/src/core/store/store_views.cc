@@ -16,6 +16,9 @@ std::string epoch_json(const Epoch& epoch) {
   return "{\"counter\":" + std::to_string(epoch.counter) + ",\"host\":\"" + to_hex(epoch.host) + "\"}";
 }
 
+// Promises kept for volumes of which nothing is here: one stays until its volume has come, which may be never.
+constexpr size_t kUnseenPromisesMax = 4096;
+
 /// The same members in the same roles; slices differ with the stamp.
 bool same_set(const ViewPayload& one, const ViewPayload& other) {
   return std::equal(one.members.begin(), one.members.end(), other.members.begin(), other.members.end(),
@@ -37,15 +40,26 @@ bool is_primary(const Volume& volume, const HostId& host) {
 
 Epoch Store::promised(const VolumeId& id) const {
   const Volume* volume = find(id);
-  return volume == nullptr ? Epoch{} : std::max(promises_.of(id), volume->made().epoch());
+  return volume == nullptr ? promises_.of(id) : std::max(promises_.of(id), volume->made().epoch());
 }
 
-Store::Judgement Store::judge_promise(const Volume& volume, const Epoch& epoch,
+bool Store::may_promise_unseen(const VolumeId& id) const {
+  // What was here is not unseen.
+  if (locals.find(id, LocalKind::dropped) != nullptr) return false;
+  if (promises_.of(id) != Epoch{}) return true;
+  size_t unseen = 0;
+  for (const auto& [key, value] : locals.values())
+    if (key.second == LocalKind::promise && find(key.first) == nullptr) ++unseen;
+  return unseen < kUnseenPromisesMax;
+}
+
+Store::Judgement Store::judge_promise(const VolumeId& id, const Epoch& epoch,
                                       const std::optional<Epoch>& resigned) const {
-  const Epoch so_far = promised(volume.id());
+  const Volume* volume = find(id);
+  const Epoch so_far = promised(id);
   Judgement judged;
   // E2
-  const auto grant = leases_.granted(volume.id(), now_ns_);
+  const auto grant = leases_.granted(id, now_ns_);
   if (grant && grant->epoch.host != epoch.host && grant->epoch != resigned)
     judged.remaining_ns = grant->until_ns - now_ns_;
   // E1. Asked again, it says the same again.
@@ -55,7 +69,8 @@ Store::Judgement Store::judge_promise(const Volume& volume, const Epoch& epoch,
   } else if (epoch > so_far && judged.remaining_ns > 0) {
     judged.code = "ERR_LEASE_RUNS";
     judged.message = "a lease runs that this replica has granted, or may have before its start";
-  } else if (epoch > so_far && volume.made().mode == Mode::local && !is_primary(volume, epoch.host)) {
+  } else if (epoch > so_far && volume != nullptr && volume->made().mode == Mode::local &&
+             !is_primary(*volume, epoch.host)) {
     judged.code = "ERR_LOCAL_PRIMARY";
     judged.message =
         "in mode local the primary acknowledges alone: no other host can know that it has everything";
@@ -63,24 +78,25 @@ Store::Judgement Store::judge_promise(const Volume& volume, const Epoch& epoch,
   return judged;
 }
 
-void Store::promise(Volume& volume, const Epoch& epoch, uint64_t command) {
-  if (epoch > promised(volume.id())) {
+void Store::promise(const VolumeId& id, const Epoch& epoch, uint64_t command) {
+  if (epoch > promised(id)) {
     // E1: from now on, not from the sync on.
-    step_down(volume, epoch);
-    raise_promise(volume.id(), epoch, epoch.host == identity.host);
-    if (const auto at = followers_.find(volume.id()); at != followers_.end()) at->second->end();
+    if (Volume* volume = find(id); volume != nullptr) step_down(*volume, epoch);
+    raise_promise(id, epoch, epoch.host == identity.host);
+    if (const auto at = followers_.find(id); at != followers_.end()) at->second->end();
   }
-  if (promises_.is_synced(volume.id())) {
-    commands_.on_promised(command, *this, volume);
+  if (promises_.is_synced(id)) {
+    commands_.on_promised(command, *this, id);
     return;
   }
-  if (!promises_.is_under_way(volume.id())) raise_promise(volume.id(), epoch, epoch.host == identity.host);
-  promises_.wait(volume.id(), command);
+  if (!promises_.is_under_way(id)) raise_promise(id, epoch, epoch.host == identity.host);
+  promises_.wait(id, command);
 }
 
 bool Store::try_promise(const VolumeId& id, const Epoch& epoch) {
-  if (find(id) == nullptr) return true;
   const Epoch so_far = promised(id);
+  // It may never come to be here.
+  if (find(id) == nullptr && so_far == Epoch{}) return true;
   if (so_far == epoch && promises_.is_synced(id)) return true;
   if (so_far < epoch || (so_far == epoch && !promises_.is_under_way(id))) raise_promise(id, epoch, false);
   return false;
@@ -93,11 +109,9 @@ void Store::raise_promise(const VolumeId& id, const Epoch& epoch, bool to_candid
 
 void Store::promise_settled(uint64_t number, bool is_synced) {
   const Promises::Settled settled = promises_.settle(number, is_synced);
-  const Volume* volume = find(settled.volume);
-  if (volume == nullptr) return;
   for (const uint64_t command : settled.waiting) {
     if (is_synced) {
-      commands_.on_promised(command, *this, *volume);
+      commands_.on_promised(command, *this, settled.volume);
     } else {
       commands_.on_failed(command, "ERR_STORE_FULL", "the promise could not be logged");
     }
