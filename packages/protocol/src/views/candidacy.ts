@@ -160,12 +160,10 @@ async function preVote(
   const epoch = epochAbove([own], ports.host)
   const questions = others.map(async (host): Promise<Vote> => {
     const answer = await ports.peers.foresee(host, { volume, epoch }, ASK_TIMEOUT_MS)
-    // Who would not for the epoch's sake alone would for a greater one.
-    return {
-      ...answer,
-      host,
-      would: answer.would || (answer.remainingMs === 0 && answer.role !== 'primary'),
-    }
+    // Who leads, and has not been passed yet, is not deposed: it need not be here that others hear of it. Who would not for
+    // the epoch's sake alone would for a greater one.
+    const leads = answer.role === 'primary' && compareEpochs(answer.promised, own.promised) >= 0
+    return { ...answer, host, would: !leads && (answer.would || answer.remainingMs === 0) }
   })
   const self: Vote = { ...own, host: ports.host, would: true }
   // A member that hangs is not waited for once there are enough without it.
