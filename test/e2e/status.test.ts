@@ -33,6 +33,10 @@ function signalEngine(directory: string, signal: NodeJS.Signals): void {
   }
 }
 
+interface Status {
+  readonly volumes: readonly { readonly text: string }[]
+}
+
 /** What `cloudfs status` prints at a node, and its exit code. */
 async function status(index = 1): Promise<string> {
   return cluster.shell('cloudfs status || echo "exit $?"', index)
@@ -75,31 +79,41 @@ test('a replica that does not keep up is behind by so many bytes, and nothing is
 test('a replica whose stream is refused says why, until its replicator has mended that', async () => {
   const socketPath = join(cluster.node(2).directory, 'run', 'engine.sock')
   const engine = await EngineClient.connect({ socketPath })
-  const told = `web +degraded +away: ${hosts[1] ?? ''}.*; ${hosts[1] ?? ''} does not follow: ERR_TICKET: `
+  const followed = async () => {
+    const [follow] = (await engine.call('follows', {})).result
+    if (follow === undefined) throw new Error('node 2 follows nothing')
+    return follow
+  }
   await expect
     .poll(async () => {
       // Each time anew: the replicator, which may be quicker than who asks, fetches the right key.
-      const [follow] = (await engine.call('follows', {})).result
-      if (follow === undefined) throw new Error('node 2 follows nothing')
-      const { volume, leader, address } = follow
+      const { volume, leader, address } = await followed()
       await engine.call('follow', { volume, leader, address, key: randomBytes(32).toString('hex') })
-      return status()
+      await expect.poll(async () => (await followed()).state, PATIENCE).not.toBe('connecting')
+      const answer = await fetch(`${cluster.first.url}/v1/status`)
+      return ((await answer.json()) as Status).volumes[0]?.text
     }, PATIENCE)
-    .toMatch(new RegExp(told))
+    .toMatch(new RegExp(`^away: ${hosts[1] ?? ''}.*; ${hosts[1] ?? ''} does not follow: ERR_TICKET: `))
   await engine.close()
   await isWell()
 })
 
-test('a volume without a majority, or without its primary, is paused, and whom to start is told', async () => {
+test('a volume without a majority is paused, and whom to start is told', async () => {
   await Promise.all([2, 3].map((index) => cluster.kill(index)))
   await expect.poll(() => status(), PATIENCE).toMatch(/web +paused +paused: 1 of 3 replicas answer; start /)
   const text = await status()
   for (const host of hosts.slice(1)) expect(text.split('replicas answer')[1]).toContain(host)
   await Promise.all([2, 3].map((index) => cluster.startNode(index)))
   await isWell()
+})
+
+test('a volume whose primary is killed is degraded once another leads, and that one is told', async () => {
   await cluster.kill(1)
-  const told = `paused: its primary ${hosts[0] ?? ''} is away; start that node\nexit 1$`
-  await expect.poll(() => status(2), PATIENCE).toMatch(new RegExp(`web +paused +${told}`))
+  const told = `away: ${hosts[0] ?? ''}; it catches up once that node is started\nexit 1$`
+  await expect.poll(() => status(2), PATIENCE).toMatch(new RegExp(`web +degraded +${told}`))
+  const info = await cluster.at(2, 'info', 'web')
+  expect(info).toMatch(new RegExp(`primary +(${hosts[1] ?? ''}|${hosts[2] ?? ''}) in-step`))
+  expect(info).toMatch(new RegExp(`replica +${hosts[0] ?? ''} away`))
   await cluster.startNode(1)
   await isWell()
 })

@@ -2,6 +2,7 @@
 import type { Answer } from '@cloudfs/http'
 import {
   AmbiguousNameError,
+  compareEpochs,
   type HostId,
   isCloudfsError,
   UnknownVolumeError,
@@ -60,7 +61,7 @@ export class Catalogue {
       const refusal = refusals.get(status.volume)
       return {
         ...heldVolume(status),
-        attachments: [...holders.of(status.volume)],
+        attachments: status.role === 'primary' ? [...holders.of(status.volume)] : [],
         ...(refusal !== undefined && { refusal }),
       }
     })
@@ -138,7 +139,7 @@ function pageOf(held: readonly HeldVolume[], after = ''): { volumes: HeldVolume[
   return { volumes, isMore: volumes.length < rest.length }
 }
 
-/** The primary's word counts where it answers; else that of the replica furthest on. */
+/** The word of who leads in the newest epoch counts; if nobody does, that of the replica furthest on. */
 function merge(lists: ReadonlyMap<string, readonly HeldVolume[]>): Map<string, Found> {
   const holders = new Map<string, Map<string, HeldVolume>>()
   for (const [host, list] of lists) {
@@ -149,9 +150,9 @@ function merge(lists: ReadonlyMap<string, readonly HeldVolume[]>): Map<string, F
   }
   const merged = new Map<string, Found>()
   for (const [id, held] of holders) {
-    const best = [...held.entries()].sort(([hostA, a], [hostB, b]) => rank(hostB, b) - rank(hostA, a))[0]
+    const [best] = [...held.values()].sort(byAuthority)
     if (best === undefined) continue
-    const { members, progress, refusal: _, ...volume } = best[1]
+    const { members, progress, refusal: _, role: _role, ...volume } = best
     const replicas = members.map((member) => {
       const told = progress?.find(({ host, store }) => host === member.host && store === member.store)
       const replica =
@@ -166,8 +167,10 @@ function merge(lists: ReadonlyMap<string, readonly HeldVolume[]>): Map<string, F
   return merged
 }
 
-function rank(host: string, held: HeldVolume): number {
-  return host === held.primary ? Number.POSITIVE_INFINITY : held.lsn
+/** One that led in an earlier epoch may not have heard yet that it leads no more. */
+function byAuthority(a: HeldVolume, b: HeldVolume): number {
+  const led = Number(b.role === 'primary') - Number(a.role === 'primary')
+  return compareEpochs(b.epoch, a.epoch) || led || b.lsn - a.lsn
 }
 
 /** As the primary's engine, which sends it the updates, sees it. */
@@ -189,7 +192,7 @@ function replicaAsTold(
 /** The primary itself, or any member while the primary does not answer. */
 function replicaAsSeen(
   member: HeldVolume['members'][number],
-  volume: Omit<HeldVolume, 'members'>,
+  volume: Pick<HeldVolume, 'primary' | 'committedLsn'>,
   held: HeldVolume | undefined,
   lists: ReadonlyMap<string, unknown>,
 ): Replica {

@@ -108,6 +108,7 @@ function argumentsOf(config: Config): string[] {
   return [
     ...['--store', config.store],
     ...['--run', config.runDirectory],
+    '--elections',
     ...['--http', hostAndPort(config.engineHttpHost, config.engineHttpPort)],
     ...['--nbd-host', config.nbdHost, '--nbd-port', String(config.nbdPort)],
     ...['--log-level', config.logLevel],

@@ -1,9 +1,16 @@
 /**
  * Has this host's engine follow the volumes of which it holds, or is to hold, a replica and of which another host is the
- * primary. The engine remembers what it is told and reconnects by itself; here it learns of new volumes, of primaries that
- * are reached elsewhere, and of volumes that were deleted while this host was away.
+ * primary. The engine remembers what it is told and reconnects by itself; here it learns of new volumes, of other primaries
+ * and of those that are reached elsewhere, and of volumes that were deleted while this host was away.
  */
-import { HostId, isCloudfsError, VolumeId, type VolumeStatus } from '@cloudfs/interface'
+import {
+  compareEpochs,
+  type Epoch,
+  HostId,
+  isCloudfsError,
+  VolumeId,
+  type VolumeStatus,
+} from '@cloudfs/interface'
 import type { PeerMember, PeerNode } from '@cloudfs/peers'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
@@ -12,6 +19,8 @@ import { askDeleted, askFollow, askFollowKey } from './peer-requests.js'
 
 /** A volume that is deleted here is followed this much longer: its primary may want to hear that this is synced. */
 const DELETED_GRACE_MS = 2_000
+/** A host that has won is asked for a key for so long; it calls again. */
+const ELECTED_TIMEOUT_MS = 500
 /** Volumes asked about at once. */
 const DELETED_BATCH = 1_000
 
@@ -22,6 +31,8 @@ interface FollowingOptions {
   readonly host: HostId
   readonly engine: EngineSupervisor
   readonly peers: PeerNode
+  /** Another host leads in a later epoch than this one does. */
+  readonly onPassed: (volume: VolumeId, epoch: Epoch) => void
   readonly log: Logger
 }
 
@@ -46,10 +57,21 @@ export class Following {
   constructor(options: FollowingOptions) {
     this.#options = options
     // Whoever is no primary of the volume has nothing to stream: the engine finds out, and takes no record but a member's.
-    options.peers.handle(askFollow, async ({ volume }, caller) => {
-      await this.#follow(VolumeId.parse(volume), caller)
+    options.peers.handle(askFollow, async ({ volume: id, epoch }, caller) => {
+      const volume = VolumeId.parse(id)
+      const [status] = await options.engine.result('volumes', { all: true, volume })
+      if (status !== undefined && compareEpochs(status.promised, epoch) > 0) {
+        return { promised: status.promised }
+      }
+      if (status === undefined || status.role === 'follower') await this.#follow(volume, caller)
+      else options.onPassed(volume, epoch)
       return {}
     })
+  }
+
+  /** A host was elected to lead. @throws what asking it fails with, soon */
+  followElected(volume: VolumeId, leader: HostId): Promise<void> {
+    return this.#follow(volume, leader, ELECTED_TIMEOUT_MS)
   }
 
   /** An engine that was started or found knows by itself what it follows; what was told to another may be old. */
@@ -66,21 +88,23 @@ export class Following {
         { leader, state, ...(error !== undefined && { code: error.code }) },
       ]),
     )
-    const refused = new Map<HostId, VolumeId[]>()
+    /** Volumes that may have been deleted, by whom that is asked. */
+    const doubtful = new Map<HostId, VolumeId[]>()
     const wanted = new Map<VolumeId, HostId>()
     for (const status of volumes) {
-      const { volume } = status
-      const { primary } = viewOf(status)
+      const { volume, role } = status
       const follow = follows.get(volume)
-      if (status.deletionCommitted || primary === host) {
-        if (follow !== undefined && (primary === host || this.#isLongDeleted(volume))) {
+      const leader = leaderOf(status, host)
+      if (status.deletionCommitted || role === 'primary') {
+        if (follow !== undefined && (role === 'primary' || this.#isLongDeleted(volume))) {
           await this.#unfollow(volume)
         }
-      } else {
-        wanted.set(volume, primary)
+      } else if (role === 'follower') {
+        if (leader !== undefined) wanted.set(volume, leader)
         // Not followed at all: what was to be dropped, perhaps, and could not be just then.
-        if (follow?.state !== 'connected') {
-          refused.set(primary, [...(refused.get(primary) ?? []), volume])
+        if (follow?.state === 'connected') continue
+        for (const member of viewOf(status).members) {
+          if (member.host !== host) doubtful.set(member.host, [...(doubtful.get(member.host) ?? []), volume])
         }
       }
     }
@@ -91,7 +115,9 @@ export class Following {
       if (state === 'refused' && code !== undefined && refusals.has(code)) await this.#unfollow(volume)
       else wanted.set(volume, HostId.parse(leader))
     }
-    await Promise.all([...refused].map(([primary, asked]) => this.#dropDeleted(primary, asked, wanted)))
+    const gone = new Set<VolumeId>()
+    await Promise.all([...doubtful].map(([member, asked]) => this.#dropDeleted(member, asked, gone)))
+    for (const volume of gone) wanted.delete(volume)
     await this.#followAll(wanted, follows)
   }
 
@@ -117,10 +143,11 @@ export class Following {
     )
   }
 
-  async #follow(volume: VolumeId, leader: HostId): Promise<void> {
+  async #follow(volume: VolumeId, leader: HostId, timeoutMs?: number): Promise<void> {
     const { engine, peers, log } = this.#options
     const member = peers.member(leader)
-    const { key, address } = await peers.request(leader, askFollowKey, { volume })
+    const options = timeoutMs === undefined ? {} : { timeoutMs }
+    const { key, address } = await peers.request(leader, askFollowKey, { volume }, options)
     await engine.call('follow', { volume, leader, address, key })
     if (member !== undefined) this.#told.set(volume, { volume, leader, seen: appearance(member) })
     log.info({ volume, leader, address }, 'follows')
@@ -134,28 +161,24 @@ export class Following {
     log.info({ volume }, 'follows no longer')
   }
 
-  /** Drops those whose primary knows them to be deleted, and takes them out of `wanted`. */
-  async #dropDeleted(
-    primary: HostId,
-    volumes: readonly VolumeId[],
-    wanted: Map<VolumeId, HostId>,
-  ): Promise<void> {
+  /** Drops those that another member knows to be deleted. @param gone - those that were dropped */
+  async #dropDeleted(member: HostId, volumes: readonly VolumeId[], gone: Set<VolumeId>): Promise<void> {
     const { engine, peers, log } = this.#options
-    if (peers.member(primary)?.state !== 'up') return
+    if (peers.member(member)?.state !== 'up') return
     for (let at = 0; at < volumes.length; at += DELETED_BATCH) {
       try {
         const asked = volumes.slice(at, at + DELETED_BATCH)
-        const { deleted } = await peers.request(primary, askDeleted, { volumes: asked })
+        const { deleted } = await peers.request(member, askDeleted, { volumes: asked })
         for (const id of deleted) {
           const volume = VolumeId.parse(id)
-          if (!asked.includes(volume)) continue
-          wanted.delete(volume)
+          if (!asked.includes(volume) || gone.has(volume)) continue
+          gone.add(volume)
           await this.#unfollow(volume)
           await engine.call('drop', { volume })
-          log.info({ volume, primary }, 'dropped a replica: its volume was deleted')
+          log.info({ volume, member }, 'dropped a replica: its volume was deleted')
         }
       } catch (error) {
-        this.#note(error, primary, 'deleted volumes are not known yet')
+        this.#note(error, member, 'deleted volumes are not known yet')
       }
     }
   }
@@ -174,6 +197,12 @@ export class Following {
     if (!isCloudfsError(error)) throw error
     this.#options.log.info({ err: error, what }, message)
   }
+}
+
+/** Whom a follower is to follow: who stood for the epoch promised, and leads or is about to. */
+function leaderOf(status: VolumeStatus, host: HostId): HostId | undefined {
+  // A promise to itself was in vain: it would lead.
+  return [status.promised.host, viewOf(status).primary].find((each) => each !== host)
 }
 
 /** What of a host says where its engine is. */

@@ -9,7 +9,7 @@ const volumeOf = (...states: State[]): Volume =>
   ({
     volume: 'v',
     name: 'n',
-    isServing: true,
+    isServing: states[0] !== 'away',
     replicas: states.map((state, index) => ({
       host: `h${String(index)}`,
       store: 's',
@@ -24,7 +24,8 @@ test.each<[State[], string, RegExp]>([
   [['in-step', 'in-step', 'behind'], 'degraded', /behind: h2/],
   [['in-step', 'away', 'in-step'], 'degraded', /away: h1/],
   [['in-step', 'away', 'away'], 'paused', /1 of 3 .*start h1, h2/],
-  [['away', 'in-step', 'in-step'], 'paused', /primary h0 is away/],
+  [['away', 'in-step', 'in-step'], 'paused', /primary h0 is away; nothing to do/],
+  [['away', 'in-step', 'away'], 'paused', /1 of 3 .*start h0, h2/],
   [['in-step', 'away'], 'paused', /1 of 2/],
 ])('replicas %j make a volume %s and say what to do', (states, state, text) => {
   expect(healthOf(volumeOf(...states), new Map())).toMatchObject({ state, text: expect.stringMatching(text) })
@@ -54,7 +55,7 @@ test('a replica whose stream is refused says why instead of what to hope for', (
   )
 })
 
-test('a primary that asks its followers first is paused', () => {
+test('a volume that nobody leads is paused', () => {
   const volume = { ...volumeOf('in-step', 'in-step', 'in-step'), isServing: false }
   expect(healthOf(volume, new Map())).toMatchObject({ state: 'paused' })
 })

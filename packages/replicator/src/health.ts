@@ -16,20 +16,17 @@ export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): He
   const primary = replicas.find(({ isPrimary }) => isPrimary)
   const base = { volume: volume.volume, name: volume.name, replicas }
   const presentCount = voters.length - away.length
-  if (primary?.state === 'away') {
-    return { ...base, state: 'paused', text: `paused: its primary ${primary.host} is away; start that node` }
-  }
   if (presentCount < majority) {
     const count = `${String(presentCount)} of ${String(voters.length)}`
     const remedy = remediesFor(away, (rest) => `start ${rest.map(({ host }) => host).join(', ')}`)
     return { ...base, state: 'paused', text: `paused: ${count} replicas answer; ${remedy}` }
   }
   if (!isServing) {
-    return {
-      ...base,
-      state: 'paused',
-      text: 'paused: its primary has started again and asks the others first',
-    }
+    const why =
+      primary?.state === 'away'
+        ? `its primary ${primary.host} is away`
+        : 'no primary has a majority behind it'
+    return { ...base, state: 'paused', text: `paused: ${why}; nothing to do, the others choose another` }
   }
   if (away.length > 0) {
     const text = `away: ${away.map(lackOf).join(', ')}; ${remediesFor(away, (rest) => remedyFor(rest, hosts))}`

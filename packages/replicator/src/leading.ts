@@ -3,6 +3,7 @@
  * that was cut; gives up creations that find no majority; answers followers' questions.
  */
 import {
+  type Epoch,
   type HostId,
   isCloudfsError,
   UnknownVolumeError,
@@ -25,6 +26,8 @@ interface LeadingOptions {
   readonly peers: PeerNode
   /** Where other hosts reach this host's engine. */
   readonly address: () => string
+  /** A member has promised a later epoch than this host leads in. */
+  readonly onPassed: (volume: VolumeId, promised: Epoch) => void
   readonly log: Logger
 }
 
@@ -57,13 +60,12 @@ export class Leading {
 
   /** Tells members that are away; resolves when they are being told. `volumes` are all that the store has. */
   mend(volumes: readonly VolumeStatus[]): void {
-    const { host } = this.#options
     const halfMade = new Set<VolumeId>()
     for (const status of volumes) {
-      const { volume, deleted, deletionCommitted, established, members = [] } = status
-      if (deletionCommitted || viewOf(status).primary !== host) continue
+      const { volume, role, deleted, deletionCommitted, established, members = [] } = status
+      if (deletionCommitted || role !== 'primary') continue
       // A deletion, too, is committed by a majority.
-      for (const member of members) if (member.state === 'away') this.#tell(volume, member.host)
+      for (const { state, host } of members) if (state === 'away') this.#tell(status, host)
       if (established || deleted) continue
       halfMade.add(volume)
       this.#minderOf(volume)
@@ -71,13 +73,16 @@ export class Leading {
     for (const volume of this.#halfMadeMs.keys()) if (!halfMade.has(volume)) this.#halfMadeMs.delete(volume)
   }
 
-  #tell(volume: VolumeId, member: HostId): void {
-    const { peers, log } = this.#options
+  #tell({ volume, epoch }: VolumeStatus, member: HostId): void {
+    const { peers, log, onPassed } = this.#options
     const telling = `${volume} ${member}`
     if (peers.member(member)?.state !== 'up' || this.#telling.has(telling)) return
     this.#telling.add(telling)
     peers
-      .request(member, askFollow, { volume })
+      .request(member, askFollow, { volume, epoch })
+      .then(({ promised }) => {
+        if (promised !== undefined) onPassed(volume, promised)
+      })
       .catch((error: unknown) => {
         if (!isCloudfsError(error)) throw error
         log.info({ volume, host: member, err: error }, 'a member does not follow yet')

@@ -1,8 +1,9 @@
 /** `/metrics`, for Prometheus: this process, the members, and what the engine counts. */
 import { isCloudfsError, type VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { EngineSupervisor } from './engine-supervisor.js'
+import type { ViewCounts } from './viewing.js'
 
 /** How often the event loop's delay is sampled: each sample wakes an idle process. */
 const EVENT_LOOP_SAMPLE_MS = 200
@@ -25,11 +26,26 @@ export class Metrics {
     ['volume', 'host'],
   )
   readonly #held = this.#gauge('cloudfs_volumes', 'Volumes of which this host holds a replica')
+  readonly #led = this.#gauge('cloudfs_volumes_led', 'Volumes of which this host is the primary')
+  readonly #unleased = this.#gauge(
+    'cloudfs_volumes_without_lease',
+    'Volumes of which this host is the primary and that it does not serve: no majority answers it',
+  )
+  readonly #viewChanges = this.#counter(
+    'cloudfs_view_changes_total',
+    'Views in which this host came to lead a volume, since this replicator began',
+  )
+  readonly #leasesLost = this.#counter(
+    'cloudfs_leases_lost_total',
+    'How often this host, the primary of a volume, had no majority that answers it any more',
+  )
+  readonly #counts: () => ViewCounts
   readonly #figures = new Map<string, Gauge>()
 
-  constructor(engine: EngineSupervisor, peers: PeerNode) {
+  constructor(engine: EngineSupervisor, peers: PeerNode, counts: () => ViewCounts) {
     this.#engine = engine
     this.#peers = peers
+    this.#counts = counts
     collectDefaultMetrics({
       register: this.#registry,
       prefix: 'cloudfs_replicator_',
@@ -42,6 +58,14 @@ export class Metrics {
     // Nothing waits from here on: two who ask at once do not mix.
     this.#engineUp.set(this.#engine.isUp ? 1 : 0)
     this.#engineStarts.set(this.#engine.starts)
+    const { viewChanges, leasesLost } = this.#counts()
+    for (const [counter, value] of [
+      [this.#viewChanges, viewChanges],
+      [this.#leasesLost, leasesLost],
+    ] as const) {
+      counter.reset()
+      counter.inc(value)
+    }
     const members = this.#peers.members()
     for (const state of ['up', 'suspect', 'down']) {
       this.#members.set({ state }, members.filter((each) => each.state === state).length)
@@ -71,12 +95,15 @@ export class Metrics {
 
   /** What the engine said last is no longer so: a figure that is not there says more than one that stands still. */
   #forgetEngine(): void {
-    for (const gauge of [this.#held, ...this.#figures.values()]) gauge.remove()
+    for (const gauge of [this.#held, this.#led, this.#unleased, ...this.#figures.values()]) gauge.remove()
     for (const gauge of [this.#replicas, this.#behind]) gauge.reset()
   }
 
   #countReplicas(volumes: readonly VolumeStatus[]): void {
     this.#held.set(volumes.length)
+    const led = volumes.filter(({ role }) => role === 'primary')
+    this.#led.set(led.length)
+    this.#unleased.set(led.filter(({ serving }) => !serving).length)
     const members = volumes.flatMap(({ volume, members = [] }) =>
       members.map((each) => ({ volume, ...each })),
     )
@@ -97,6 +124,10 @@ export class Metrics {
       this.#figures.set(name, gauge)
     }
     gauge.set(value)
+  }
+
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name, help, registers: [this.#registry] })
   }
 
   #gauge(name: string, help: string, labelNames: string[] = []): Gauge {

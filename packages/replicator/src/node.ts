@@ -137,12 +137,14 @@ export class ReplicatorNode {
       engine: this.#engine,
       peers: this.#peers,
       runDirectory: config.runDirectory,
+      directory: config.directory,
       address: () => engineAddressOf(this.#engineHttp, this.#peers?.addresses ?? []),
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
       commitTimeoutMs: this.#times.commitTimeoutMs ?? COMMIT_TIMEOUT_MS_DEFAULT,
       log,
     }))
+    await replication.load()
     this.#engine.on('event', ({ event, detail }) => {
       if (event === 'store-state' && (detail as StoreStatus).state === 'ready')
         this.#settle(this.#refresh(), 'the store cannot be measured')
@@ -170,7 +172,7 @@ export class ReplicatorNode {
         id: () => ({ host: this.host, json: this.#identityJson() }),
         peers: (host) => this.#peerLines(host),
         notReady: () => this.#notReady(),
-        metrics: async () => (await (this.#metrics ??= this.#startMetrics(peers))).text(),
+        metrics: async () => (await (this.#metrics ??= this.#startMetrics(peers, replication))).text(),
         enginePort: () => this.#engineHttp.port,
         blocksAt: (query) => replication.blocks.locationOf(query),
       },
@@ -184,9 +186,9 @@ export class ReplicatorNode {
   }
 
   /** When somebody asks for the first time: a node that nobody watches is spared the memory and the timers. */
-  async #startMetrics(peers: PeerNode): Promise<Metrics> {
+  async #startMetrics(peers: PeerNode, replication: Replication): Promise<Metrics> {
     const metrics = await import('./metrics.js')
-    return new metrics.Metrics(this.#engine, peers)
+    return new metrics.Metrics(this.#engine, peers, () => replication.viewCounts)
   }
 
   async #startPeers(): Promise<PeerNode> {

@@ -1,5 +1,6 @@
 /** What replicators ask each other about volumes (docs/protocol.md, "Volumes"). */
 import { AttachedAt, Refusal, Volume } from '@cloudfs/http'
+import { EPOCH_COUNTER_MAX, HostId } from '@cloudfs/interface'
 import { defineRequest } from '@cloudfs/peers'
 import { z } from 'zod'
 
@@ -10,6 +11,11 @@ const address = z
   .string()
   .max(300)
   .regex(/^.+:\d{1,5}$/)
+/** Of a view, or promised. */
+const epoch = z.object({
+  counter: z.int().min(0).max(EPOCH_COUNTER_MAX),
+  host: id.transform((text) => HostId.parse(text)),
+})
 /** In one question or answer: what a frame holds. */
 const VOLUMES_MAX = 4_096
 
@@ -20,6 +26,8 @@ export type Holder = z.output<typeof Holder>
 /** A volume as one host holds it: what it knows of its own replica. */
 export const HeldVolume = Volume.omit({ replicas: true }).extend({
   members: z.array(z.object({ host: id, store: id, role: z.enum(['data', 'witness', 'learner']) })),
+  epoch,
+  role: z.enum(['follower', 'elected', 'primary']),
   /** How the other members are, as the primary's engine sees them. */
   progress: z
     .array(
@@ -75,8 +83,15 @@ export const askCreate = defineRequest(
   Made,
 )
 
-/** The caller, a volume's primary, misses the host asked among its followers. */
-export const askFollow = defineRequest('volume/follow', z.object({ volume: id }), z.object({}))
+/**
+ * The caller, a volume's primary in that epoch, misses the host asked among its followers; which says so if it has promised
+ * a later one.
+ */
+export const askFollow = defineRequest(
+  'volume/follow',
+  z.object({ volume: id, epoch }),
+  z.object({ promised: epoch.optional() }),
+)
 
 /** Lets the caller, a member, follow a volume whose primary is asked: its key and the way to the primary's engine. */
 export const askFollowKey = defineRequest(
@@ -106,14 +121,14 @@ export const askVersion = defineRequest(
 const Bridge = z.object({ key, address })
 export type Bridge = z.output<typeof Bridge>
 
-/** What the caller has attached of the volumes whose primary is asked. */
-export const askAttached = defineRequest(
-  'volume/attached',
-  z.object({}),
-  z.object({
-    volumes: z.array(z.object({ volume: id, version: id, isShared: z.boolean(), bridge: Bridge })),
-  }),
-)
+/** What a host remembers of a volume that is attached there. */
+const Remembered = z.object({ isShared: z.boolean(), socket: z.string().max(200), epoch })
+
+const LedAnswer = z.object({ attached: Remembered.optional() })
+export type LedAnswer = z.output<typeof LedAnswer>
+
+/** The caller leads the volume, from now on: who has it attached says so, and attaches it anew. */
+export const tellLed = defineRequest('volume/led', z.object({ volume: id }), LedAnswer)
 
 /** A volume that the host asked has attached is at another version, says its primary. */
 export const tellHead = defineRequest('volume/head', z.object({ volume: id, version: id }), z.object({}))
@@ -131,12 +146,13 @@ export const PrimaryAction = z.discriminatedUnion('action', [
     name: z.string(),
     members: z.array(Member).min(1),
   }),
-  /** The caller wants to serve the volume at this socket. */
+  /** The caller wants to serve the volume at this socket; again, if it was given it by the primary of the epoch `since`. */
   z.object({
     action: z.literal('attach'),
     volume: id,
     isShared: z.boolean(),
     socket: z.string().max(200),
+    since: epoch.optional(),
   }),
   /** The caller, or a host that is gone, serves it no longer. */
   z.object({ action: z.literal('detach'), volume: id, host: id }),
@@ -149,6 +165,8 @@ const Acted = z.object({
   version: id.optional(),
   lsn: z.int().optional(),
   inStep: z.array(id).optional(),
+  /** In which the primary leads. */
+  epoch: epoch.optional(),
   bridge: Bridge.optional(),
 })
 export type Acted = z.output<typeof Acted>

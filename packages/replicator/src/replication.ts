@@ -2,8 +2,10 @@
  * The parts of a node that deal with volumes, put together, and what makes each of them act: an engine that comes up, an
  * event of it, a host that comes up or has moved.
  */
+import { join } from 'node:path'
 import {
   type EngineEvent,
+  type Epoch,
   type HostId,
   isCloudfsError,
   type StoreId,
@@ -23,6 +25,8 @@ import { appearance, Following } from './following.js'
 import { HolderTable } from './holder-table.js'
 import { Leading } from './leading.js'
 import { Upkeep } from './upkeep.js'
+import { Restoring } from './restoring.js'
+import { Viewing, type ViewCounts } from './viewing.js'
 import { VolumeMaker } from './volume-maker.js'
 import { Volumes } from './volumes.js'
 
@@ -32,6 +36,8 @@ export interface ReplicationOptions {
   readonly engine: EngineSupervisor
   readonly peers: PeerNode
   readonly runDirectory: string
+  /** The node's own. */
+  readonly directory: string
   /** Where other hosts reach this host's engine. */
   readonly address: () => string
   /** This host and the others, as placement sees them. */
@@ -53,19 +59,27 @@ export class Replication {
   readonly #holders: HolderTable
   readonly #following: Following
   readonly #upkeep: Upkeep
-  /** How each host was reached when it was asked what is attached here. */
+  readonly #viewing: Viewing
+  readonly #restoring: Restoring
+  /** How each host was reached when it was last looked at. */
   readonly #seen = new Map<HostId, string>()
-  /** Hosts that are being asked. */
-  readonly #meeting = new Set<HostId>()
 
   constructor(options: ReplicationOptions) {
-    const { host, engine, peers, log, candidates, store, runDirectory, commitTimeoutMs } = options
+    const { host, engine, peers, log, candidates, store, runDirectory, directory, commitTimeoutMs } = options
     this.#options = options
-    this.#holders = new HolderTable(engine)
-    this.attachments = new Attachments(engine, host, runDirectory)
+    this.#holders = new HolderTable({
+      engine,
+      epochOf: async (volume) => (await this.catalogue.here(volume)).epoch,
+      askHosts: (volume) => this.volumes.askHosts(volume),
+    })
+    const path = join(directory, 'attachments.json')
+    this.attachments = new Attachments({ engine, host, runDirectory, path })
     this.catalogue = new Catalogue({ ...options, holders: this.#holders })
     this.blocks = new BlockRedirects({ ...options, catalogue: this.catalogue })
-    const leading = new Leading(options)
+    const onPassed = (volume: VolumeId, promised: Epoch): void => {
+      this.#viewing.learned(volume, promised)
+    }
+    const leading = new Leading({ ...options, onPassed })
     const giveUp = (volume: VolumeId): void => {
       leading.giveUp(volume)
     }
@@ -77,7 +91,11 @@ export class Replication {
       leading,
       holders: this.#holders,
       attachments: this.attachments,
+      onDoubt: () => {
+        this.#restoring.soon()
+      },
     })
+    this.#restoring = new Restoring({ restore: () => this.#restore(), log })
     this.creation = new Creation({
       host,
       candidates,
@@ -85,26 +103,46 @@ export class Replication {
       member: (at, place) => this.volumes.member(at, place),
       effects: creationEffects({ host, peers, candidates, store, make: (plan) => maker.create(plan) }),
     })
-    this.#following = new Following(options)
-    const meet = (): void => {
-      this.#meetNew()
-    }
-    this.#upkeep = new Upkeep({ engine, following: this.#following, leading, meet, log })
+    const following = new Following({ ...options, onPassed })
+    this.#following = following
+    this.#viewing = new Viewing({
+      ...options,
+      follow: (volume, leader) => following.followElected(volume, leader),
+    })
+    this.#upkeep = new Upkeep({ engine, following, leading, viewing: this.#viewing, log })
     this.#listen()
+  }
+
+  get viewCounts(): ViewCounts {
+    return this.#viewing.counts
+  }
+
+  /** Once, before anything else. */
+  async load(): Promise<void> {
+    await this.attachments.load()
   }
 
   /** The store has become ready, in an engine that was found or started. */
   async begin(): Promise<void> {
     const { engine, peers } = this.#options
     this.#following.forget()
-    for (const { volume } of await engine.result('volumes', {})) peers.provide(volume)
-    await this.volumes.restore()
-    this.#seen.clear()
+    this.#holders.forgetAll()
+    this.attachments.doubtAll()
+    const volumes = await engine.result('volumes', {})
+    for (const { volume } of volumes) peers.provide(volume)
     this.#upkeep.soon()
+    await this.#restoring.now()
+    for (const { volume, role } of volumes) if (role === 'primary') await this.#holders.load(volume)
   }
 
   async close(): Promise<void> {
+    await this.#viewing.close()
+    await this.#restoring.close()
     await this.#upkeep.close()
+  }
+
+  async #restore(): Promise<boolean> {
+    return this.#options.engine.isUp && (await this.volumes.restore())
   }
 
   #listen(): void {
@@ -112,17 +150,29 @@ export class Replication {
     engine.on('event', (event) => {
       this.#onEvent(event)
     })
-    peers.on('member-up', ({ hostId }) => {
-      this.#seen.delete(hostId)
-      this.#upkeep.soon()
+    peers.on('member-up', (member) => {
+      this.#seen.delete(member.hostId)
+      this.#meet(member)
     })
     peers.on('member-changed', (member) => {
-      if (member.state === 'up' && this.#seen.get(member.hostId) !== appearance(member)) this.#upkeep.soon()
+      if (member.state === 'up') this.#meet(member)
     })
   }
 
-  #onEvent({ event, detail }: EngineEvent): void {
+  /** A host that is new, or elsewhere: volumes are followed, and served, by way of it perhaps. */
+  #meet(member: PeerMember): void {
+    const seen = appearance(member)
+    if (this.#seen.get(member.hostId) === seen) return
+    this.#seen.set(member.hostId, seen)
+    this.#upkeep.soon()
+    this.attachments.doubtBridged()
+    this.#restoring.soon()
+  }
+
+  #onEvent(message: EngineEvent): void {
+    const { event, detail } = message
     const { peers, log } = this.#options
+    this.#viewing.onEvent(message)
     switch (event) {
       case 'store-state':
         if ((detail as StoreStatus).state === 'ready')
@@ -141,29 +191,25 @@ export class Replication {
         this.#holders.forget((detail as { volume: VolumeId }).volume)
         peers.withdraw((detail as { volume: VolumeId }).volume)
         break
+      case 'leading': {
+        const { volume } = detail as { volume: VolumeId }
+        this.#upkeep.soon()
+        this.#settle(this.volumes.led(volume), 'who has a volume attached is learned later')
+        break
+      }
+      case 'stepped-down': {
+        const { volume } = detail as { volume: VolumeId }
+        this.#holders.forget(volume)
+        this.attachments.doubt(volume)
+        this.#restoring.soon()
+        break
+      }
       case 'store-failed':
       case 'block-corrupt':
         log.error(detail, event)
         break
       default:
     }
-  }
-
-  /** What is attached here of the volumes whose primary another host is, is served by way of it, once it is seen there. */
-  #meetNew(): void {
-    for (const member of this.#options.peers.members()) {
-      const { hostId, state } = member
-      if (state !== 'up' || this.#meeting.has(hostId) || this.#seen.get(hostId) === appearance(member))
-        continue
-      this.#meeting.add(hostId)
-      const meeting = this.#meet(member).finally(() => this.#meeting.delete(hostId))
-      this.#settle(meeting, 'what is attached by way of a host is served later')
-    }
-  }
-
-  async #meet(member: PeerMember): Promise<void> {
-    await this.volumes.restoreFrom(member.hostId)
-    this.#seen.set(member.hostId, appearance(member))
   }
 
   /** Work that nobody waits for: the world's refusals are tried again as it changes. */

@@ -4,6 +4,7 @@ import { isCloudfsError } from '@cloudfs/interface'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import type { Following } from './following.js'
 import type { Leading } from './leading.js'
+import type { Viewing } from './viewing.js'
 
 /** What no event tells is noticed within this time, on a host of few volumes. */
 const INTERVAL_MS = 3_000
@@ -14,8 +15,7 @@ interface UpkeepOptions {
   readonly engine: EngineSupervisor
   readonly following: Following
   readonly leading: Leading
-  /** Asks hosts that are new, or elsewhere, what concerns this one. */
-  readonly meet: () => void
+  readonly viewing: Viewing
   readonly log: Logger
 }
 
@@ -70,10 +70,10 @@ export class Upkeep {
   }
 
   async #mend(): Promise<void> {
-    const { engine, following, leading, meet } = this.#options
+    const { engine, following, leading, viewing } = this.#options
     if ((await engine.store())?.state !== 'ready') return
-    meet()
     const volumes = await engine.result('volumes', { all: true })
+    viewing.mend(volumes)
     leading.mend(volumes)
     await following.mend(volumes)
   }

@@ -3,33 +3,34 @@
  * on to it.
  */
 import type { Answer, Body } from '@cloudfs/http'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   bytesToHex,
+  type Epoch,
   HostId,
   isCloudfsError,
-  UnknownVolumeError,
+  NotPrimaryError,
   VersionId,
   VolumeId,
 } from '@cloudfs/interface'
-import type { HostKey, PeerNode } from '@cloudfs/peers'
+import { type HostKey, type PeerNode, PeerProtocolError } from '@cloudfs/peers'
 import type { Logger } from 'pino'
 import type { Attachments } from './attachments.js'
 import type { Catalogue, Found } from './catalogue.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { HolderUpError, NoMajorityError, PrimaryAwayError, UnknownVersionError } from './errors.js'
 import { HeadTeller } from './head-teller.js'
-import { viewOf } from './held-volumes.js'
-import type { HolderTable } from './holder-table.js'
+import type { Claim, HolderTable } from './holder-table.js'
 import type { Leading } from './leading.js'
 import {
   type Acted,
-  askAttached,
   askPrimary,
   askVersion,
-  type HeldVolume,
+  type LedAnswer,
   type Member,
   type PrimaryAction,
   tellHead,
+  tellLed,
 } from './peer-requests.js'
 import type { VolumeMaker } from './volume-maker.js'
 
@@ -44,6 +45,16 @@ type Volume = Answer<'volume'>
 
 /** An action is committed by a majority, which may have to be dialled first. */
 const ACT_TIMEOUT_MS = 25_000
+/** Whoever asks for something waits so long for a new primary when the old one is gone; it takes about a second. */
+const LEADERLESS_MS_MAX = 5_000
+const LEADERLESS_RETRY_MS = 100
+/** A host that is there says at once what it has attached. */
+const LED_TIMEOUT_MS = 500
+
+/** What may be done twice. */
+const repeatable = new Set<PrimaryAction['action']>(['attach', 'detach'])
+/** What a host is told that has a volume no longer. */
+const givenUp = new Set(['ERR_VOLUME_ATTACHED', 'ERR_NOT_ATTACHED'])
 
 interface VolumesOptions {
   readonly host: HostId
@@ -55,6 +66,8 @@ interface VolumesOptions {
   readonly leading: Leading
   readonly holders: HolderTable
   readonly attachments: Attachments
+  /** What is attached here is to be served by another primary. */
+  readonly onDoubt: () => void
   readonly log: Logger
 }
 
@@ -132,18 +145,12 @@ export class Volumes {
     const { host, attachments, catalogue } = this.#options
     const { volume } = await catalogue.find(reference)
     const id = VolumeId.parse(volume.volume)
-    const request = { action: 'attach', volume: id, isShared, socket: attachments.socketOf(id) } as const
-    const { version = volume.version, bridge } = await this.#act(volume, request)
     try {
-      return await attachments.serve({
-        volume: id,
-        version: VersionId.parse(version),
-        isShared,
-        ...(bridge !== undefined && { bridge: { ...bridge, leader: HostId.parse(volume.primary) } }),
-      })
+      return await this.#attachHere(id, volume.primary, isShared)
     } catch (error) {
       // What is not served is not attached: another host may have it.
-      if (attachments.get(id) === undefined) await this.#act(volume, { action: 'detach', volume: id, host })
+      const isTaken = !isCloudfsError(error) || !givenUp.has(error.code)
+      if (isTaken && attachments.get(id) === undefined) await this.#detachQuietly(id, volume.primary, host)
       throw error
     }
   }
@@ -157,7 +164,7 @@ export class Volumes {
     const id = VolumeId.parse(volume)
     const primary = attachments.leaderOf(id) ?? (await catalogue.find(volume)).volume.primary
     await attachments.unserve(id)
-    await this.#act({ primary }, { action: 'detach', volume: id, host })
+    await this.#act({ volume, primary }, { action: 'detach', volume: id, host })
     return { volume }
   }
 
@@ -173,7 +180,7 @@ export class Volumes {
     const { host, holders, attachments, log } = this.#options
     const others = holders.of(volume).filter((holder) => holder.host !== host)
     const work = others.map(({ host: other }) => this.#teller.tell(HostId.parse(other), volume, version))
-    if (attachments.leaderOf(volume) === undefined) work.push(attachments.moved(volume, version))
+    if (attachments.leaderOf(volume) === host) work.push(attachments.moved(volume, version))
     for (const each of await Promise.allSettled(work)) {
       if (each.status === 'fulfilled') continue
       if (!isCloudfsError(each.reason)) throw each.reason
@@ -181,34 +188,46 @@ export class Volumes {
     }
   }
 
-  /** Serves again what is attached here of the volumes whose primary is here, each time an engine is there anew. */
-  async restore(): Promise<void> {
-    const { engine, host, holders, attachments, log } = this.#options
-    for (const status of await engine.result('volumes', {})) {
-      if (viewOf(status).primary !== host) continue
-      try {
-        await holders.load(status.volume)
-        const holder = holders.of(status.volume).find((each) => each.host === host)
-        if (holder === undefined) continue
-        await attachments.serve({ ...status, isShared: holder.isShared })
-      } catch (error) {
-        log.error({ err: error, volume: status.volume }, 'an attached volume cannot be served again')
-      }
+  /**
+   * Has what is attached here, and may be led by another host by now, served again.
+   *
+   * @returns whether all of it is
+   */
+  async restore(): Promise<boolean> {
+    const { attachments, catalogue } = this.#options
+    for (const { volume, hint } of attachments.doubtful)
+      if (hint !== undefined) await this.#again(volume, hint)
+    if (attachments.doubtful.length === 0) return true
+    const all = await catalogue.all()
+    for (const { volume } of attachments.doubtful) {
+      const found = all.get(volume)?.volume
+      if (found?.isServing === true) await this.#again(volume, HostId.parse(found.primary))
     }
+    return attachments.doubtful.length === 0
   }
 
-  /** Serves again what is attached here of the volumes whose primary is another host. */
-  async restoreFrom(primary: HostId): Promise<void> {
-    const { peers, attachments } = this.#options
-    const { volumes } = await peers.request(primary, askAttached, {})
-    for (const { volume, version, isShared, bridge } of volumes) {
-      await attachments.serve({
-        volume: VolumeId.parse(volume),
-        version: VersionId.parse(version),
-        isShared,
-        bridge: { ...bridge, leader: primary },
-      })
+  /** This host leads the volume from now on: learns who has it attached, and tells them. */
+  async led(volume: VolumeId): Promise<void> {
+    const { holders } = this.#options
+    holders.forget(volume)
+    await holders.load(volume)
+  }
+
+  /** What the hosts that are there say about a volume that this host leads. */
+  async askHosts(volume: VolumeId): Promise<readonly Claim[]> {
+    const { host, peers, log } = this.#options
+    const ask = async (other: HostId): Promise<Claim[]> => {
+      try {
+        return claimsOf(other, await peers.request(other, tellLed, { volume }, { timeoutMs: LED_TIMEOUT_MS }))
+      } catch (error) {
+        if (!isCloudfsError(error)) throw error
+        log.info({ volume, host: other, err: error }, 'a host does not say whether it has a volume')
+        return []
+      }
     }
+    const own = claimsOf(host, this.#claimOf(volume, host))
+    const up = peers.members().filter(({ state }) => state === 'up')
+    return [...own, ...(await Promise.all(up.map(({ hostId }) => ask(hostId)))).flat()]
   }
 
   /** A member's part of a view. @throws {PrimaryAwayError} */
@@ -272,16 +291,90 @@ export class Volumes {
     }
   }
 
-  async #act({ primary }: Pick<Volume, 'primary'>, request: PrimaryAction): Promise<Acted> {
+  /** What this host has attached, and that another leads it. */
+  #claimOf(volume: VolumeId, leader: HostId): LedAnswer {
+    const { attachments, onDoubt } = this.#options
+    const attached = attachments.get(volume)
+    if (attached === undefined) return {}
+    attachments.doubt(volume, leader)
+    onDoubt()
+    const { isShared, epoch } = attached
+    return { attached: { isShared, epoch, socket: attachments.socketOf(volume) } }
+  }
+
+  /** What was attached here is attached anew; or given up, where another host has it by now. */
+  async #again(volume: VolumeId, primary: HostId): Promise<void> {
+    const { attachments, log } = this.#options
+    const attached = attachments.get(volume)
+    if (attached === undefined) return
+    try {
+      await this.#attachHere(volume, primary, attached.isShared, attached.epoch)
+      log.info({ volume, primary }, 'an attached volume is served again')
+    } catch (error) {
+      if (!isCloudfsError(error)) throw error
+      if (givenUp.has(error.code)) {
+        log.error({ volume, err: error }, 'a volume is attached here no longer: its clients are let go')
+        await attachments.unserve(volume)
+      } else {
+        log.info({ volume, err: error }, 'an attached volume is served later')
+      }
+    }
+  }
+
+  async #attachHere(
+    volume: VolumeId,
+    primary: string,
+    isShared: boolean,
+    since?: Epoch,
+  ): Promise<Answer<'attach'>> {
+    const { attachments } = this.#options
+    const socket = attachments.socketOf(volume)
+    const request = { action: 'attach', volume, isShared, socket, ...(since && { since }) } as const
+    const { version, epoch, bridge, by } = await this.#act({ volume, primary }, request)
+    if (version === undefined || epoch === undefined) {
+      throw new PeerProtocolError(`host ${by} says not at which version volume ${volume} is`)
+    }
+    const serving = { volume, version: VersionId.parse(version), isShared, leader: by, epoch }
+    return attachments.serve({ ...serving, ...(bridge !== undefined && { bridge }) })
+  }
+
+  async #detachQuietly(volume: VolumeId, primary: string, host: HostId): Promise<void> {
+    try {
+      await this.#act({ volume, primary }, { action: 'detach', volume, host })
+    } catch (error) {
+      if (!isCloudfsError(error)) throw error
+      this.#options.log.info({ volume, err: error }, 'what was not attached was not given up')
+    }
+  }
+
+  /**
+   * Has a volume's primary do something: the one that is taken for it, or whoever leads instead by now. @returns what it
+   * did, and who that was
+   *
+   * @throws {PrimaryAwayError} nobody has come to lead in time
+   */
+  async #act(
+    { volume, primary }: Pick<Volume, 'volume' | 'primary'>,
+    request: PrimaryAction,
+  ): Promise<Acted & { readonly by: HostId }> {
+    const giveUpMs = performance.now() + LEADERLESS_MS_MAX
+    let by = HostId.parse(primary)
+    for (;;) {
+      try {
+        return { ...(await this.#actAt(by, request)), by }
+      } catch (error) {
+        if (!mayBeElsewhere(error, request) || performance.now() > giveUpMs) throw error
+      }
+      await delay(LEADERLESS_RETRY_MS)
+      by = HostId.parse((await this.#options.catalogue.find(volume)).volume.primary)
+    }
+  }
+
+  async #actAt(primary: HostId, request: PrimaryAction): Promise<Acted> {
     const { host, peers } = this.#options
     if (primary === host) return this.#actHere(request, host)
     try {
-      return await peers.request(
-        HostId.parse(primary),
-        askPrimary,
-        { request },
-        { timeoutMs: ACT_TIMEOUT_MS },
-      )
+      return await peers.request(primary, askPrimary, { request }, { timeoutMs: ACT_TIMEOUT_MS })
     } catch (error) {
       if (!isCloudfsError(error) || !/^ERR_(PEER_(UNREACHABLE|TIMEOUT)|UNKNOWN_HOST)$/.test(error.code))
         throw error
@@ -296,6 +389,7 @@ export class Volumes {
   async #actHere(request: PrimaryAction, caller: HostId): Promise<Acted> {
     const { engine, holders } = this.#options
     const volume = VolumeId.parse(request.volume)
+    await this.#requireLead(volume)
     switch (request.action) {
       case 'delete':
         await this.#requireMajority(volume)
@@ -311,7 +405,7 @@ export class Volumes {
       case 'branch':
         return this.#branchHere(request)
       case 'attach':
-        return this.#attachHere(request, caller)
+        return this.#attachFor(caller, request)
       case 'detach': {
         const host = HostId.parse(request.host)
         const state = host === this.#options.host ? 'up' : this.#options.peers.member(host)?.state
@@ -333,16 +427,24 @@ export class Volumes {
     return maker.branch({ parent, snapshot, version, name, members, mode })
   }
 
-  async #attachHere(request: PrimaryAction & { action: 'attach' }, caller: HostId): Promise<Acted> {
+  async #attachFor(caller: HostId, request: PrimaryAction & { action: 'attach' }): Promise<Acted> {
     const { catalogue, holders, host, leading } = this.#options
     const volume = VolumeId.parse(request.volume)
-    const { version, primary } = await catalogue.here(volume)
-    if (primary !== host)
-      throw new UnknownVolumeError(`this host is not the primary of ${volume}`, { volume })
-    const { isShared, socket } = request
-    await holders.take(volume, { host: caller, isShared, socket })
-    if (caller === host) return { volume, version }
-    return { volume, version, bridge: await leading.bridgeFor(volume, caller) }
+    const { version } = await catalogue.here(volume)
+    const { isShared, socket, since } = request
+    const epoch = await holders.take(volume, { host: caller, isShared, socket }, since)
+    if (caller === host) return { volume, version, epoch }
+    return { volume, version, epoch, bridge: await leading.bridgeFor(volume, caller) }
+  }
+
+  /** @throws {NotPrimaryError} another host leads the volume, or none */
+  async #requireLead(volume: VolumeId): Promise<void> {
+    const { engine, host } = this.#options
+    const [status] = await engine.result('volumes', { all: true, volume })
+    if (status?.role === 'primary') return
+    const other = status?.promised.host
+    const hint = other === undefined || other === host ? '' : `: host ${other} does, or is about to`
+    throw new NotPrimaryError(`this host does not lead volume ${volume}${hint}`, { volume })
   }
 
   /**
@@ -361,20 +463,9 @@ export class Volumes {
   }
 
   #answerPeers(): void {
-    const { peers, attachments, holders, leading, catalogue } = this.#options
+    const { peers, attachments } = this.#options
     peers.handle(askPrimary, async ({ request }, caller) => this.#actHere(request, caller))
-    peers.handle(askAttached, async (_message, caller) => {
-      const held = new Map((await catalogue.held()).map((each): [string, HeldVolume] => [each.volume, each]))
-      const volumes = holders.at(caller).flatMap(({ volume, holder: { isShared } }) => {
-        const version = held.get(volume)?.version
-        return version === undefined ? [] : [{ volume, version, isShared }]
-      })
-      return {
-        volumes: await Promise.all(
-          volumes.map(async (each) => ({ ...each, bridge: await leading.bridgeFor(each.volume, caller) })),
-        ),
-      }
-    })
+    peers.handle(tellLed, ({ volume }, caller) => this.#claimOf(VolumeId.parse(volume), caller))
     peers.handle(askVersion, async ({ version }) => {
       const volume = await this.#volumeAtHere(version)
       return { ...(volume !== undefined && { volume }) }
@@ -389,4 +480,16 @@ export class Volumes {
   #zoneOf(host: string): string {
     return this.#options.peers.member(HostId.parse(host))?.info.zone ?? ''
   }
+}
+
+function claimsOf(host: HostId, { attached }: LedAnswer): Claim[] {
+  if (attached === undefined) return []
+  const { epoch, ...holder } = attached
+  return [{ epoch, holder: { ...holder, host } }]
+}
+
+/** The primary's word that it is none; or it cannot be asked, and what it may have done is as well done twice. */
+function mayBeElsewhere(error: unknown, { action }: PrimaryAction): boolean {
+  if (!isCloudfsError(error)) return false
+  return error.code === 'ERR_NOT_PRIMARY' || (error instanceof PrimaryAwayError && repeatable.has(action))
 }

@@ -1,0 +1,75 @@
+/** What replicators ask each other when one stands for a volume (docs/protocol.md, "Elections"). */
+import {
+  EPOCH_COUNTER_MAX,
+  type Foresight,
+  HostId,
+  LSN_MAX,
+  type Lsn,
+  type Standing,
+  StoreId,
+  VersionId,
+  VolumeId,
+} from '@cloudfs/interface'
+import { defineRequest } from '@cloudfs/peers'
+import { z } from 'zod'
+
+const hex = z.string().regex(/^([0-9a-f]{2})*$/)
+const volume = z
+  .string()
+  .refine((text) => VolumeId.is(text))
+  .transform((text) => VolumeId.parse(text))
+const hostId = z
+  .string()
+  .refine((text) => HostId.is(text))
+  .transform((text) => HostId.parse(text))
+const store = z
+  .string()
+  .refine((text) => StoreId.is(text))
+  .transform((text) => StoreId.parse(text))
+const version = z
+  .string()
+  .refine((text) => VersionId.is(text))
+  .transform((text) => VersionId.parse(text))
+const lsn = z
+  .int()
+  .min(0)
+  .max(LSN_MAX)
+  .transform((value) => value as Lsn)
+const epoch = z.object({ counter: z.int().min(0).max(EPOCH_COUNTER_MAX), host: hostId })
+const head = z.object({ epoch, lsn, version })
+
+const standing = z.object({
+  store,
+  promised: epoch,
+  head,
+  committedLsn: lsn,
+  recovering: z.boolean(),
+  nonce: hex,
+  view: hex,
+}) satisfies z.ZodType<Standing>
+
+const foresight = standing.extend({
+  would: z.boolean(),
+  remainingMs: z.number().min(0),
+  role: z.enum(['follower', 'elected', 'primary']),
+  mode: z.enum(['durable', 'quorum', 'local']),
+}) satisfies z.ZodType<Foresight>
+
+/** Would the host asked promise this epoch? Nothing changes by it. */
+export const askForesee = defineRequest('view/foresee', z.object({ volume, epoch }), foresight)
+
+/** The host asked promises this epoch, durably, or refuses. */
+export const askPromise = defineRequest('view/promise', z.object({ volume, epoch }), standing)
+
+/** The slice, in hex, of the stamp of the view that `head` was made in: for who was elected to follow it. */
+export const askSlice = defineRequest(
+  'view/slice',
+  z.object({ volume, epoch, head }),
+  z.object({ store, share: z.string().regex(/^[0-9a-f]{64}$/) }),
+)
+
+/** The caller has won this epoch. */
+export const tellElected = defineRequest('view/follow', z.object({ volume, epoch }), z.object({}))
+
+/** The host asked has a more advanced history than the caller, who would have stood. */
+export const askStand = defineRequest('view/stand', z.object({ volume }), z.object({}))

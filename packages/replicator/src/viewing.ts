@@ -1,0 +1,155 @@
+/** The view protocol on this node: gives it the engine, the other hosts and the clock, and tells it what happens. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  type CoreEvent,
+  type EngineEvent,
+  type Epoch,
+  type HostId,
+  isCloudfsError,
+  type StoreId,
+  type VolumeId,
+  type VolumeStatus,
+} from '@cloudfs/interface'
+import type { HostKey, PeerNode } from '@cloudfs/peers'
+import { coreEngine, type ViewPeers, Views } from '@cloudfs/protocol'
+import type { Logger } from 'pino'
+import type { EngineSupervisor } from './engine-supervisor.js'
+import { viewOf } from './held-volumes.js'
+import { askForesee, askPromise, askSlice, askStand, tellElected } from './view-requests.js'
+
+/**
+ * A volume that nobody leads for this long is stood for without an event: one that came while no replicator was there is
+ * lost. Longer than a new volume takes to be led.
+ */
+const UNLED_MS_MAX = 1_500
+
+interface ViewingOptions {
+  readonly host: HostId
+  readonly key: HostKey
+  /** Known once the engine's store is. */
+  readonly store: () => StoreId
+  readonly engine: EngineSupervisor
+  readonly peers: PeerNode
+  /** Has the engine follow a host that has won. */
+  readonly follow: (volume: VolumeId, leader: HostId) => Promise<void>
+  readonly log: Logger
+}
+
+/** Since this process began. */
+export interface ViewCounts {
+  /** Views that this host has come to lead in. */
+  readonly viewChanges: number
+  readonly leasesLost: number
+}
+
+export class Viewing {
+  readonly #options: ViewingOptions
+  readonly #views: Views
+  /** Since when nobody has led a volume, as far as this host can tell. */
+  readonly #unledMs = new Map<VolumeId, number>()
+  #counts: ViewCounts = { viewChanges: 0, leasesLost: 0 }
+
+  constructor(options: ViewingOptions) {
+    this.#options = options
+    const { host, key, store, engine, peers, follow, log } = options
+    const views = new Views({
+      host,
+      get store() {
+        return store()
+      },
+      seed: key.seed,
+      clock: {
+        nowMs: () => performance.now(),
+        sleep: (ms, signal) => delay(ms, undefined, { signal }),
+      },
+      randomBytes: (count) => new Uint8Array(randomBytes(count)),
+      engine: coreEngine((verb, args) => engine.result(verb, args)),
+      peers: viewPeers(peers, { host, publicKey: key.publicKey }),
+      follow,
+      run: (work) => {
+        work.catch((error: unknown) => {
+          if (isCloudfsError(error)) log.info({ err: error }, 'an election is left')
+          else log.error({ err: error }, 'a bug')
+        })
+      },
+      log: ({ message, ...rest }) => {
+        log.info(rest, `view: ${message}`)
+      },
+    })
+    this.#views = views
+    peers.handle(askForesee, (body, caller) => views.answer('foresee', body, caller))
+    peers.handle(askPromise, (body, caller) => views.answer('promise', body, caller))
+    peers.handle(askSlice, (body, caller) => views.answer('slice', body, caller))
+    peers.handle(tellElected, async (body, caller) => {
+      await views.answer('follow', body, caller)
+      return {}
+    })
+    peers.handle(askStand, async (body, caller) => {
+      await views.answer('stand', body, caller)
+      return {}
+    })
+  }
+
+  get counts(): ViewCounts {
+    return this.#counts
+  }
+
+  /** Fits what is looked after to `volumes`, which are all that the store has, and stands for those that nobody leads. */
+  mend(volumes: readonly VolumeStatus[]): void {
+    const now = performance.now()
+    const held = new Set(volumes.map(({ volume }) => volume))
+    for (const volume of this.#unledMs.keys()) if (!held.has(volume)) this.#unledMs.delete(volume)
+    for (const status of volumes) {
+      const { volume } = status
+      if (status.deletionCommitted || !this.#isDataMember(status)) {
+        this.#views.remove(volume)
+        continue
+      }
+      this.#views.add(volume)
+      if (status.led) {
+        this.#unledMs.delete(volume)
+        continue
+      }
+      const since = this.#unledMs.get(volume) ?? now
+      this.#unledMs.set(volume, since)
+      if (now - since > UNLED_MS_MAX) this.#views.seek(volume)
+    }
+  }
+
+  onEvent({ event, detail }: EngineEvent): void {
+    const { viewChanges, leasesLost } = this.#counts
+    if (event === 'leading') this.#counts = { viewChanges: viewChanges + 1, leasesLost }
+    if (event === 'lease-lost') this.#counts = { viewChanges, leasesLost: leasesLost + 1 }
+    // The engine sends its core's events on as they are.
+    this.#views.onEvent({ name: event, detail } as CoreEvent)
+  }
+
+  /** Another host leads in this epoch, or has promised it: who leads here in an earlier one finds out what it is now. */
+  learned(volume: VolumeId, promised: Epoch): void {
+    this.#views.onEvent({ name: 'epoch-refused', detail: { volume, promised } })
+  }
+
+  close(): Promise<void> {
+    return this.#views.close()
+  }
+
+  #isDataMember(status: VolumeStatus): boolean {
+    const { host } = this.#options
+    return viewOf(status).members.some((member) => member.host === host && member.role === 'data')
+  }
+}
+
+function viewPeers(
+  peers: PeerNode,
+  own: { readonly host: HostId; readonly publicKey: Uint8Array },
+): ViewPeers {
+  return {
+    foresee: (host, body, timeoutMs) => peers.request(host, askForesee, body, { timeoutMs }),
+    promise: (host, body, timeoutMs) => peers.request(host, askPromise, body, { timeoutMs }),
+    slice: (host, body, timeoutMs) => peers.request(host, askSlice, body, { timeoutMs }),
+    follow: (host, body, timeoutMs) => peers.request(host, tellElected, body, { timeoutMs }),
+    stand: (host, body, timeoutMs) => peers.request(host, askStand, body, { timeoutMs }),
+    publicKeyOf: (host) => (host === own.host ? own.publicKey : peers.member(host)?.publicKey),
+  }
+}
