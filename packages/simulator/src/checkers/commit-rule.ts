@@ -71,7 +71,13 @@ export class CommitRule {
   lose(volume: VolumeId, lsn: number): void {
     const known = this.#of(volume)
     known.committed = Math.min(known.committed, lsn)
-    known.epochs.clear()
+    // What stays may have been counted before, and be called committed only now.
+    for (const { followers } of known.epochs.values()) {
+      for (const progress of followers.values()) {
+        progress.appended = Math.min(progress.appended, lsn)
+        progress.synced = Math.min(progress.synced, lsn)
+      }
+    }
   }
 
   #inEpoch(volume: VolumeId, epoch: string): InEpoch {
