@@ -1,5 +1,5 @@
 /**
- * The layer rule of the C++ sources: core <- nbd <- shell <- addon, and within the core base <- format <- log <- index <-
+ * The layer rule of the C++ sources: core <- nbd <- bridge <- shell <- addon, and within the core base <- format <- log <- index <-
  * volume <- replication <- store (ARCHITECTURE.md, "Layers").
  *
  * A quoted include names a file beside it or one under native/src, and has to exist: nothing passes by not resolving. Node-API
@@ -20,10 +20,11 @@ const core = ['base', 'format', 'log', 'index', 'volume', 'replication', 'store'
 const layers = {
   ...Object.fromEntries(core.map((layer, index) => [layer, core.slice(0, index + 1)])),
   'src/nbd': [...core, 'src/nbd'],
-  'src/shell': [...core, 'src/nbd', 'src/shell'],
-  'src/addon': [...core, 'src/nbd', 'src/shell', 'src/addon'],
-  test: [...core, 'src/nbd', 'src/shell', 'test'],
-  fuzz: [...core, 'src/nbd', 'test', 'fuzz'], // a model that tests use serves a fuzzer too
+  'src/bridge': [...core, 'src/nbd', 'src/bridge'],
+  'src/shell': [...core, 'src/nbd', 'src/bridge', 'src/shell'],
+  'src/addon': [...core, 'src/nbd', 'src/bridge', 'src/shell', 'src/addon'],
+  test: [...core, 'src/nbd', 'src/bridge', 'src/shell', 'test'],
+  fuzz: [...core, 'src/nbd', 'src/bridge', 'test', 'fuzz'], // a model that tests use serves a fuzzer too
 }
 
 const root = process.argv[2] ?? fileURLToPath(new URL('..', import.meta.url))
