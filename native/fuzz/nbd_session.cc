@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
   const size_t cut = (data[0] & 1) != 0 ? SIZE_MAX : 1 + data[1];
   const size_t late_max = data[0] >> 1;
-  Peer peer({1, kDiskBytes, false, "disk", ""}, 1 << 20);
+  Peer peer(Export{1, kDiskBytes, false, "disk", "", 1 << 20});
   MemoryDisk disk(kLargeBytes);
   std::string_view bytes(reinterpret_cast<const char*>(data + 2), size - 2);
   uint64_t last = 0;

@@ -25,6 +25,12 @@ export interface RawStoreHandle {
   unlisten(key: string): Promise<boolean>
   adoptStream(options: object): Promise<number>
   adoptNbd(options: object): Promise<void>
+  adoptSession(options: object): Promise<void>
+  openEndpoint(options: object): Promise<void>
+  routeHere(options: object): Promise<void>
+  routeThere(options: object): Promise<void>
+  endEndpoint(volume: string): Promise<boolean>
+  endpoints(): Promise<unknown[]>
   closeStream(stream: number): void
   read(options: object): Promise<{ version: string; bytes: Buffer }>
   write(options: object): Promise<{ version: string }>

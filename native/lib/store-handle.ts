@@ -8,6 +8,7 @@ import {
   type CoreEvent,
   type CoreParams,
   type CoreVerb,
+  type EndpointStatus,
   type ShellStatus,
   type StoreIdentity,
   VersionId,
@@ -59,6 +60,23 @@ export interface AdoptedNbd {
   /** Sent ahead of what the store says, and only if it takes the stream: the answer to an HTTP upgrade. */
   readonly preface?: Uint8Array
   /** Bytes of the stream that were received already. */
+  readonly early?: Uint8Array
+}
+
+/** A connected socket that becomes the connection of an attachment's session. */
+export interface AdoptedSession {
+  readonly fd: number
+  readonly volume: string
+  /** 16 bytes in hex. */
+  readonly session: string
+  readonly preface?: Uint8Array
+}
+
+/** A connected socket over which an endpoint asks the primary. */
+export interface AdoptedRoute {
+  readonly fd: number
+  readonly volume: string
+  readonly session: string
   readonly early?: Uint8Array
 }
 
@@ -221,6 +239,55 @@ export class StoreHandle {
    */
   adoptNbd(client: AdoptedNbd): Promise<void> {
     return this.#raw.adoptNbd(client)
+  }
+
+  /**
+   * Takes over a connected socket as that of an attachment's session (docs/nbd.md). For the descriptor and the preface the
+   * rules of `adoptStream` hold. A connection that the session has already ends.
+   *
+   * @throws ERR_NOT_PRIMARY, ERR_SESSION_ENDED, ERR_UNKNOWN_VOLUME, ERR_NOT_READY, ERR_TOO_MANY_CLIENTS
+   */
+  adoptSession(session: AdoptedSession): Promise<void> {
+    return this.#raw.adoptSession(session)
+  }
+
+  /**
+   * Makes the endpoint of a volume that is attached here; it listens at its first route. One of another session of the volume
+   * ends first; the same once more changes nothing.
+   *
+   * @throws ERR_TOO_MANY_ENDPOINTS
+   */
+  openEndpoint(address: UnixAddress, volume: string, session: string): Promise<void> {
+    return this.#raw.openEndpoint({ ...address, volume, session })
+  }
+
+  /**
+   * This store is the volume's primary: its endpoint asks here.
+   *
+   * @throws ERR_UNKNOWN_ENDPOINT, ERR_NOT_PRIMARY, ERR_SESSION_ENDED, ERR_UNKNOWN_VOLUME, ERR_NOT_READY; as `listenUnix` if it
+   *   is the first
+   */
+  routeHere(volume: string, session: string): Promise<void> {
+    return this.#raw.routeHere({ volume, session })
+  }
+
+  /**
+   * The endpoint asks over a connected socket, which leads to another engine's `adoptSession`. Resolves once that has greeted;
+   * until then any older route is in force. The caller destroys its own descriptor then.
+   *
+   * @throws ERR_UNKNOWN_ENDPOINT, ERR_STREAM_LOST, ERR_ROUTE_PROTOCOL, ERR_SESSION_ENDED the endpoint has ended; as `listenUnix`
+   */
+  routeThere(route: AdoptedRoute): Promise<void> {
+    return this.#raw.routeThere(route)
+  }
+
+  /** Hangs up an endpoint's clients and removes its socket. @returns whether there was one */
+  endEndpoint(volume: string): Promise<boolean> {
+    return this.#raw.endEndpoint(volume)
+  }
+
+  async endpoints(): Promise<readonly EndpointStatus[]> {
+    return (await this.#raw.endpoints()) as EndpointStatus[]
   }
 
   /** Ends a stream that `adoptStream` took over; `stream-ended` follows. Of one that has ended it does nothing. */

@@ -158,7 +158,7 @@ class SessionOrdeal {
   size_t cut_max_;
   MemoryDisk disk_{kDiskBytes};
   ClientPeer peer_;
-  Peer server_{{1, kDiskBytes, false, "disk", ""}, 1 << 20};
+  Peer server_{Export{1, kDiskBytes, false, "disk", "", 1 << 20}};
   std::string to_server_;
   std::string to_client_;
   std::vector<Reply> late_;

@@ -271,8 +271,7 @@ class Peer {
 
   Peer() : connection(kClient, exports) {}
   /// Of a session.
-  Peer(Export exported, uint32_t record_bytes_max)
-      : connection(kClient, exports, std::move(exported), record_bytes_max) {}
+  explicit Peer(Export exported) : connection(kClient, exports, std::move(exported)) {}
 
   MemoryExports exports;
   Connection connection;

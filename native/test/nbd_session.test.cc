@@ -20,7 +20,7 @@ const std::string kGreeting(
 
 class Session : public Peer {
  public:
-  Session() : Peer({1, kDiskBytes, false, "disk", "a disk"}, kRecordBytes) { greeting = drain(); }
+  Session() : Peer(Export{1, kDiskBytes, false, "disk", "a disk", kRecordBytes}) { greeting = drain(); }
   std::string greeting;
 };
 

@@ -52,6 +52,12 @@ Napi::Function StoreHandle::define(Napi::Env env) {
        InstanceMethod<&StoreHandle::listen>("listen"), InstanceMethod<&StoreHandle::unlisten>("unlisten"),
        InstanceMethod<&StoreHandle::adopt_stream>("adoptStream"),
        InstanceMethod<&StoreHandle::adopt_nbd>("adoptNbd"),
+       InstanceMethod<&StoreHandle::adopt_session>("adoptSession"),
+       InstanceMethod<&StoreHandle::open_endpoint>("openEndpoint"),
+       InstanceMethod<&StoreHandle::route_here>("routeHere"),
+       InstanceMethod<&StoreHandle::route_there>("routeThere"),
+       InstanceMethod<&StoreHandle::end_endpoint>("endEndpoint"),
+       InstanceMethod<&StoreHandle::endpoints>("endpoints"),
        InstanceMethod<&StoreHandle::close_stream>("closeStream"), InstanceMethod<&StoreHandle::read>("read"),
        InstanceMethod<&StoreHandle::write>("write"), InstanceMethod<&StoreHandle::stats>("stats"),
        InstanceMethod<&StoreHandle::close>("close")});

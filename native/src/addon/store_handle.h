@@ -30,6 +30,12 @@ class StoreHandle final : public Napi::ObjectWrap<StoreHandle>, public shell::St
   Napi::Value unlisten(const Napi::CallbackInfo& info);
   Napi::Value adopt_stream(const Napi::CallbackInfo& info);
   Napi::Value adopt_nbd(const Napi::CallbackInfo& info);
+  Napi::Value adopt_session(const Napi::CallbackInfo& info);
+  Napi::Value open_endpoint(const Napi::CallbackInfo& info);
+  Napi::Value route_here(const Napi::CallbackInfo& info);
+  Napi::Value route_there(const Napi::CallbackInfo& info);
+  Napi::Value end_endpoint(const Napi::CallbackInfo& info);
+  Napi::Value endpoints(const Napi::CallbackInfo& info);
   Napi::Value close_stream(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
@@ -38,6 +44,8 @@ class StoreHandle final : public Napi::ObjectWrap<StoreHandle>, public shell::St
 
   shell::Store& store(Napi::Env env);
   Napi::Value access(Napi::Env env, ClientOp::Kind kind, shell::AccessRequest request);
+  /// Settles a promise with nothing, or a coded error where `code` is not empty; from the store's thread.
+  shell::Endpoints::Done settle_coded(uint64_t id);
   /// A promise that a letter will settle.
   std::pair<uint64_t, Napi::Promise> promise(Napi::Env env);
   void settle(Napi::Env env, uint64_t id, const std::function<void(Napi::Promise::Deferred&)>& how);

@@ -1,5 +1,7 @@
 #include "addon/values.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -106,6 +108,19 @@ Slice slice_of(const Napi::Value& value, const char* name) {
 
 Napi::Buffer<uint8_t> to_buffer(Napi::Env env, const uint8_t* data, size_t size) {
   return size == 0 ? Napi::Buffer<uint8_t>::New(env, 0) : Napi::Buffer<uint8_t>::Copy(env, data, size);
+}
+
+SessionId session_of(const Napi::Object& object, const char* name) {
+  SessionId session;
+  if (!parse_hex(text(object, name), session)) refuse(object.Env(), name, "not 32 hex digits");
+  return session;
+}
+
+shell::Fd descriptor_of(const Napi::Object& object, const char* name) {
+  const auto descriptor = static_cast<int>(integer(object, name, INT32_MAX));
+  shell::Fd own(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (own.get() < 0) refuse(object.Env(), name, "not an open descriptor");
+  return own;
 }
 
 CoreParams params_of(const Napi::Value& value) {

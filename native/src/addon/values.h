@@ -10,6 +10,7 @@
 
 #include "core/store/core.h"
 #include "shell/error.h"
+#include "shell/fd.h"
 
 namespace cloudfs::addon {
 
@@ -33,6 +34,10 @@ std::vector<uint8_t> bytes_of(const Napi::Value& value, const char* name, size_t
 /// As bytes_of, in a buffer of the core's.
 Slice slice_of(const Napi::Value& value, const char* name);
 Napi::Buffer<uint8_t> to_buffer(Napi::Env env, const uint8_t* data, size_t size);
+
+SessionId session_of(const Napi::Object& object, const char* name);  // 32 hex digits
+/// A descriptor of its own for the open one that is named: JavaScript closes the other.
+shell::Fd descriptor_of(const Napi::Object& object, const char* name);
 
 CoreParams params_of(const Napi::Value& value);  // undefined = defaults, as is each property
 StoreIdentity identity_of(const Napi::Value& value);

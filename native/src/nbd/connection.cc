@@ -1,5 +1,6 @@
 #include "nbd/connection.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -26,12 +27,13 @@ struct Connection::Impl {
     handshake.emplace(source, output);
   }
 
-  Impl(uint64_t client_id, ExportSource& source, Export exported, uint32_t record_bytes_max)
-      : client(client_id), exports(source) {
+  Impl(uint64_t client_id, ExportSource& source, Export exported) : client(client_id), exports(source) {
     constexpr std::string_view kContexts[] = {"base:allocation"};
     begin({std::move(exported), true, select_meta_contexts(kContexts), true});
     const Session& session = transmission->session();
     std::array<uint8_t, kSessionGreetingBytes> greeting;
+    const auto record_bytes_max =
+        static_cast<uint32_t>(std::min<uint64_t>(session.exported.record_bytes_max, UINT32_MAX));
     encode({transmission_flags(session), record_bytes_max, session.exported.size_bytes}, greeting.data());
     output.put(greeting.size()).put(as_text(greeting));
   }
@@ -75,8 +77,8 @@ struct Connection::Impl {
 Connection::Connection(uint64_t client, ExportSource& exports)
     : impl_(std::make_unique<Impl>(client, exports)) {}
 
-Connection::Connection(uint64_t client, ExportSource& exports, Export exported, uint32_t record_bytes_max)
-    : impl_(std::make_unique<Impl>(client, exports, std::move(exported), record_bytes_max)) {}
+Connection::Connection(uint64_t client, ExportSource& exports, Export exported)
+    : impl_(std::make_unique<Impl>(client, exports, std::move(exported))) {}
 
 Connection::~Connection() {
   if (impl_->export_open) impl_->close_export();

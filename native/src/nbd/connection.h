@@ -80,7 +80,7 @@ class Connection {
   Connection(uint64_t client, ExportSource& exports);
   /// A connection of an attachment's session: it begins in the transmission phase, with structured replies and
   /// `base:allocation`, behind a greeting of its own. `exported` was opened from `exports`, which closes it.
-  Connection(uint64_t client, ExportSource& exports, Export exported, uint32_t record_bytes_max);
+  Connection(uint64_t client, ExportSource& exports, Export exported);
   /// Closes the export if it is still open: then the core must give no more answers for this client.
   ~Connection();
   Connection(const Connection&) = delete;

@@ -20,7 +20,8 @@ constexpr size_t kPiecesMax = 512;  // of one writev
 struct NbdServer::Listening {
   std::string key;
   // Connections keep it: they end after their listener.
-  std::shared_ptr<NbdExports> exports;
+  std::shared_ptr<nbd::ExportSource> exports;
+  OpSink* sink = nullptr;
   std::unique_ptr<Listener> listener;
 };
 
@@ -28,11 +29,24 @@ struct NbdServer::Listening {
 class NbdServer::Client final : public Watcher {
  public:
   Client(NbdServer& server, uint64_t id, std::unique_ptr<Stream> stream, std::string key,
-         std::shared_ptr<NbdExports> exports)
+         std::shared_ptr<nbd::ExportSource> exports, OpSink* op_sink)
       : listener_key(std::move(key)),
+        sink(op_sink),
         since_ns(now_ns()),
         exports_(std::move(exports)),
         connection(id, *exports_),
+        server_(server),
+        stream_(std::move(stream)) {
+    server_.loop_.watch(stream_->fd(), watched_, *this);
+  }
+  /// Of a session.
+  Client(NbdServer& server, uint64_t id, std::unique_ptr<Stream> stream,
+         std::shared_ptr<nbd::ExportSource> exports, Export opened, const SessionId& session_id)
+      : sink(nullptr),
+        since_ns(now_ns()),
+        session(session_id),
+        exports_(std::move(exports)),
+        connection(id, *exports_, std::move(opened)),
         server_(server),
         stream_(std::move(stream)) {
     server_.loop_.watch(stream_->fd(), watched_, *this);
@@ -88,10 +102,12 @@ class NbdServer::Client final : public Watcher {
   }
 
   const std::string listener_key;  // empty: it was connected elsewhere
+  OpSink* const sink;              // null: the core
   const uint64_t since_ns;
+  const SessionId session{};  // zero: none
 
  private:
-  std::shared_ptr<NbdExports> exports_;
+  std::shared_ptr<nbd::ExportSource> exports_;
 
  public:
   nbd::Connection connection;
@@ -125,18 +141,32 @@ NbdServer::NbdServer(EventLoop& loop, Core& core)
 NbdServer::~NbdServer() = default;
 
 uint16_t NbdServer::listen(const std::string& key, const ListenAddress& address, const std::string& volume) {
+  listen(key, address, std::make_shared<NbdExports>(core_, volume), nullptr);
+  return listeners_.at(key)->listener->port();
+}
+
+void NbdServer::listen(const std::string& key, const ListenAddress& address,
+                       std::shared_ptr<nbd::ExportSource> exports, OpSink* sink) {
   if (listeners_.contains(key))
     throw Error("ERR_ADDRESS_IN_USE", "this store is served at " + key + " already");
   auto listening = std::make_unique<Listening>();
   listening->key = key;
-  listening->exports = std::make_shared<NbdExports>(core_, volume);
+  listening->exports = std::move(exports);
+  listening->sink = sink;
   listening->listener = std::make_unique<Listener>(
       loop_, address, [this, from = listening.get()](std::unique_ptr<Stream> stream) {
-        add(from->key, from->exports, std::move(stream));
+        add(from->key, from->exports, from->sink, std::move(stream));
       });
-  const uint16_t port = listening->listener->port();
   listeners_.emplace(key, std::move(listening));
-  return port;
+}
+
+void NbdServer::hang_up(const std::string& key) {
+  listeners_.erase(key);
+  for (auto& [id, client] : connections_) {
+    if (client->listener_key != key) continue;
+    client->hang_up();
+    touch(*client);
+  }
 }
 
 bool NbdServer::unlisten(const std::string& key) {
@@ -162,7 +192,7 @@ bool NbdServer::adopt(std::unique_ptr<Stream> stream, const std::string& volume,
                       const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early) {
   if (shutting_down_) return false;
   Stream& socket = *stream;
-  Client* client = add({}, std::make_shared<NbdExports>(core_, volume), std::move(stream));
+  Client* client = add({}, std::make_shared<NbdExports>(core_, volume), nullptr, std::move(stream));
   if (client == nullptr) return false;
   // Nothing waits in the socket yet, so it takes these few bytes whole; or its other end is gone.
   const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
@@ -179,12 +209,38 @@ bool NbdServer::adopt(std::unique_ptr<Stream> stream, const std::string& volume,
   return true;
 }
 
-NbdServer::Client* NbdServer::add(std::string key, std::shared_ptr<NbdExports> exports,
+std::string NbdServer::adopt_session(std::unique_ptr<Stream> stream, const std::string& volume,
+                                     const SessionId& session, const std::vector<uint8_t>& preface) {
+  if (shutting_down_ || connections_.size() >= kNbdConnectionsMax) return "too many";
+  // The older one first: nothing of it is to come behind what the newer one says.
+  if (const auto older = sessions_.find(session); older != sessions_.end()) {
+    Client& client = *connections_.at(older->second);
+    sessions_.erase(older);
+    client.hang_up();
+    touch(client);
+  }
+  const std::optional<Export> opened = core_.open_export(volume, session);
+  if (!opened) return core_.open_refusal(volume, session);
+  Stream& socket = *stream;
+  const uint64_t id = ++clients_;
+  const auto added = connections_.emplace(
+      id, std::make_unique<Client>(*this, id, std::move(stream), std::make_shared<NbdExports>(core_, volume),
+                                   *opened, session));
+  sessions_.emplace(session, id);
+  Client& client = *added.first->second;
+  const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
+  const bool sent = preface.empty() || socket.writev({&part, 1}) == static_cast<ssize_t>(preface.size());
+  if (!sent) client.hang_up();
+  touch(client);
+  return {};
+}
+
+NbdServer::Client* NbdServer::add(std::string key, std::shared_ptr<nbd::ExportSource> exports, OpSink* sink,
                                   std::unique_ptr<Stream> stream) {
   if (connections_.size() >= kNbdConnectionsMax) return nullptr;
   const uint64_t id = ++clients_;
   const auto added = connections_.emplace(
-      id, std::make_unique<Client>(*this, id, std::move(stream), std::move(key), std::move(exports)));
+      id, std::make_unique<Client>(*this, id, std::move(stream), std::move(key), std::move(exports), sink));
   handshaking_.push_back(id);
   touch(*added.first->second);  // the greeting waits to be sent
   return added.first->second.get();
@@ -199,9 +255,17 @@ void NbdServer::touch(Client& client) {
 bool NbdServer::advance(Client& client) {
   ops_.clear();
   client.connection.advance(ops_);
-  for (ClientOp& op : ops_) core_.submit(std::move(op));
   const bool any = !ops_.empty();
+  for (ClientOp& op : ops_) {
+    if (client.sink != nullptr) {
+      client.sink->submit(std::move(op));
+    } else {
+      core_.submit(std::move(op));
+    }
+  }
   ops_.clear();
+  for (const uint64_t sequence : client.connection.take_seen())
+    core_.session_seen(client.connection.exported()->handle, sequence);
   return any;
 }
 
@@ -216,7 +280,8 @@ void NbdServer::deliver(Reply reply) {
   ensure(found != connections_.end(), "a connection stays until all its requests are answered");
   touch(*found->second);
   // Its client asks the next primary.
-  if (reply.error == kUnanswered) found->second->hang_up();
+  const bool is_over = found->second->connection.is_session() && reply.error == ESHUTDOWN;
+  if (reply.error == kUnanswered || is_over) found->second->hang_up();
   found->second->connection.answer(std::move(reply));
 }
 
@@ -235,6 +300,8 @@ bool NbdServer::flush() {
       client.send();
     }
     if (client.connection.finished()) {
+      if (const auto of = sessions_.find(client.session); of != sessions_.end() && of->second == id)
+        sessions_.erase(of);
       connections_.erase(id);
       continue;
     }

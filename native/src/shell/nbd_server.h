@@ -8,12 +8,14 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "core/base/ids.h"
 #include "core/store/core.h"
 #include "nbd/connection.h"
 #include "shell/event_loop.h"
@@ -21,7 +23,14 @@
 
 namespace cloudfs::shell {
 
-class NbdExports;
+/// Takes the requests of a listener's clients in place of the core. The answers come by NbdServer::deliver.
+class OpSink {
+ public:
+  virtual void submit(ClientOp op) = 0;
+
+ protected:
+  ~OpSink() = default;
+};
 
 /// Clients at once. At this many the next one is closed as soon as it is accepted.
 constexpr size_t kNbdConnectionsMax = 1024;
@@ -41,11 +50,23 @@ class NbdServer {
   /// @throws Error as Listener; ERR_ADDRESS_IN_USE too if this server listens at `key` already
   uint16_t listen(const std::string& key, const ListenAddress& address, const std::string& volume);
 
+  /// Listens for clients that see `exports` and whose requests go to `sink`; it outlives them, or hang_up() comes first.
+  void listen(const std::string& key, const ListenAddress& address,
+              std::shared_ptr<nbd::ExportSource> exports, OpSink* sink);
+
   /// Serves a socket that was connected elsewhere, as if it had come to a listener of `volume`. `preface` goes out ahead
   /// of the greeting; `early`: bytes that were received already. @returns false if there are too many clients, or the
   /// server shuts down; the socket is closed then
   bool adopt(std::unique_ptr<Stream> stream, const std::string& volume, const std::vector<uint8_t>& preface,
              const std::vector<uint8_t>& early);
+
+  /// Serves a socket that was connected elsewhere as the connection of an attachment's session; a connection that the session
+  /// has is hung up. @returns an empty text; or the core's refusal, or 'too many', and the socket is closed
+  std::string adopt_session(std::unique_ptr<Stream> stream, const std::string& volume,
+                            const SessionId& session, const std::vector<uint8_t>& preface);
+
+  /// Stops listening at `key` and hangs up the clients that came from there; their requests are still answered, to nobody.
+  void hang_up(const std::string& key);
 
   /// Stops listening at `key` and ends the connections that came from there, each when its requests in flight are
   /// answered. @returns false if there is no such listener
@@ -69,7 +90,8 @@ class NbdServer {
   class Client;
   struct Listening;
 
-  Client* add(std::string key, std::shared_ptr<NbdExports> exports, std::unique_ptr<Stream> stream);
+  Client* add(std::string key, std::shared_ptr<nbd::ExportSource> exports, OpSink* sink,
+              std::unique_ptr<Stream> stream);
   void touch(Client& client);
   bool advance(Client& client);
   void expire();
@@ -80,9 +102,10 @@ class NbdServer {
   bool shutting_down_ = false;
   std::unordered_map<std::string, std::unique_ptr<Listening>> listeners_;
   std::unordered_map<uint64_t, std::unique_ptr<Client>> connections_;
-  std::vector<uint64_t> touched_;      // something happened to these since the last flush()
-  std::vector<uint64_t> handshaking_;  // in the order in which they came
-  std::vector<ClientOp> ops_;          // scratch, as are these
+  std::map<SessionId, uint64_t> sessions_;  // the connection of each
+  std::vector<uint64_t> touched_;           // something happened to these since the last flush()
+  std::vector<uint64_t> handshaking_;       // in the order in which they came
+  std::vector<ClientOp> ops_;               // scratch, as are these
   std::vector<nbd::OutgoingPiece> pieces_;
   std::vector<iovec> parts_;
 };

@@ -5,6 +5,7 @@
 #include "core/base/hex.h"
 #include "core/base/json_writer.h"
 #include "shell/clock.h"
+#include "shell/session_code.h"
 
 namespace cloudfs::shell {
 
@@ -21,6 +22,7 @@ Store::Store(std::unique_ptr<Device> device, const CoreParams& params, StoreObse
       io_(*device_, loop_.wake_fd()),
       core_(params),
       nbd_(loop_, core_),
+      endpoints_(loop_, core_, nbd_),
       access_(core_),
       streams_(loop_, core_),
       thread_(start_thread("cfs-store", [this] { run(); })) {}
@@ -40,6 +42,8 @@ void Store::start() {
 
 void Store::stop() {
   loop_.post([this] {
+    // Their clients come back to the next engine; what they asked is asked again there.
+    endpoints_.end_all();
     nbd_.shut_down();
     core_.stop();
   });
@@ -103,6 +107,54 @@ void Store::adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> prefac
   });
 }
 
+void Store::adopt_session(Fd socket, std::string volume, SessionId session, std::vector<uint8_t> preface,
+                          Endpoints::Done done) {
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post([this, held, volume = std::move(volume), session, preface = std::move(preface),
+              done = std::move(done)] {
+    const std::string refusal =
+        nbd_.adopt_session(make_connected_stream(std::move(*held)), volume, session, preface);
+    done(session_code(refusal), "volume " + volume + " is not opened for the session: " + refusal);
+  });
+}
+
+void Store::open_endpoint(std::string volume, SessionId session, ListenAddress address,
+                          std::function<void(const Error* error)> done) {
+  loop_.post(
+      [this, volume = std::move(volume), session, address = std::move(address), done = std::move(done)] {
+        try {
+          endpoints_.open(volume, session, address);
+        } catch (const Error& error) {
+          done(&error);
+          return;
+        }
+        done(nullptr);
+      });
+}
+
+void Store::route_here(std::string volume, SessionId session, Endpoints::Done done) {
+  loop_.post([this, volume = std::move(volume), session, done = std::move(done)] {
+    endpoints_.route_here(volume, session, done);
+  });
+}
+
+void Store::route_there(std::string volume, SessionId session, Fd socket, std::vector<uint8_t> early,
+                        Endpoints::Done done) {
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post(
+      [this, held, volume = std::move(volume), session, early = std::move(early), done = std::move(done)] {
+        endpoints_.route_there(volume, session, make_connected_stream(std::move(*held)), early, done);
+      });
+}
+
+void Store::end_endpoint(std::string volume, std::function<void(bool known)> done) {
+  loop_.post([this, volume = std::move(volume), done = std::move(done)] { done(endpoints_.end(volume)); });
+}
+
+void Store::endpoints(std::function<void(std::vector<EndpointStatus>)> done) {
+  loop_.post([this, done = std::move(done)] { done(endpoints_.list()); });
+}
+
 void Store::access(ClientOp::Kind kind, AccessRequest request, BlockAccess::Done done) {
   // Shared, so that what is posted can be copied without its bytes.
   const auto held = std::make_shared<AccessRequest>(std::move(request));
@@ -122,12 +174,16 @@ void Store::run() {
     if (const auto nbd = nbd_.next_deadline_ns()) deadline = deadline ? std::min(*deadline, *nbd) : *nbd;
     if (const auto streams = streams_.next_deadline_ns())
       deadline = deadline ? std::min(*deadline, *streams) : *streams;
+    if (const auto routes = endpoints_.next_deadline_ns())
+      deadline = deadline ? std::min(*deadline, *routes) : *routes;
     if (again_) deadline = 0;
     again_ = false;
     loop_.wait(deadline);
+    endpoints_.receive();
     nbd_.submit();
     turn();
     again_ = nbd_.flush() || again_;
+    endpoints_.flush();
     again_ = streams_.flush() || again_;
     tell_ended();
   }
@@ -149,6 +205,7 @@ void Store::tell_ended() {
     detail.end_object();
     observer_.event({"stream-ended", detail.take()});
   }
+  for (Event& event : endpoints_.take_events()) observer_.event(std::move(event));
 }
 
 void Store::turn() {
@@ -169,7 +226,7 @@ void Store::turn() {
     for (Reply& reply : effects.replies) {
       if (reply.client == BlockAccess::kClient) {
         access_.deliver(std::move(reply));
-      } else {
+      } else if (!endpoints_.deliver(reply)) {
         nbd_.deliver(std::move(reply));
       }
     }

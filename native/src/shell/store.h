@@ -12,6 +12,7 @@
 #include "core/store/core.h"
 #include "shell/block_access.h"
 #include "shell/device.h"
+#include "shell/endpoints.h"
 #include "shell/error.h"
 #include "shell/event_loop.h"
 #include "shell/io_runner.h"
@@ -84,6 +85,18 @@ class Store {
   /// there was room for it.
   void adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> preface, std::vector<uint8_t> early,
                  std::function<void(bool taken)> done);
+  /// Serves a connected socket as the connection of an attachment's session.
+  void adopt_session(Fd socket, std::string volume, SessionId session, std::vector<uint8_t> preface,
+                     Endpoints::Done done);
+
+  // The volumes attached at this host: as Endpoints has them. `error` is null, or what Endpoints threw.
+  void open_endpoint(std::string volume, SessionId session, ListenAddress address,
+                     std::function<void(const Error* error)> done);
+  void route_here(std::string volume, SessionId session, Endpoints::Done done);
+  void route_there(std::string volume, SessionId session, Fd socket, std::vector<uint8_t> early,
+                   Endpoints::Done done);
+  void end_endpoint(std::string volume, std::function<void(bool known)> done);
+  void endpoints(std::function<void(std::vector<EndpointStatus>)> done);
   /// Reads or writes; `done` as BlockAccess has it.
   void access(ClientOp::Kind kind, AccessRequest request, BlockAccess::Done done);
   void stats(std::function<void(const StoreStats&)> done);
@@ -99,6 +112,7 @@ class Store {
   IoRunner io_;
   Core core_;
   NbdServer nbd_;
+  Endpoints endpoints_;
   BlockAccess access_;
   PeerStreams streams_;
   bool ending_ = false;  // the thread's

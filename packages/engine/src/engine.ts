@@ -5,6 +5,7 @@
 import { resolve } from 'node:path'
 import {
   type CoreParams,
+  type EngineCommands,
   type EngineEvent,
   type StoreStatus,
   StoreNotReadyError,
@@ -20,6 +21,8 @@ import { Bridges } from './bridge/bridges.js'
 import { nbdRoute } from './bridge/nbd-route.js'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
 import { dataRoutes } from './data-routes.js'
+import { routeThere } from './endpoint/route-there.js'
+import { sessionRoute } from './endpoint/session-route.js'
 import { FollowManager } from './follow/follow-manager.js'
 import { recordsRoute } from './follow/records-route.js'
 import { keyAtLeader, TicketGate } from './follow/ticket-gate.js'
@@ -52,6 +55,7 @@ export class Engine {
   #http: HttpServer | undefined
   #follows: FollowManager | undefined
   #bridges: Bridges | undefined
+  readonly #ending = new AbortController()
   /** Where the host's replicator serves HTTP, as it said last. */
   #replicator: Address | undefined
 
@@ -94,6 +98,7 @@ export class Engine {
   /** Stops all stores cleanly, then lets the control clients go. */
   async stop(): Promise<void> {
     this.#bridges?.close()
+    this.#ending.abort()
     await Promise.all([this.#http?.close(), this.#follows?.close()])
     await Promise.all(this.#stores.map((store) => store.stop()))
     await this.#control?.close()
@@ -133,6 +138,7 @@ export class Engine {
     const upgrade = new Map([
       ['/stream', recordsRoute(this.#stores, gate)],
       ['/nbd', nbdRoute(this.#stores, gate)],
+      ['/session', sessionRoute(this.#stores, gate)],
       ['/apply', applyRoute(this.#stores)],
     ])
     this.#http = await HttpServer.listen({ ...http, get, raw, upgrade, log })
@@ -197,6 +203,19 @@ export class Engine {
         return { result: {} }
       case 'unbridge':
         return { result: { bridged: (await this.#bridges?.shut(request.args.socket)) ?? false } }
+      case 'endpoint': {
+        const { volume, session, socket, mode } = request.args
+        const at = { path: socket, ...(mode === undefined ? {} : { mode }) }
+        await this.#storeOf(request).handle.openEndpoint(at, volume, session)
+        return { result: {} }
+      }
+      case 'route':
+        await this.#route(this.#storeOf(request), request.args)
+        return { result: {} }
+      case 'end-endpoint':
+        return { result: { ended: await this.#storeOf(request).handle.endEndpoint(request.args.volume) } }
+      case 'endpoints':
+        return { result: await this.#storeOf(request).handle.endpoints() }
       case 'replicator':
         this.#replicator = parseAddress(request.args.address)
         return { result: {} }
@@ -210,6 +229,16 @@ export class Engine {
       default:
         return this.#storeOf(request).command(request.verb, request.args, request.payload)
     }
+  }
+
+  async #route(store: StoreService, { volume, session, to }: EngineCommands['route']['args']): Promise<void> {
+    const { handle, status } = store
+    if (to === 'here') return handle.routeHere(volume, session)
+    const address = parseAddress(to.address)
+    if (address === undefined || status.host === undefined)
+      throw new UnknownStoreError('no address, or no host')
+    const { signal } = this.#ending
+    await routeThere({ handle, host: status.host, volume, session, address, key: to.key, signal })
   }
 
   #storeOf({ store }: Request): StoreService {

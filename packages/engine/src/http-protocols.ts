@@ -6,5 +6,10 @@ export const UPGRADE_RECORDS = 'cloudfs-records'
 /** NBD, with one volume as the default export. */
 export const UPGRADE_NBD = 'cloudfs-nbd'
 
+/** The requests of an attached volume's endpoint, sent again to each next primary: docs/nbd.md, Sessions. */
+export const UPGRADE_SESSION = 'cloudfs-session'
+/** Names the session in a request for that upgrade. */
+export const SESSION_HEADER = 'cloudfs-session'
+
 /** A history that is given by hand. */
 export const UPGRADE_APPLY = 'cloudfs-apply'

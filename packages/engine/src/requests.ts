@@ -9,7 +9,7 @@ import {
 } from '@cloudfs/interface'
 import { z } from 'zod'
 import { parseAddress } from './address.js'
-import { UPGRADE_NBD, UPGRADE_RECORDS } from './http-protocols.js'
+import { UPGRADE_NBD, UPGRADE_RECORDS, UPGRADE_SESSION } from './http-protocols.js'
 
 const request = z.strictObject({
   id: z.int().nonnegative(),
@@ -35,6 +35,8 @@ const address = z
   .refine((text) => parseAddress(text) !== undefined, 'HOST:PORT')
 /** What `follow-key` gave. */
 const key = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
+/** Of an attachment's endpoint. */
+const session = z.string().regex(/^[0-9a-f]{32}$/, '16 bytes in hex')
 const nothing = z.strictObject({})
 const mode = z.int().min(0).max(0o777).optional()
 const socketPath = z.string().startsWith('/').max(107)
@@ -47,12 +49,24 @@ const verbs = {
   unserve: z.strictObject({ socket: socketPath }),
   listen: z.strictObject({ host: z.string().max(64), port: z.int().min(0).max(65535) }),
   http: nothing,
-  'follow-key': z.strictObject({ volume, host: hostId, protocol: z.enum([UPGRADE_RECORDS, UPGRADE_NBD]) }),
+  'follow-key': z.strictObject({
+    volume,
+    host: hostId,
+    protocol: z.enum([UPGRADE_RECORDS, UPGRADE_NBD, UPGRADE_SESSION]),
+  }),
   follow: z.strictObject({ volume, leader: hostId, address, key }),
   unfollow: z.strictObject({ volume }),
   follows: nothing,
   bridge: z.strictObject({ volume, socket: socketPath, mode, leader: hostId, address, key }),
   unbridge: z.strictObject({ socket: socketPath }),
+  endpoint: z.strictObject({ volume, session, socket: socketPath, mode }),
+  route: z.strictObject({
+    volume,
+    session,
+    to: z.union([z.literal('here'), z.strictObject({ address, key })]),
+  }),
+  'end-endpoint': z.strictObject({ volume }),
+  endpoints: nothing,
   replicator: z.strictObject({ address }),
   'shell-stats': nothing,
   create: z.strictObject({ stamp: hex, payload: hex, epoch, token: hex.optional() }),

@@ -105,6 +105,21 @@ export type CoreEvent =
   | { readonly name: 'volume-created'; readonly detail: { readonly volume: VolumeId } }
   | { readonly name: 'volume-deleted'; readonly detail: { readonly volume: VolumeId } }
   | {
+      /** There is no way to a volume's primary any more; its endpoint waits for a `route`. */
+      readonly name: 'route-lost'
+      readonly detail: {
+        readonly volume: VolumeId
+        readonly session: string
+        /** Why, unless the primary itself said that it is none any more. */
+        readonly code?: string
+        readonly message?: string
+      }
+    }
+  | {
+      readonly name: 'endpoint-ended'
+      readonly detail: { readonly volume: VolumeId; readonly session: string }
+    }
+  | {
       /** Of the shell: a stream that `adoptStream` took over is no more. */
       readonly name: 'stream-ended'
       readonly detail: {

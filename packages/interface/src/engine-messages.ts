@@ -61,6 +61,19 @@ export interface BridgeArguments extends FollowArguments {
   readonly mode?: number | undefined
 }
 
+/** What serves a volume that is attached at this host. */
+export interface EndpointStatus {
+  readonly volume: VolumeId
+  readonly session: string
+  readonly socket: string
+  /** Where the volume's primary is found: at this engine, over a connection, or not; then requests wait. */
+  readonly route: 'none' | 'here' | 'there'
+  /** Requests that are not answered. */
+  readonly waiting: number
+  /** How long there has been no route. */
+  readonly routelessMs: number
+}
+
 /** How a volume is followed. */
 export interface FollowStatus {
   readonly volume: VolumeId
@@ -98,7 +111,7 @@ export interface EngineCommands extends CoreCommands {
     args: {
       readonly volume: VolumeId
       readonly host: HostId
-      readonly protocol: 'cloudfs-records' | 'cloudfs-nbd'
+      readonly protocol: 'cloudfs-records' | 'cloudfs-nbd' | 'cloudfs-session'
     }
     result: { readonly key: string }
   }
@@ -117,6 +130,35 @@ export interface EngineCommands extends CoreCommands {
   bridge: { args: BridgeArguments; result: unknown }
   /** Ends `bridge`; its clients are closed. */
   unbridge: { args: { readonly socket: string }; result: { readonly bridged: boolean } }
+  /**
+   * Makes the endpoint of a volume that is attached here. It listens at its first route, and stays while routes come and go.
+   * One of another session of the volume ends first.
+   */
+  endpoint: {
+    args: {
+      readonly volume: VolumeId
+      /** 16 bytes in hex, as in the volume's attach record. */
+      readonly session: string
+      readonly socket: string
+      readonly mode?: number | undefined
+    }
+    result: unknown
+  }
+  /**
+   * Leads an endpoint to the volume's primary, in place of any route it has: what is not answered is sent again there. Answered
+   * when the session is open there. `key`: what `follow-key` gave for `cloudfs-session`.
+   */
+  route: {
+    args: {
+      readonly volume: VolumeId
+      readonly session: string
+      readonly to: 'here' | { readonly address: string; readonly key: string }
+    }
+    result: unknown
+  }
+  /** Hangs up the endpoint's clients and removes its socket. */
+  'end-endpoint': { args: { readonly volume: VolumeId }; result: { readonly ended: boolean } }
+  endpoints: { args: object; result: readonly EndpointStatus[] }
   /** Where this host's replicator serves HTTP: it is asked where volumes are that the engine does not hold. */
   replicator: { args: { readonly address: string }; result: unknown }
   'shell-stats': { args: object; result: ShellStatus }

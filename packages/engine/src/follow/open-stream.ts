@@ -17,6 +17,8 @@ export interface StreamRequest extends StreamScope {
   readonly path: string
   readonly key: Uint8Array
   readonly signal: AbortSignal
+  /** What the protocol wants besides. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** A socket that nobody reads, and what had come on it behind the answer. */
@@ -58,7 +60,7 @@ interface Refusal {
 }
 
 function ask(
-  { address, path, protocol, host }: StreamRequest,
+  { address, path, protocol, host, headers }: StreamRequest,
   ticket: string | undefined,
   signal: AbortSignal,
 ): Promise<OpenedStream | Refusal> {
@@ -68,6 +70,7 @@ function ask(
     agent: false,
     signal,
     headers: {
+      ...headers,
       Upgrade: protocol,
       Connection: 'Upgrade',
       [HOST_HEADER]: host,
