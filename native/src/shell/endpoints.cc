@@ -141,6 +141,7 @@ void Endpoints::route_here(const std::string& volume, const SessionId& session, 
   }
   auto here = std::make_unique<Here>(core_, kFirstRouteClient + ++routes_here_, opened->handle);
   if (!listen(*served, opened->size_bytes, done)) return;
+  drop_pending(*served);
   Here* const old_here = std::exchange(served->here, here.get());
   const std::unique_ptr<RouteThere> old_there = std::move(served->there);
   here->served = served;
@@ -148,6 +149,12 @@ void Endpoints::route_here(const std::string& volume, const SessionId& session, 
   here_.emplace(here->client(), std::move(here));
   if (old_here != nullptr) release(*old_here);
   done({}, {});
+}
+
+void Endpoints::drop_pending(Served& served) {
+  if (!served.pending) return;
+  served.pending.reset();
+  std::exchange(served.pending_done, {})("ERR_STREAM_LOST", "another route has been asked for");
 }
 
 /// It is not the route any more.
@@ -160,7 +167,7 @@ void Endpoints::route_there(const std::string& volume, const SessionId& session,
                             std::unique_ptr<Stream> stream, const std::vector<uint8_t>& early, Done done) {
   Served* served = find(volume, session, done);
   if (served == nullptr) return;
-  if (served->pending) served->pending_done("ERR_STREAM_LOST", "another route has been asked for");
+  drop_pending(*served);
   served->pending_done = std::move(done);
   served->pending =
       std::make_unique<RouteThere>(loop_, std::move(stream), early, [served] { served->touched = true; });

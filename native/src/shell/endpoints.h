@@ -73,6 +73,8 @@ class Endpoints {
   bool listen(Served& served, uint64_t size_bytes, const Done& done);
   void pass(Served& served);
   void settle_pending(Served& served);
+  /// Whatever was asked for last is the route.
+  static void drop_pending(Served& served);
   void note_lost(Served& served, const std::string& code, const std::string& message);
   void release(Here& here);
   void event(const char* name, const Served& served, const std::string& code = {},
