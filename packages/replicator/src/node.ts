@@ -54,6 +54,8 @@ export class ReplicatorNode {
   readonly #engine: EngineSupervisor
   readonly #closing = new AbortController()
   #figures: StoreFigures | undefined
+  /** Of the engine that is there. */
+  #isStoreReady = false
   #peers: PeerNode | undefined
   #http: HttpServer | undefined
   #replication: Replication | undefined
@@ -148,6 +150,9 @@ export class ReplicatorNode {
     this.#engine.on('event', ({ event, detail }) => {
       if (event === 'store-state' && (detail as StoreStatus).state === 'ready')
         this.#settle(this.#refresh(), 'the store cannot be measured')
+    })
+    this.#engine.on('down', () => {
+      this.#isStoreReady = false
     })
     this.#engine.on('up', () => {
       this.#settle(this.#begin(), 'volumes are not all served')
@@ -253,6 +258,7 @@ export class ReplicatorNode {
     const { liveBytes = 0 } = await this.#engine.result('stats', {})
     const capacityBytes = (table.segments.length + table.free - table.reserved) * 2 ** superblock.segmentLog2
     const freeBytes = Math.max(0, capacityBytes - liveBytes)
+    this.#isStoreReady = true
     this.#figures = {
       store: status.store,
       capacityBytes: Math.max(0, capacityBytes),
@@ -333,7 +339,7 @@ export class ReplicatorNode {
 
   #notReady(): string | undefined {
     if (!this.#engine.isUp) return 'the engine is away'
-    return this.#figures === undefined ? 'the store is not ready' : undefined
+    return this.#isStoreReady ? undefined : 'the store is not ready'
   }
 
   /** Work that nobody waits for: its failure is logged. */
