@@ -39,7 +39,7 @@ export async function findVolume(stores: readonly StoreService[], volume: Volume
 /** As `findVolume`, at the volume's primary. @throws {NotPrimaryError} besides */
 export async function findPrimary(stores: readonly StoreService[], volume: VolumeId): Promise<FoundVolume> {
   const found = await findVolume(stores, volume)
-  if (!found.status.writable) throw new NotPrimaryError(`this host is not the primary of volume ${volume}`)
+  if (!found.status.writable) throw notPrimary(found)
   return found
 }
 
@@ -51,7 +51,13 @@ export async function findPrimary(stores: readonly StoreService[], volume: Volum
 export async function findLeader(stores: readonly StoreService[], volume: VolumeId): Promise<FoundVolume> {
   const found = await findVolume(stores, volume)
   if (found.status.role !== 'follower') return found
-  throw new NotPrimaryError(`this host does not lead volume ${volume}`)
+  throw notPrimary(found)
+}
+
+/** Whoever was promised last leads, or is about to. */
+function notPrimary({ store, status: { volume, promised } }: FoundVolume): NotPrimaryError {
+  const hint = promised.host === store.status.host ? '' : `: host ${promised.host} does, or is about to`
+  return new NotPrimaryError(`this host does not lead volume ${volume}${hint}`, { primary: promised.host })
 }
 
 /**
