@@ -125,7 +125,7 @@ export const Volume = z
     lsn,
     version,
     committedLsn: lsn,
-    /** No: its primary has started again and asks its followers first. */
+    /** No: nobody leads it, or whoever does has no majority that answers. */
     isServing: z.boolean(),
     primary: host,
     epoch: z.object({ counter: z.int(), host }),

@@ -191,7 +191,7 @@ export interface VolumeStatus {
   readonly role: ReplicaRole
   /** Its primary is here, or has a lease that this replica granted. */
   readonly led: boolean
-  /** Clients are served: of a primary that started again, once it knows what its followers have. */
+  /** Clients are served: at the primary, while a majority answers it. */
   readonly serving: boolean
   /** Its creation is committed. Others are listed where all are asked for, as are deleted ones. */
   readonly established: boolean
