@@ -159,3 +159,42 @@ TEST_CASE("leases: H1, who resigned leads no more in that epoch, and the next on
   elect(cluster, volume, 2, 3, {0, 1});
   CHECK(holds(cluster, 2, volume, 0, 1));
 }
+
+TEST_CASE(
+    "leases: H1, a primary that is written to gives up when all that it made is committed, and no more is "
+    "made") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const Export disk = cluster.node(0).open(volume);
+  Driver& primary = cluster.node(0);
+  const auto write = [&](uint64_t block) {
+    return primary.submit(Driver::write_op(disk.handle, block * kBlockBytes, pattern(kBlockBytes, block)));
+  };
+  const uint64_t made = write(1);
+  cluster.run(1);
+  primary.core->command({77, "resign", nlohmann::json{{"volume", volume}}.dump(), {}});
+  const uint64_t late = write(2);
+  cluster.run(50);
+  REQUIRE(primary.command_replies.size() == 1);
+  CHECK(primary.command_replies[0].error_code.empty());
+  CHECK(primary.reply_to(made)->error == 0);
+  CHECK(primary.reply_to(late)->error == kUnanswered);
+  elect(cluster, volume, 1, 2, {0, 2}, epoch_of(1, 0));
+  CHECK(holds(cluster, 1, volume, 1, 1));
+}
+
+TEST_CASE("leases: H1, a primary that cannot commit what it made does not resign, and goes on") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const Export disk = cluster.node(0).open(volume);
+  Driver& primary = cluster.node(0);
+  cluster.cut(1);
+  cluster.cut(2);
+  primary.submit(Driver::write_op(disk.handle, 0, pattern(kBlockBytes, 1)));
+  cluster.run(1);
+  const CommandReply reply = command_at(cluster, 0, "resign", nlohmann::json{{"volume", volume}}.dump());
+  CHECK(reply.error_code == "ERR_VOLUME_BUSY");
+  CHECK(cluster.connect(0, 1, volume));
+  cluster.run(200);
+  CHECK(try_write(cluster, 0, disk.handle, 1, 2) == 0);
+}

@@ -11,6 +11,7 @@ import { runTool } from './support/run-tool.js'
 
 const options = { timeout: 60_000 }
 const MIB = 1024 * 1024
+const ROUNDS = process.env['CLOUDFS_TEST_LONG'] === undefined ? 8 : 1000
 
 let cluster: EngineCluster
 let views: EngineViews
@@ -71,5 +72,20 @@ test('a primary that hung is deposed, and serves nothing when it wakes', options
   await qemuIo(next, 'read -P 7 0 64k', 'write -P 8 0 64k', 'flush')
   process.kill(pid, 'SIGCONT')
   await expect(qemuIo(0, 'read -P 7 0 64k')).rejects.toThrow()
+  await cluster.headsAreEqual()
+})
+
+test('a primary hands over, back and forth, and nobody waits for a lease', options, async () => {
+  let leader = 0
+  const rounds = ROUNDS
+  for (let round = 1; round <= rounds; round++) {
+    const block = `${String(round % 16)}M 64k`
+    await qemuIo(leader, `write -P ${String(round % 256)} ${block}`)
+    const next = (leader + 1 + (round % 2)) % 3
+    await views.handOver(leader, next)
+    await expect(qemuIo(leader, `read ${block}`)).rejects.toThrow()
+    await qemuIo(next, `read -P ${String(round % 256)} ${block}`)
+    leader = next
+  }
   await cluster.headsAreEqual()
 })

@@ -191,3 +191,19 @@ test(
     await served(await attach(2, 'two'), 'read -P 23 0 64k')
   },
 )
+
+test(
+  'a volume is handed to another host on request, and is served on where it is attached',
+  options,
+  async () => {
+    const uri = await attach(3, 'web')
+    const from = await leaderOf('web', 1)
+    for (const to of [(from % 3) + 1, from]) {
+      await served(uri, `write -P ${String(30 + to)} 0 64k`)
+      await cluster.at(2, 'migrate', 'web', hosts[to - 1] ?? '')
+      expect(await leaderOf('web', 2)).toBe(to)
+      await served(uri, `read -P ${String(30 + to)} 0 64k`)
+    }
+    await expect(cluster.at(2, 'migrate', 'web', 'f'.repeat(40))).rejects.toThrow(/ERR_NOT_MEMBER/)
+  },
+)

@@ -62,7 +62,7 @@ bool Rules::may_change(const State& state, HostId id, Members target) const {
 
 bool Rules::lease_is_over(const State& state, const Host& host, Epoch epoch) const {
   if (!configuration_.leases || !hold(Rule::kE2) || host.granted == kNoEpoch) return true;
-  if (maker_of(host.granted) == maker_of(epoch)) return true;
+  if (host.granted < host.promised || maker_of(host.granted) == maker_of(epoch)) return true;
   return std::ranges::any_of(state.streams, [&](const Stream& stream) {
     return stream.epoch == host.granted && stream.is_resigned;
   });

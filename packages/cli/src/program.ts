@@ -18,6 +18,7 @@ import {
   deletediskCommand,
   infoCommand,
   lsCommand,
+  migrateCommand,
   newdiskCommand,
   snapshotCommand,
 } from './commands/volumes.js'
@@ -43,6 +44,7 @@ export function buildProgram(): Command {
     nodesCommand(),
     attachCommand(),
     detachCommand(),
+    migrateCommand(),
     snapshotCommand(),
     branchCommand(),
     deletediskCommand(),

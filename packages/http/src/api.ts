@@ -241,6 +241,15 @@ export const operations = {
     params: volumeParameter,
     answer: z.object({ volume }),
   },
+  migrate: {
+    method: 'POST',
+    path: '/v1/volumes/{volume}/migrate',
+    summary: 'Has another host that holds the volume lead it; answered when it does',
+    status: 200,
+    params: volumeParameter,
+    body: z.strictObject({ host }),
+    answer: z.object({ volume, host }),
+  },
   snapshot: {
     method: 'POST',
     path: '/v1/volumes/{volume}/snapshots',

@@ -45,3 +45,13 @@ export class UnknownMemberError extends CloudfsError {
 export class NotTheCandidateError extends CloudfsError {
   readonly code = 'ERR_NOT_CANDIDATE'
 }
+
+/** What should be a primary's word that it resigned is not signed by it. */
+export class ResignationInvalidError extends CloudfsError {
+  readonly code = 'ERR_RESIGNATION_INVALID'
+}
+
+/** A volume is to be led by a host that cannot just then; whoever led it does so again soon, or another host. */
+export class HandOverError extends CloudfsError {
+  readonly code = 'ERR_NOT_HANDED_OVER'
+}

@@ -19,4 +19,5 @@ export type {
 } from './views/ports.js'
 export type { LeadPlan, NextView } from './views/ports.js'
 export { Views } from './views/views.js'
+export type { Resignation } from './views/resignation.js'
 export { type CoreCall, coreEngine } from './views/core-engine.js'

@@ -36,6 +36,7 @@ export function handlersOf(parts: HandlerParts): Handlers {
     newVolume: ({ body }) => creation.create(body),
     volume: async ({ params }) => (await catalogue.find(params.volume)).volume,
     deleteVolume: ({ params }) => volumes.delete(params.volume),
+    migrate: ({ params, body }) => volumes.migrate(params.volume, body.host),
     snapshot: ({ params, body }) => volumes.snapshot(params.volume, body.name),
     deleteSnapshot: ({ params }) => volumes.deleteSnapshot(params.volume, params.name),
     branch: ({ body }) => volumes.branch(body),

@@ -137,6 +137,8 @@ export const tellHead = defineRequest('volume/head', z.object({ volume: id, vers
 export const PrimaryAction = z.discriminatedUnion('action', [
   z.object({ action: z.literal('delete'), volume: id }),
   z.object({ action: z.literal('snapshot'), volume: id, name: z.string() }),
+  /** The primary hands over to another member. */
+  z.object({ action: z.literal('migrate'), volume: id, to: id }),
   z.object({ action: z.literal('delete-snapshot'), volume: id, name: z.string() }),
   z.object({
     action: z.literal('branch'),

@@ -91,6 +91,7 @@ export class Replication {
       leading,
       holders: this.#holders,
       attachments: this.attachments,
+      handOver: (volume, to) => this.#viewing.handOver(volume, to),
       onDoubt: () => {
         this.#restoring.soon()
       },

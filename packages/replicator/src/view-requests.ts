@@ -11,6 +11,7 @@ import {
   VolumeId,
 } from '@cloudfs/interface'
 import { defineRequest } from '@cloudfs/peers'
+import type { Resignation } from '@cloudfs/protocol'
 import { z } from 'zod'
 
 const hex = z.string().regex(/^([0-9a-f]{2})*$/)
@@ -55,11 +56,20 @@ const foresight = standing.extend({
   mode: z.enum(['durable', 'quorum', 'local']),
 }) satisfies z.ZodType<Foresight>
 
+const resignation = z.object({
+  epoch,
+  signature: z.string().regex(/^[0-9a-f]{128}$/),
+}) satisfies z.ZodType<Resignation>
+
 /** Would the host asked promise this epoch? Nothing changes by it. */
 export const askForesee = defineRequest('view/foresee', z.object({ volume, epoch }), foresight)
 
 /** The host asked promises this epoch, durably, or refuses. */
-export const askPromise = defineRequest('view/promise', z.object({ volume, epoch }), standing)
+export const askPromise = defineRequest(
+  'view/promise',
+  z.object({ volume, epoch, resigned: resignation.optional() }),
+  standing,
+)
 
 /** The slice, in hex, of the stamp of the view that `head` was made in: for who was elected to follow it. */
 export const askSlice = defineRequest(
@@ -73,3 +83,10 @@ export const tellElected = defineRequest('view/follow', z.object({ volume, epoch
 
 /** The host asked has a more advanced history than the caller, who would have stood. */
 export const askStand = defineRequest('view/stand', z.object({ volume }), z.object({}))
+
+/** The caller has resigned in favour of the host asked, which answers when it leads. `stamp` is of the head's view. */
+export const askTake = defineRequest(
+  'view/take',
+  z.object({ volume, head, stamp: z.string().regex(/^[0-9a-f]{64}$/), resigned: resignation }),
+  z.object({}),
+)

@@ -16,7 +16,7 @@ import { coreEngine, type ViewPeers, Views } from '@cloudfs/protocol'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { viewOf } from './held-volumes.js'
-import { askForesee, askPromise, askSlice, askStand, tellElected } from './view-requests.js'
+import { askForesee, askPromise, askSlice, askStand, askTake, tellElected } from './view-requests.js'
 
 /**
  * A volume that nobody leads for this long is stood for without an event: one that came while no replicator was there is
@@ -89,6 +89,10 @@ export class Viewing {
       await views.answer('stand', body, caller)
       return {}
     })
+    peers.handle(askTake, async (body, caller) => {
+      await views.answer('take', body, caller)
+      return {}
+    })
   }
 
   get counts(): ViewCounts {
@@ -125,6 +129,11 @@ export class Viewing {
     this.#views.onEvent({ name: event, detail } as CoreEvent)
   }
 
+  /** Has another host lead a volume that this one leads. */
+  handOver(volume: VolumeId, to: HostId): Promise<void> {
+    return this.#views.handOver(volume, to)
+  }
+
   /** Another host leads in this epoch, or has promised it: who leads here in an earlier one finds out what it is now. */
   learned(volume: VolumeId, promised: Epoch): void {
     this.#views.onEvent({ name: 'epoch-refused', detail: { volume, promised } })
@@ -150,6 +159,7 @@ function viewPeers(
     slice: (host, body, timeoutMs) => peers.request(host, askSlice, body, { timeoutMs }),
     follow: (host, body, timeoutMs) => peers.request(host, tellElected, body, { timeoutMs }),
     stand: (host, body, timeoutMs) => peers.request(host, askStand, body, { timeoutMs }),
+    take: (host, body, timeoutMs) => peers.request(host, askTake, body, { timeoutMs }),
     publicKeyOf: (host) => (host === own.host ? own.publicKey : peers.member(host)?.publicKey),
   }
 }

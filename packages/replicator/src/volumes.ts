@@ -18,7 +18,13 @@ import type { Logger } from 'pino'
 import type { Attachments } from './attachments.js'
 import type { Catalogue, Found } from './catalogue.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
-import { HolderUpError, NoMajorityError, PrimaryAwayError, UnknownVersionError } from './errors.js'
+import {
+  HolderUpError,
+  NoMajorityError,
+  NotMemberError,
+  PrimaryAwayError,
+  UnknownVersionError,
+} from './errors.js'
 import { HeadTeller } from './head-teller.js'
 import type { Claim, HolderTable } from './holder-table.js'
 import type { Leading } from './leading.js'
@@ -66,6 +72,8 @@ interface VolumesOptions {
   readonly leading: Leading
   readonly holders: HolderTable
   readonly attachments: Attachments
+  /** Has another host lead a volume that this one leads. */
+  readonly handOver: (volume: VolumeId, to: HostId) => Promise<void>
   /** What is attached here is to be served by another primary. */
   readonly onDoubt: () => void
   readonly log: Logger
@@ -109,6 +117,13 @@ export class Volumes {
       })),
       notes: [],
     }
+  }
+
+  /** Has another of the volume's hosts lead it. @throws {NotMemberError} that host holds no replica of it; {HandOverError} */
+  async migrate(reference: string, to: string): Promise<Answer<'migrate'>> {
+    const { volume } = await this.#options.catalogue.find(reference)
+    await this.#act(volume, { action: 'migrate', volume: volume.volume, to })
+    return { volume: volume.volume, host: to }
   }
 
   async snapshot(reference: string, name: string): Promise<Answer<'snapshot'>> {
@@ -395,6 +410,9 @@ export class Volumes {
         await this.#requireMajority(volume)
         await holders.whileFree(volume, () => engine.call('delete', { volume }))
         return { volume }
+      case 'migrate':
+        await this.#migrate(volume, HostId.parse(request.to))
+        return { volume }
       case 'snapshot':
         await this.#requireMajority(volume)
         return { volume, ...(await engine.result('snapshot', { volume, name: request.name })) }
@@ -416,6 +434,15 @@ export class Volumes {
         return { volume }
       }
     }
+  }
+
+  async #migrate(volume: VolumeId, to: HostId): Promise<void> {
+    const { catalogue, host, handOver } = this.#options
+    if (to === host) return
+    const { members } = await catalogue.here(volume)
+    if (!members.some((member) => member.host === to && member.role === 'data'))
+      throw new NotMemberError(`host ${to} holds no replica of volume ${volume}`, { volume, host: to })
+    await handOver(volume, to)
   }
 
   async #branchHere(request: PrimaryAction & { action: 'branch' }): Promise<Acted> {

@@ -84,6 +84,7 @@ function peersOf({ ask, indexOf, publicKeyOf }: PolicyPorts): ViewPeers {
     slice: asking('slice'),
     follow: asking('follow'),
     stand: asking('stand'),
+    take: asking('take'),
     publicKeyOf,
   }
 }

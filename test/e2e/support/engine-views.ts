@@ -60,6 +60,11 @@ export class EngineViews {
     await Promise.all(this.#bugs)
   }
 
+  /** Has the engine that leads hand over to another. */
+  async handOver(from: number, to: number): Promise<void> {
+    await this.#views.get(from)?.handOver(this.#cluster.volume, this.#cluster.member(to).host)
+  }
+
   /** Waits until an engine other than `not` leads. @returns which */
   async leader(not?: number): Promise<number> {
     return vi.waitFor(
@@ -93,6 +98,7 @@ export class EngineViews {
       slice: ask('slice'),
       follow: ask('follow'),
       stand: ask('stand'),
+      take: ask('take'),
       publicKeyOf: (host) => this.#cluster.member(this.#cluster.indexOf(host)).key.publicKey,
     }
   }

@@ -124,6 +124,7 @@ void Store::turn(uint64_t now_ns) {
     make_creations();
     make_records();
   } while (!to_advance_.empty() && !failed_);
+  mind_resignations();
   cleaner.step();
   records.step();
   appender.close_batches();
@@ -279,6 +280,7 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   if (const auto when = lineage.next_expiry_ns()) at_latest(*when);
   if (streams.has_waiting()) at_latest(now_ns_ + kStreamRetryNs);
   if (const auto when = leases_.next_deadline_ns()) at_latest(*when);
+  for (const Resignation& one : resignations_) at_latest(one.until_ns);
   for (const auto& [id, leader] : leaders_)
     if (const auto when = leader->next_deadline_ns()) at_latest(*when);
   for (const auto& [id, follower] : followers_)
@@ -299,6 +301,8 @@ void Store::fail(const char* code, const std::string& message) {
   for (const auto& volume : volumes_) volume->fail();
   for (const Creation& creation : std::exchange(creations_, {}))
     commands_.on_failed(creation.command, "ERR_STORE_FAILED", "the store stopped");
+  for (const Resignation& one : std::exchange(resignations_, {}))
+    commands_.on_failed(one.command, "ERR_STORE_FAILED", "the store stopped");
   for (const LocalPut& put : std::exchange(puts_, {}))
     local_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
   cleaner.fail();

@@ -133,7 +133,8 @@ class Store final : public VolumeHost,
   bool may_promise_unseen(const VolumeId& volume) const;
   /// This host was elected to go on from `head`. @returns nullptr, or why not (a code)
   const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
-  /// H1: the primary gives its epoch up for good. @returns why not (a code), or nullptr: on_resigned() tells when it is durable
+  /// H1: the primary makes no more records, and gives its epoch up for good once all that it made is applied; `command` is
+  /// answered when that is durable. It stays primary if it takes too long. @returns why not (a code), or nullptr
   const char* resign(Volume& volume, uint64_t command);
   /// @returns nullptr, or why not (a code)
   const char* begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
@@ -247,6 +248,13 @@ class Store final : public VolumeHost,
     std::vector<uint8_t> bytes;
     uint64_t command = 0;
   };
+  struct Resignation {
+    VolumeId volume;
+    uint64_t command = 0;
+    uint64_t until_ns = 0;
+  };
+  void mind_resignations();
+  void give_up_epoch(Volume& volume, uint64_t command);
   void raise_promise(const VolumeId& volume, const Epoch& epoch, bool to_candidate);
   void promise_settled(uint64_t number, bool is_synced);
   void step_down(Volume& volume, const Epoch& promised);
@@ -295,6 +303,7 @@ class Store final : public VolumeHost,
   std::vector<std::unique_ptr<Leader>> retired_;  // that lead no more; their reads are under way
   Promises promises_{locals};
   Leases leases_{streams, *this};
+  std::vector<Resignation> resignations_;
   std::deque<Creation> creations_;
   StepWaiter rebuild_waiter_;
   bool rebuilding_ = false;  // a creation has steps to do

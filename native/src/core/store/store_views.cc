@@ -18,6 +18,8 @@ std::string epoch_json(const Epoch& epoch) {
 
 // Promises kept for volumes of which nothing is here: one stays until its volume has come, which may be never.
 constexpr size_t kUnseenPromisesMax = 4096;
+// A primary that resigns has all it made applied by then, or stays.
+constexpr uint64_t kResignNsMax = 1'000'000'000;
 
 /// The same members in the same roles; slices differ with the stamp.
 bool same_set(const ViewPayload& one, const ViewPayload& other) {
@@ -58,9 +60,9 @@ Store::Judgement Store::judge_promise(const VolumeId& id, const Epoch& epoch,
   const Volume* volume = find(id);
   const Epoch so_far = promised(id);
   Judgement judged;
-  // E2
+  // E2. A lease of an epoch before the one promised is none any more: who was elected since has promises of a majority.
   const auto grant = leases_.granted(id, now_ns_);
-  if (grant && grant->epoch.host != epoch.host && grant->epoch != resigned)
+  if (grant && grant->epoch >= so_far && grant->epoch.host != epoch.host && grant->epoch != resigned)
     judged.remaining_ns = grant->until_ns - now_ns_;
   // E1. Asked again, it says the same again.
   if (epoch < so_far) {
@@ -184,8 +186,40 @@ const char* Store::resign(Volume& volume, uint64_t command) {
   if (!volume.writable()) return "ERR_NOT_PRIMARY";
   const auto at = leaders_.find(volume.id());
   if (at != leaders_.end() && !at->second->serving()) return "ERR_NOT_PRIMARY";
-  // Drained, so that whoever has its head has everything.
-  if (!volume.drained() || volume.has_writes()) return "ERR_VOLUME_BUSY";
+  const auto is_under_way = [&](const Resignation& one) { return one.volume == volume.id(); };
+  if (std::any_of(resignations_.begin(), resignations_.end(), is_under_way)) return "ERR_VOLUME_BUSY";
+  volume.hold(true);
+  resignations_.push_back({volume.id(), command, now_ns_ + kResignNsMax});
+  return nullptr;
+}
+
+void Store::mind_resignations() {
+  std::erase_if(resignations_, [this](const Resignation& one) {
+    Volume& volume = *find(one.volume);
+    const char* code = nullptr;
+    const char* message = nullptr;
+    if (!volume.writable()) {
+      code = "ERR_NOT_PRIMARY";
+      message = "the host has promised another epoch meanwhile";
+    } else if (!volume.drained() && now_ns_ >= one.until_ns) {
+      code = "ERR_VOLUME_BUSY";
+      message = "updates that are under way are not committed in time";
+    } else if (!volume.drained()) {
+      return false;
+    }
+    volume.hold(false);
+    if (code == nullptr) {
+      give_up_epoch(volume, one.command);
+    } else {
+      make_soon(volume);
+      commands_.on_failed(one.command, code, message);
+    }
+    return true;
+  });
+}
+
+/// It is drained, so whoever has its head has everything. What clients ask for and is no record yet ends unanswered.
+void Store::give_up_epoch(Volume& volume, uint64_t command) {
   const Epoch epoch = volume.made().epoch();
   const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
   ensure(stamp.has_value(), "a primary has logged its stamp");
@@ -197,7 +231,6 @@ const char* Store::resign(Volume& volume, uint64_t command) {
   step_down(volume, epoch);
   // A stamp of no epoch: no later life goes on in this one.
   put_local(volume.id(), {}, LocalKind::stamp, std::vector<uint8_t>(stamp->size()), command);
-  return nullptr;
 }
 
 // --- Leases -------------------------------------------------------------------------------------------------------

@@ -143,6 +143,24 @@ export function snapshotCommand(): Command {
   )
 }
 
+export function migrateCommand(): Command {
+  return examples(
+    new Command('migrate')
+      .description('have another host that holds a replica lead the volume; clients pause meanwhile')
+      .argument('<volume>', 'id, or name where that is unique')
+      .argument('<host>', 'id of the host, as `cloudfs info VOLUME` lists it')
+      .action(
+        action(async ({ client, isJson }, volume: string, host: string) => {
+          const moved = await client.call('migrate', { params: { volume }, body: { host } })
+          if (isJson) sayJson(moved)
+          else talk(`host ${moved.host} leads ${moved.volume}`)
+          return EXIT.ok
+        }),
+      ),
+    [['cloudfs migrate web `cloudfs info web --json | jq -r .replicas[1].host`', 'to its second host']],
+  )
+}
+
 export function deletediskCommand(): Command {
   return examples(
     new Command('deletedisk')

@@ -10,6 +10,7 @@ import {
   type Epoch,
   EPOCH_NONE,
   type Foresight,
+  type Head,
   hexToBytes,
   type HostId,
   isCloudfsError,
@@ -23,6 +24,7 @@ import { type Elected, epochAbove, greatestPromise, judge, type Promised } from 
 import { gather } from './gather.js'
 import type { Mailbox } from './mailbox.js'
 import type { ViewPorts } from './ports.js'
+import type { Resignation } from './resignation.js'
 
 /** A host that answers at all answers a question within this time; one that does not is counted as away. */
 const ASK_TIMEOUT_MS = 400
@@ -66,7 +68,7 @@ export interface StandOptions {
   readonly hasLostLease: boolean
 }
 
-interface Candidate {
+export interface Candidate {
   readonly ports: ViewPorts
   readonly volume: VolumeId
   readonly told: Mailbox<Told>
@@ -121,6 +123,28 @@ export async function stand(
   const elected = await collectPromises(candidate, epoch, others)
   if ('why' in elected) return elected
   return lead(candidate, epoch, elected, own.nonce)
+}
+
+/** What a primary gives to the host that is to lead in its stead (H1). */
+export interface HandedOver {
+  readonly resigned: Resignation
+  readonly head: Head
+  /** Of the head's view. */
+  readonly stamp: Stamp
+}
+
+/** The primary has resigned in favour of this host: no lease is waited for, no slice asked for. */
+export async function takeOver(candidate: Candidate, given: HandedOver): Promise<Outcome> {
+  const { ports, volume } = candidate
+  const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
+  const members = decodeView(hexToBytes(own.view)).members.filter(isVoter)
+  if (!members.some(({ host, role }) => host === ports.host && role === 'data'))
+    return { result: 'not-a-member' }
+  const others = members.map(({ host }) => host).filter((host) => host !== ports.host)
+  const epoch = epochAbove([own], ports.host, given.resigned.epoch)
+  const elected = await collectPromises(candidate, epoch, others, given.resigned)
+  if ('why' in elected) return elected
+  return lead(candidate, epoch, elected, own.nonce, given.stamp)
 }
 
 /** In mode `local` only the primary knows what it has acknowledged: nobody else goes on without it. */
@@ -184,15 +208,19 @@ async function collectPromises(
   { ports, volume, signal, onStand }: Candidate,
   epoch: Epoch,
   others: readonly HostId[],
+  resigned?: Resignation,
 ): Promise<Elected | (Outcome & { result: 'failed' })> {
   onStand()
   // Synced before anybody is asked (E1).
-  const own: Promised = { host: ports.host, standing: await ports.engine.promise(volume, epoch) }
+  const own: Promised = {
+    host: ports.host,
+    standing: await ports.engine.promise(volume, epoch, resigned?.epoch),
+  }
   const isEnough = (answers: readonly Promised[]): boolean =>
     judge([own, ...answers], false).result === 'elected'
   const questions = others.map(async (host) => ({
     host,
-    standing: await ports.peers.promise(host, { volume, epoch }, RESTART_GRACE_MS),
+    standing: await ports.peers.promise(host, { volume, epoch, resigned }, RESTART_GRACE_MS),
   }))
   const options = { clock: ports.clock, signal, isEnough, onRefused: refusalLog(ports, volume) }
   let promises = [own, ...(await gather(questions, { ...options, timeoutMs: ASK_TIMEOUT_MS }))]
@@ -210,6 +238,7 @@ async function lead(
   epoch: Epoch,
   { head, view, isRestart }: Elected,
   nonceHex: string,
+  given?: Stamp,
 ): Promise<Outcome> {
   const { ports, volume, told, signal } = candidate
   const { engine, clock, host } = ports
@@ -220,7 +249,7 @@ async function lead(
     ports.randomBytes,
   )
   // Before the engine puts the new one in its place.
-  const kept = await engine.stampHere(volume)
+  const kept = given ?? (await engine.stampHere(volume))
   await engine.lead(volume, { epoch, stamp: next.stamp, head })
   const voters = view.members.filter(isVoter)
   const calling = callMembers(candidate, epoch, view)

@@ -15,7 +15,8 @@ export type CoreCall = <V extends CoreVerb>(
 export function coreEngine(call: CoreCall): ViewEngine {
   return {
     wouldPromise: (volume, epoch) => call('would-promise', { volume, epoch }),
-    promise: (volume, epoch) => call('promise', { volume, epoch }),
+    promise: (volume, epoch, resigned) => call('promise', { volume, epoch, ...(resigned && { resigned }) }),
+    resign: (volume) => call('resign', { volume }),
     lead: async (volume, plan) => {
       await call('lead', { volume, ...plan })
     },

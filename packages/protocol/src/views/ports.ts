@@ -2,11 +2,15 @@
 import type { ViewPayload } from '@cloudfs/format'
 import type { Epoch, Foresight, Head, HostId, Stamp, Standing, StoreId, VolumeId } from '@cloudfs/interface'
 import type { RandomBytes } from '../secret-sharing.js'
+import type { Resignation } from './resignation.js'
 
 /** The engine of this host; each is a command of its core (docs/core.md). All may throw coded errors. */
 export interface ViewEngine {
   wouldPromise(volume: VolumeId, epoch: Epoch): Promise<Foresight>
-  promise(volume: VolumeId, epoch: Epoch): Promise<Standing>
+  /** `resigned`: an epoch whose primary has given it up, which was checked. */
+  promise(volume: VolumeId, epoch: Epoch, resigned?: Epoch): Promise<Standing>
+  /** This host's primary gives its epoch up for good. */
+  resign(volume: VolumeId): Promise<{ readonly epoch: Epoch; readonly head: Head; readonly stamp: string }>
   lead(volume: VolumeId, plan: LeadPlan): Promise<void>
   beginView(volume: VolumeId, view: NextView): Promise<void>
   /** Throws unless this replica has promised `epoch` and holds `head`. @returns the view of that head, and the nonce; in hex */
@@ -37,7 +41,7 @@ export interface NextView {
 /** What hosts ask each other (docs/protocol.md, "Elections"). */
 export interface ViewRequests {
   foresee: { body: { volume: VolumeId; epoch: Epoch }; answer: Foresight }
-  promise: { body: { volume: VolumeId; epoch: Epoch }; answer: Standing }
+  promise: { body: { volume: VolumeId; epoch: Epoch; resigned?: Resignation | undefined }; answer: Standing }
   slice: {
     body: { volume: VolumeId; epoch: Epoch; head: Head }
     /** In hex. */
@@ -45,6 +49,8 @@ export interface ViewRequests {
   }
   follow: { body: { volume: VolumeId; epoch: Epoch }; answer: object }
   stand: { body: { volume: VolumeId }; answer: object }
+  /** Answered when the host asked leads. `stamp`, in hex, is that of the head's view. */
+  take: { body: { volume: VolumeId; head: Head; stamp: string; resigned: Resignation }; answer: object }
 }
 export type ViewRequest = keyof ViewRequests
 

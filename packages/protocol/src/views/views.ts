@@ -11,14 +11,16 @@ import {
   hexToBytes,
   type HostId,
   isCloudfsError,
+  Stamp,
   type VolumeId,
 } from '@cloudfs/interface'
 import { decodeView } from '@cloudfs/format'
-import { NotTheCandidateError } from '../errors.js'
+import { HandOverError, NotTheCandidateError } from '../errors.js'
 import { openSlice } from '../stamp-slices.js'
-import { type Outcome, stand, type Told } from './candidacy.js'
+import { type Candidate, type HandedOver, type Outcome, stand, takeOver, type Told } from './candidacy.js'
 import { Mailbox } from './mailbox.js'
 import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
+import { checkResignation, signResignation } from './resignation.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
 const RANK_DELAY_MS = 60
@@ -29,6 +31,8 @@ const RETRY_MS_MAX = 2_000
 const LOOK_AGAIN_MS = 1_000
 /** Whoever was asked to stand has won by then, or will not. */
 const DEFER_MS = 1_000
+/** A host that is to lead in this one's stead does by then, or another will. */
+const HAND_OVER_MS = 5_000
 /** An election takes a tenth of this where machines are not busy. */
 const FAVOUR_MS = 1_000
 
@@ -157,8 +161,10 @@ export class Views {
   ): Promise<ViewRequests[Name]['answer']> {
     const answers: Answers = {
       foresee: ({ volume, epoch }) => this.#foresee(volume, epoch),
-      promise: async ({ volume, epoch }) => {
-        const standing = await this.#ports.engine.promise(volume, epoch)
+      promise: async ({ volume, epoch, resigned }) => {
+        if (resigned !== undefined)
+          checkResignation(volume, resigned, this.#ports.peers.publicKeyOf(resigned.epoch.host))
+        const standing = await this.#ports.engine.promise(volume, epoch, resigned?.epoch)
         this.#favour(volume, epoch.host)
         return standing
       },
@@ -172,11 +178,46 @@ export class Views {
         this.#standSoon(volume)
         return Promise.resolve({})
       },
+      take: async ({ volume, head, stamp, resigned }) => {
+        if (resigned.epoch.host !== caller)
+          throw new NotTheCandidateError(`host ${caller} hands over an epoch of host ${resigned.epoch.host}`)
+        await this.#take(volume, { head, stamp: Stamp.parse(stamp), resigned })
+        return {}
+      },
     }
     if ('epoch' in body && body.epoch.host !== caller) {
       throw new NotTheCandidateError(`host ${caller} asks for an epoch of host ${body.epoch.host}`)
     }
     return answers[name](body)
+  }
+
+  /**
+   * Has another host lead in this one's stead (H1). From the engine's resignation on there is no way back: if that host
+   * cannot lead, whoever stands first does.
+   *
+   * @throws {HandOverError} it does not lead; or what this host's engine refuses with: it leads on
+   */
+  async handOver(volume: VolumeId, to: HostId): Promise<void> {
+    const { engine, peers, seed } = this.#ports
+    const epochNone = { ...EPOCH_NONE, host: this.#ports.host }
+    const { role, recovering, mode } = await peers.foresee(to, { volume, epoch: epochNone }, HAND_OVER_MS)
+    if (mode === 'local')
+      throw new HandOverError(
+        `volume ${volume} is in mode local: only its primary knows that it has everything`,
+        {
+          volume,
+        },
+      )
+    if (role !== 'follower' || recovering)
+      throw new HandOverError(`host ${to} has not all of volume ${volume}, it cannot lead it`, {
+        volume,
+        host: to,
+      })
+    // This host, whose own lease keeps it from nothing, would else be the first to stand.
+    this.#favour(volume, to)
+    const { epoch, head, stamp } = await engine.resign(volume)
+    const resigned = signResignation(volume, epoch, seed)
+    await peers.take(to, { volume, head, stamp, resigned }, HAND_OVER_MS)
   }
 
   /** Ends what is under way. */
@@ -192,6 +233,29 @@ export class Views {
     const waitMs = favour === undefined ? 0 : favour.untilMs - this.#ports.clock.nowMs()
     if (favour?.host === epoch.host || waitMs <= 0) return foresight
     return { ...foresight, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
+  }
+
+  async #take(volume: VolumeId, given: HandedOver): Promise<void> {
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
+    keeper.abort?.abort(new Error('the volume is handed over to this host'))
+    const signal = AbortSignal.any([AbortSignal.timeout(HAND_OVER_MS), this.#stop.signal])
+    const outcome = await takeOver(this.#candidate(volume, keeper, signal), given)
+    this.#ports.log({ volume, message: `handed over: ${outcome.result}`, detail: outcome })
+    if (outcome.result !== 'leads')
+      throw new HandOverError(`volume ${volume} is not led by this host: ${outcome.result}`, { volume })
+  }
+
+  #candidate(volume: VolumeId, keeper: Keeper, signal: AbortSignal): Candidate {
+    return {
+      ports: this.#ports,
+      volume,
+      told: keeper.told,
+      signal,
+      onStand: () => {
+        this.#favour(volume, this.#ports.host)
+      },
+    }
   }
 
   #favour(volume: VolumeId, host: HostId): void {
@@ -231,7 +295,8 @@ export class Views {
     const { log } = this.#ports
     let retryMs = RETRY_MS_MIN
     let mayDefer = true
-    await this.#pause(keeper, (await this.#turnMs(volume)) + this.#random(JITTER_MS), signal)
+    const turnMs = Math.max(await this.#turnMs(volume), this.#favourMs(keeper))
+    await this.#pause(keeper, turnMs + this.#random(JITTER_MS), signal)
     for (;;) {
       keeper.isUrgent = false
       const { calls } = keeper
@@ -265,6 +330,12 @@ export class Views {
     }
   }
 
+  /** How much longer this replica favours another host: it would not stand against it. */
+  #favourMs({ favour }: Keeper): number {
+    if (favour === undefined || favour.host === this.#ports.host) return 0
+    return Math.max(0, favour.untilMs - this.#ports.clock.nowMs())
+  }
+
   /** Unless, or until, it is urgent. */
   async #pause(keeper: Keeper, ms: number, signal: AbortSignal): Promise<void> {
     if (keeper.isUrgent) return
@@ -281,19 +352,12 @@ export class Views {
 
   async #try(volume: VolumeId, keeper: Keeper, mayDefer: boolean, signal: AbortSignal): Promise<Outcome> {
     try {
-      const { told, refused, hasLostLease } = keeper
-      return await stand(
-        {
-          ports: this.#ports,
-          volume,
-          told,
-          signal,
-          onStand: () => {
-            this.#favour(volume, this.#ports.host)
-          },
-        },
-        { mayDefer, hasLostLease, ...(refused && { refused }) },
-      )
+      const { refused, hasLostLease } = keeper
+      return await stand(this.#candidate(volume, keeper, signal), {
+        mayDefer,
+        hasLostLease,
+        ...(refused && { refused }),
+      })
     } catch (error) {
       // The world's refusals: another was faster, the engine stops, a history cannot be had.
       if (!isCloudfsError(error)) throw error
