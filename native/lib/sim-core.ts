@@ -127,6 +127,8 @@ export const plants = [
   'trim-lost-in-catch-up',
   'commit-before-own-append',
   'own-tail-acknowledged',
+  'lease-ignored',
+  'boot-ignored',
 ] as const
 export type Plant = (typeof plants)[number]
 

@@ -17,6 +17,11 @@ bool is_recovering(Cluster& cluster, size_t index, const std::string& volume) {
   return nlohmann::json::parse(reply.result)["recovering"];
 }
 
+nlohmann::json volume_at(Cluster& cluster, size_t index, const std::string& volume) {
+  const CommandReply reply = command_at(cluster, index, "volumes", nlohmann::json{{"volume", volume}}.dump());
+  return nlohmann::json::parse(reply.result)[0];
+}
+
 }  // namespace
 
 TEST_CASE(
@@ -137,4 +142,55 @@ TEST_CASE("recovering: R1, a store that could not be marked is not taken for who
   cluster.kill(2, random);
   cluster.start(2);
   CHECK(is_recovering(cluster, 2, volume));
+}
+
+TEST_CASE(
+    "recovering: R3, a member that a restart went on without drops what it knows to be committed, and is "
+    "alike") {
+  size_t undone = 0;
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    Cluster cluster(3, views_params());
+    const std::string volume = create_volume(cluster, Mode::quorum);
+    const Export disk = cluster.node(0).open(volume);
+    CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+    const uint64_t flush = cluster.node(0).submit(Driver::range_op(ClientOp::Kind::flush, disk.handle, 0, 0));
+    cluster.run(30);
+    CHECK(cluster.node(0).reply_to(flush)->error == 0);
+    CHECK(command_at(cluster, 0, "snapshot", nlohmann::json{{"volume", volume}, {"name", "s"}}.dump())
+              .error_code.empty());
+    // Acknowledged, and not flushed; all of them apply it.
+    for (uint64_t block = 0; block < 12; ++block)
+      CHECK(try_write(cluster, 0, disk.handle, block, 100 + block) == 0);
+    cluster.run(150);
+    const uint64_t before = volume_at(cluster, 2, volume)["lsn"];
+    Random random(seed);
+    cut_power(cluster, 0, random);
+    cut_power(cluster, 1, random);
+    cluster.start(0);
+    cluster.start(1);
+    elect(cluster, volume, 0, 2, {1});
+    const bool is_short = volume_at(cluster, 0, volume)["lsn"] <= before;
+    const Export next = cluster.node(0).open(volume);
+    for (uint64_t block = 20; block < 24; ++block)
+      CHECK(try_write(cluster, 0, next.handle, block, 200 + block) == 0);
+    cluster.cut(2);
+    for (int tries = 0; tries < 3; ++tries) {
+      CHECK(cluster.connect(0, 2, volume));
+      cluster.run(100);
+    }
+    CHECK(count_events(cluster, 2, "history-undone") == (is_short ? 1 : 0));
+    undone += is_short ? 1 : 0;
+    check_equal(cluster, volume);
+    check_content_equal(cluster, volume);
+    check_audits(cluster);
+    // For good.
+    cluster.kill(2, random);
+    cluster.start(2);
+    CHECK(cluster.connect(0, 2, volume));
+    cluster.run(100);
+    check_equal(cluster, volume);
+    check_content_equal(cluster, volume);
+    check_audits(cluster);
+  }
+  CHECK(undone > 0);
 }

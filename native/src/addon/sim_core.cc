@@ -104,7 +104,10 @@ Plant plant_of(const Napi::Value& params) {
       {"torn-tail-accepted", Plant::torn_tail_accepted},
       {"trim-lost-in-catch-up", Plant::trim_lost_in_catch_up},
       {"commit-before-own-append", Plant::commit_before_own_append},
-      {"own-tail-acknowledged", Plant::own_tail_acknowledged}};
+      {"own-tail-acknowledged", Plant::own_tail_acknowledged},
+      {"unsynced-promise", Plant::unsynced_promise},
+      {"lease-ignored", Plant::lease_ignored},
+      {"boot-ignored", Plant::boot_ignored}};
   for (const auto& [known, plant] : plants) {
     if (name == known) return plant;
   }

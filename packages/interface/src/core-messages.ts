@@ -98,6 +98,11 @@ export type CoreEvent =
       readonly detail: { readonly volume: VolumeId }
     }
   | {
+      /** A restart went on without what this replica knew to be committed, up to `lsn`: it holds the volume's history now. */
+      readonly name: 'history-undone'
+      readonly detail: { readonly volume: VolumeId; readonly lsn: number }
+    }
+  | {
       /** Another attach record is in force. */
       readonly name: 'attached'
       readonly detail: { readonly volume: VolumeId }

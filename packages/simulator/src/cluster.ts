@@ -81,6 +81,7 @@ export class Cluster implements HostListener {
   readonly #keepers: (Keeper | undefined)[] = []
   readonly #commitRule: CommitRule
   readonly #keys: Keys
+  readonly #restarted = new Set<VolumeId>()
   #isStirred = false
 
   constructor(options: ClusterOptions) {
@@ -219,6 +220,11 @@ export class Cluster implements HostListener {
         if (fault !== undefined) this.onFault(fault)
         break
       }
+      case 'history-undone':
+        this.coverage.count('protocol:history undone')
+        if (!this.#restarted.has(event.detail.volume))
+          this.onFault(`${host.name} drops what it knows to be committed, and there was no restart`)
+        break
       case 'store-failed':
         if (!host.disk.hasFailed && host !== this.rotten)
           this.onFault(`${host.name} fails: ${JSON.stringify(event.detail)}`)
@@ -291,6 +297,7 @@ export class Cluster implements HostListener {
       },
       onRestart: (from, volume, lsn) => {
         this.coverage.count('protocol:restart view')
+        this.#restarted.add(volume)
         this.log.story(from.name, `restarts the volume from update ${String(lsn)}`)
         this.#commitRule.lose(volume, lsn)
         this.history.lose(volume, lsn)

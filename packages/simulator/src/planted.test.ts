@@ -33,6 +33,8 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
     scenario: { hostCount: 3, faults: ['slow-disk', 'kill', 'slow-network'] },
   },
   'own-tail-acknowledged': { seedsMax: 40, scenario: { hasElections: false } },
+  'lease-ignored': { seedsMax: 75 },
+  'boot-ignored': { seedsMax: 40 },
 }
 
 test.each(plants)('%s is found', { timeout: 300_000 }, async (plant) => {

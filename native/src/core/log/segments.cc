@@ -112,6 +112,11 @@ void Segments::clear_live(Segment& segment, uint32_t slot) {
   --live_blocks_;
 }
 
+void Segments::forget_ranges(const VolumeId& volume) {
+  for (Segment& segment : places_)
+    std::erase_if(segment.ranges, [&](const LsnRange& range) { return range.volume == volume; });
+}
+
 Segment& Segments::adopt(uint32_t physical, uint32_t logical, SegmentKind kind, PlaceState state) {
   Segment& segment = places_[physical];
   ensure(segment.free(), "a place is adopted once");

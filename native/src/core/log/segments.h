@@ -92,6 +92,9 @@ class Segments {
   void set_live(Segment& segment, uint32_t slot, uint32_t blocks);
   void clear_live(Segment& segment, uint32_t slot);
 
+  /// The log holds no records of this volume that anybody may be given.
+  void forget_ranges(const VolumeId& volume);
+
   uint32_t next_logical() const { return next_logical_; }
 
   // Recovery. Until list_free() nothing can be opened or prepared.

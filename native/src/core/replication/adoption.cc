@@ -104,7 +104,8 @@ uint64_t Leader::lease_until() const {
 }
 
 bool Leader::has_lease() const {
-  return volume_.applied().mode == Mode::local || host_.now_ns() < lease_until_ns_;
+  return volume_.applied().mode == Mode::local || host_.now_ns() < lease_until_ns_ ||
+         volume_.parts().plant == Plant::lease_ignored;
 }
 
 void Leader::on_leases_moved(const StoreId& store) {

@@ -150,7 +150,8 @@ bool Follower::on_hello(const HelloFrame& hello) {
   const VersionId version = volume_->version_at(hello.head.lsn);
   if (version == hello.head.version) {
     shared_ = std::max(shared_, hello.head.lsn);
-  } else if (!version.is_zero() && hello.head.lsn <= volume_->committed()) {
+  } else if (!version.is_zero() && hello.head.lsn <= volume_->committed() &&
+             leader_epoch_ <= volume_->made().epoch()) {
     refuse("ERR_HISTORY_DIVERGED", "the leader has another history than is committed here");
   }
   return true;
@@ -220,8 +221,9 @@ bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
       ensure(volume_ != nullptr, "a volume that was brought is adopted");
       transfer_ = 0;
       wants_blocks_ = false;
-      shared_ = std::max(shared_, end->to_lsn);
-      commit_ = std::max(commit_, end->to_lsn);
+      // What was here and the leader's history lacks is gone.
+      shared_ = std::min(std::max(shared_, end->to_lsn), volume_->made().lsn);
+      commit_ = std::min(std::max(commit_, end->to_lsn), volume_->made().lsn);
       landing_ = maker_.want_checkpoint();
       moved_ = true;
       return true;

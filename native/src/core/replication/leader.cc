@@ -255,10 +255,24 @@ void Leader::turn(uint64_t now_ns) {
   trim_backlog();
 }
 
+/// R3: a restart that it knows nothing of went on without what it knows to be committed. Where that is, this history has an
+/// epoch that the follower's never came to.
+bool Leader::is_left_behind(const Feed& feed) const {
+  if (feed.verified || !feed.has_volume || feed.head.epoch >= epoch_) return false;
+  const VolumeState& made = volume_.made();
+  if (feed.commit_lsn > made.lsn) return stage_ == Stage::lead;
+  return epoch_at(made.epochs, feed.commit_lsn) > feed.head.epoch;
+}
+
 void Leader::pump(Feed& feed) {
   if (!has_history()) return;
   if (feed.compaction != nullptr) pump_blocks(feed);
   if (feed.compaction != nullptr) return;
+  if (feed.member && !feed.closed && is_left_behind(feed)) {
+    // It gets everything anew, once the restart is committed: less would not tell what of its own is to go.
+    if (stage_ == Stage::lead && volume_.applied().epoch() == epoch_) compact(feed, 0);
+    return;
+  }
   while (feed.member && !feed.closed && !feed.reader.busy() && feed.next <= volume_.placed_lsn() &&
          streams_.unsent(feed.stream) < kStreamUnsentBytesMax) {
     if (const Run* run = backlog_from(feed.next); run != nullptr) {

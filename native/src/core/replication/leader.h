@@ -163,6 +163,7 @@ class Leader final : public Replication, public StreamEnd {
   /// What it has is what followers get.
   bool has_history() const { return stage_ != Stage::fetch && (stage_ != Stage::gather || adopted_ != 0); }
   void pump(Feed& feed);
+  [[nodiscard]] bool is_left_behind(const Feed& feed) const;
   void compact(Feed& feed, Lsn from);
   void pump_blocks(Feed& feed);
   [[nodiscard]] bool verify(Feed& feed, const RunView& run);

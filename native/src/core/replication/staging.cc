@@ -17,12 +17,11 @@ Volume::Accepted corrupt(const char* message) {
   return {false, "ERR_FRAME_CORRUPT", message};
 }
 
-Epoch epoch_of(const CheckpointVolume& state, Lsn birth) {
-  // Blocks of a branch's parent are older than its first epoch.
-  Epoch epoch = state.epochs.front().epoch;
-  for (const CheckpointEpoch& one : state.epochs)
-    if (one.first_lsn <= birth) epoch = one.epoch;
-  return epoch;
+/// The history described lacks what is committed here: a restart has taken it (docs/protocol.md, R3).
+bool is_undone(const Volume& volume, const CompactFrame& frame, const CheckpointVolume& described) {
+  return frame.from_lsn == 0 && described.epochs.back().epoch > volume.made().epoch() &&
+         (frame.to_lsn < volume.committed() ||
+          epoch_at(described.epochs, volume.committed()) > volume.made().epoch());
 }
 
 VolumeState state_of(const CheckpointVolume& from) {
@@ -109,6 +108,8 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
     made->base = std::max(frame.from_lsn, volume->committed());
     // What is not known to be committed need not be the primary's.
     if (!volume->try_drop_above(made->base) || volume->applied().lsn < made->base) return kWait;
+    made->undoes = is_undone(*volume, frame, made->state);
+    if (made->undoes) made->base = 0;
   }
   const bool deleted = (made->state.flags & kVolumeDeleted) != 0;
   if (frame.to_lsn > made->base && !deleted) {
@@ -118,7 +119,7 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
             {snapshot.lsn, snapshot.version, snapshot.size_bytes / kBlockBytes, snapshot.name, 0});
     made->stages.push_back(
         {frame.to_lsn, made->state.applied_public, made->state.size_bytes / kBlockBytes, {}, 0});
-    if (volume != nullptr) {
+    if (volume != nullptr && !made->undoes) {
       const NodeId hidden =
           parts_.lineage.branch_point(volume->head(), made->base, volume->applied().public_id);
       made->head = parts_.lineage.branch(hidden, id);
@@ -243,7 +244,7 @@ bool Staging::add_run(TransferId id, Transfer& transfer, const BlocksFrame& bloc
   RunHeader header;
   header.type = RunType::moved;
   header.volume = transfer.id;
-  header.epoch = epoch_of(transfer.state, blocks.items[transfer.items_done].birth);
+  header.epoch = epoch_at(transfer.state.epochs, blocks.items[transfer.items_done].birth);
   RunBuilder builder(parts_.appender.run_room(kStream), header);
   Run run;
   run.transfer = id;
@@ -257,7 +258,7 @@ bool Staging::add_run(TransferId id, Transfer& transfer, const BlocksFrame& bloc
     if (transfer.items_done == blocks.items.size()) break;
   } while (blocks.items[transfer.items_done].zeroed_count == 0 &&
            blocks.items[transfer.items_done].birth > transfer.base && run.items.size() < kBlocksPerRun &&
-           epoch_of(transfer.state, blocks.items[transfer.items_done].birth) == header.epoch &&
+           epoch_at(transfer.state.epochs, blocks.items[transfer.items_done].birth) == header.epoch &&
            parts_.appender.fits(kStream, builder.header().run_bytes + kMovedBlockBytes,
                                 builder.header().body_bytes + kBlockBytes));
   builder.finish();
@@ -324,11 +325,18 @@ void Staging::move(Transfer& transfer) {
     std::vector<NodeId> gone;
     for (const auto& [node_id, node] : lineage.nodes()) {
       if (node.kind != NodeKind::named || node.volume != transfer.id) continue;
-      const bool kept = std::any_of(
-          transfer.snapshots.begin(), transfer.snapshots.end(), [&, &one = node](const SnapshotItem& item) {
-            return item.name == one.name && item.lsn == one.lsn && item.version == one.version;
-          });
+      const bool kept = !transfer.undoes && std::any_of(transfer.snapshots.begin(), transfer.snapshots.end(),
+                                                        [&, &one = node](const SnapshotItem& item) {
+                                                          return item.name == one.name &&
+                                                                 item.lsn == one.lsn &&
+                                                                 item.version == one.version;
+                                                        });
       if (!kept) gone.push_back(node_id);
+    }
+    if (transfer.undoes) {
+      parts_.host.event("history-undone", "{\"volume\":\"" + to_hex(transfer.id) +
+                                              "\",\"lsn\":" + std::to_string(volume->applied().lsn) + "}");
+      volume->forget_history();
     }
     volume->jump(state_of(transfer.state), std::move(transfer.state.applied_link), transfer.head);
     lineage.drop_head(old_head);

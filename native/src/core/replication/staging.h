@@ -73,8 +73,9 @@ class Staging final : BatchMember {
     VolumeId id;
     CheckpointVolume state;
     std::vector<SnapshotItem> snapshots;
-    Lsn base = 0;     // what the volume holds itself
-    NodeId head = 0;  // 0: there is nothing to stage
+    Lsn base = 0;         // what the volume holds itself
+    bool undoes = false;  // what the volume holds is not the leader's: everything comes anew
+    NodeId head = 0;      // 0: there is nothing to stage
     std::vector<Stage> stages;
     size_t stage = 0;
     size_t items_done = 0;   // of the frame at hand

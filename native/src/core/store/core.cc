@@ -146,7 +146,8 @@ void Core::Impl::begin_boot(bool clean) {
   phase = Phase::starting;
   boot = Boot::marking;
   // What a clean stop leaves is synced.
-  if (!clean && !store->volumes().empty()) store->mark_recovering(commands.internal());
+  if (!clean && !store->volumes().empty() && params.plant != Plant::boot_ignored)
+    store->mark_recovering(commands.internal());
 }
 
 void Core::Impl::mind_boot() {

@@ -167,6 +167,8 @@ class Volume final : public BatchMember, PageWaiter {
   [[nodiscard]] bool try_drop_above(Lsn last);
   /// Compacted catch-up: nothing pending, the volume is at `state` from now on, and its head is `head` (0: deleted). It
   /// counts as held once a checkpoint has it: landed().
+  /// Before jump(), where what was held is no beginning of the history at `state`: none of it counts, or is given to anybody.
+  void forget_history();
   void jump(const VolumeState& state, std::vector<uint8_t> link, NodeId head);
   void landed();
   VolumeParts& parts() { return parts_; }

@@ -164,6 +164,16 @@ void Volume::jump(const VolumeState& state, std::vector<uint8_t> link, NodeId he
   if (head == 0) parts_.host.on_deleted(*this);
 }
 
+void Volume::forget_history() {
+  ensure(pending_.empty() && run_bodies_.empty() && !stamp_,
+         "a follower without pending records begins anew");
+  own_ = {};
+  cuts_.push_back(0);
+  ++generation_;
+  superseded_.push_back({parts_.appender.made(), 0});
+  parts_.segments.forget_ranges(id_);
+}
+
 void Volume::landed() {
   own_.appended = std::max(own_.appended, applied_.lsn);
   own_.synced = std::max(own_.synced, applied_.lsn);

@@ -33,4 +33,12 @@ struct VolumeState {
               const VersionId& public_after);
 };
 
+/// Of the record at `lsn`; of a branch's parent's, the first.
+inline Epoch epoch_at(const std::vector<CheckpointEpoch>& epochs, Lsn lsn) {
+  Epoch epoch = epochs.front().epoch;
+  for (const CheckpointEpoch& one : epochs)
+    if (one.first_lsn <= lsn) epoch = one.epoch;
+  return epoch;
+}
+
 }  // namespace cloudfs
