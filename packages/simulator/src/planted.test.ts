@@ -19,8 +19,9 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
   'ack-before-majority': { seedsMax: 20 },
   'flush-without-sync': { seedsMax: 20 },
   'freed-before-commit': {
-    seedsMax: 100,
+    seedsMax: 250,
     scenario: {
+      hasElections: false,
       segmentCount: 40,
       operatorMeanNs: 30 * MILLISECOND,
       faults: ['kill', 'power', 'restart', 'slow-disk'],
