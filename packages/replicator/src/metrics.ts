@@ -55,8 +55,9 @@ export class Metrics {
 
   async text(): Promise<string> {
     const said = await this.#tryAskEngine()
-    // Nothing waits from here on: two who ask at once do not mix.
-    this.#engineUp.set(this.#engine.isUp ? 1 : 0)
+    // Nothing waits from here on: two who ask at once do not mix. What an engine said that has gone since is old.
+    const { isUp } = this.#engine
+    this.#engineUp.set(isUp ? 1 : 0)
     this.#engineStarts.set(this.#engine.starts)
     const { viewChanges, leasesLost } = this.#counts()
     for (const [counter, value] of [
@@ -71,7 +72,7 @@ export class Metrics {
       this.#members.set({ state }, members.filter((each) => each.state === state).length)
     }
     this.#forgetEngine()
-    if (said !== undefined) {
+    if (isUp && said !== undefined) {
       this.#countReplicas(said.volumes)
       for (const [name, value] of Object.entries(said.figures)) this.#set(name, value)
     }

@@ -15,8 +15,24 @@ import type { LogLevel } from './log.js'
 import { search, work } from './search.js'
 
 const usage = `usage: npm run sim -- --seed N [--log story|all|none] [--plant BUG]
-       npm run sim -- --seeds A..B [--workers N] [--plant BUG]
-bugs: ${plants.join(', ')}`
+       npm run sim -- --seeds A..B [--workers N] [--plant BUG]`
+
+const help = `${usage}
+
+Lives of whole clusters from one number: the shipped core and view protocol, simulated disks, clocks and network.
+
+  --seed N        lives one again and tells of it; the same number, the same life
+  --log LEVEL     story: what went wrong, who led, what people did. all: each message too. none: the end alone
+  --seeds A..B    searches: prints what was met, seeds a second, simulated hours, and the seeds with a fault
+  --workers N     processes that search; as many as there are cores unless given
+  --plant BUG     has the core make a bug, which must be found: ${plants.join(', ')}
+
+Exits with 1 if anything was that must not be, with 2 if it is asked wrongly. How to read a log: docs/testing.md.
+
+examples:
+  npm run sim -- --seeds 1..200
+  npm run sim -- --seed 42 --log all > life.log
+  npm run sim -- --seeds 1..40 --plant boot-ignored`
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -31,8 +47,13 @@ async function main(): Promise<number> {
       plant: { type: 'string' },
       workers: { type: 'string' },
       worker: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   })
+  if (values.help) {
+    say(help)
+    return 0
+  }
   if (values.worker) {
     work()
     return 0
