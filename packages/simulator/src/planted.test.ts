@@ -38,7 +38,7 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
   'boot-ignored': { seedsMax: 40 },
 }
 
-test.each(plants)('%s is found', { timeout: 300_000 }, async (plant) => {
+test.each(plants)('%s is found', { timeout: 900_000 }, async (plant) => {
   const { seedsMax, scenario = {} } = hunts[plant]
   for (let seed = 1; seed <= seedsMax; seed++) {
     const { fault } = await live({ seed, plant, scenario })
