@@ -135,10 +135,12 @@ test('the route asked for last is the one there is, though an older one greets l
   const older = lead()
   older.catch(() => undefined)
   const socket = await peer()
+  const closed = new Promise((resolve) => socket.once('close', resolve))
   await store.routeHere(volume, session)
   await expect(older).rejects.toMatchObject({ code: 'ERR_STREAM_LOST' })
   socket.write(greeting())
-  await once(socket.resume(), 'close')
+  socket.resume()
+  await closed
   expect(await route()).toBe('here')
 })
 

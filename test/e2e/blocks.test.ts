@@ -419,7 +419,7 @@ test('past the requests that may be under way others are refused, until one ends
   const waiting = Array.from({ length: 32 }, () =>
     open(requestOf('Content-Length: 100', 'Expect: 100-continue')),
   )
-  for (const { socket } of waiting) await once(socket, 'data')
+  await Promise.all(waiting.map(({ socket }) => once(socket, 'data')))
   const refused = await get('-r', '0-0')
   expect([...codeOf(refused), refused.headers['retry-after']]).toEqual([503, 'ERR_TOO_MANY_REQUESTS', '1'])
   for (const { socket } of waiting) socket.destroy()
