@@ -157,7 +157,12 @@ export function migrateCommand(): Command {
           return EXIT.ok
         }),
       ),
-    [['cloudfs migrate web `cloudfs info web --json | jq -r .replicas[1].host`', 'to its second host']],
+    [
+      [
+        "cloudfs migrate web $(cloudfs info web | awk '/^(primary|replica)/ { print $2 }' | tail -1)",
+        'to the last of its hosts',
+      ],
+    ],
   )
 }
 
