@@ -1,6 +1,8 @@
 // Elections told step by step, as TypeScript would hold them (docs/protocol.md).
 #pragma once
 
+#include <functional>
+
 #include "cluster_story.h"
 #include "core/format/chain.h"
 
@@ -68,7 +70,7 @@ inline Election stand(Cluster& cluster, const std::string& volume, size_t candid
     const nlohmann::json told = must_promise(cluster, index, volume, epoch_of(counter, candidate), resigned);
     if (!out.head.is_null() && !is_more_advanced(told["head"], out.head)) continue;
     out.head = told["head"];
-    out.view = told["view"];
+    out.view = told["views"].back()["payload"];
   }
   return out;
 }
@@ -82,9 +84,12 @@ inline CommandReply ask_lead(Cluster& cluster, const std::string& volume, const 
                         .dump());
 }
 
+using Change = std::function<void(std::vector<ViewMember>&)>;
+
 inline std::string begin_view_arguments(const std::string& volume, const Election& election,
-                                        const Stamp& old_stamp) {
+                                        const Stamp& old_stamp, const Change& change = {}) {
   ViewPayload view = *decode_view(*parse_hex(election.view));
+  if (change) change(view.members);
   view.primary = host_of(election.candidate);
   view.stamp_hash = stamp_hash(stamp_of(election.counter));
   view.old_stamp = old_stamp;
@@ -96,9 +101,9 @@ inline std::string begin_view_arguments(const std::string& volume, const Electio
 }
 
 inline CommandReply ask_begin_view(Cluster& cluster, const std::string& volume, const Election& election,
-                                   const Stamp& old_stamp) {
+                                   const Stamp& old_stamp, const Change& change = {}) {
   return command_at(cluster, election.candidate, "begin-view",
-                    begin_view_arguments(volume, election, old_stamp));
+                    begin_view_arguments(volume, election, old_stamp, change));
 }
 
 inline size_t count_events(Cluster& cluster, size_t index, const std::string& name) {
@@ -108,20 +113,28 @@ inline size_t count_events(Cluster& cluster, size_t index, const std::string& na
   return count;
 }
 
-/// From promises to the first commit of the new view. The voters follow the candidate from then on.
-inline void elect(Cluster& cluster, const std::string& volume, size_t candidate, uint64_t counter,
-                  const std::vector<size_t>& voters, const nlohmann::json& resigned = {}) {
+/// From promises to the record of the new view. The voters follow the candidate from then on.
+inline void begin_elected(Cluster& cluster, const std::string& volume, size_t candidate, uint64_t counter,
+                          const std::vector<size_t>& voters, const Change& change = {},
+                          const nlohmann::json& resigned = {}) {
   const Election election = stand(cluster, volume, candidate, counter, voters, resigned);
-  const size_t led = count_events(cluster, candidate, "leading");
   const CommandReply lead = ask_lead(cluster, volume, election);
   INFO(lead.error_code << " " << lead.message);
   REQUIRE(lead.error_code.empty());
   for (const size_t voter : voters) CHECK(cluster.connect(candidate, voter, volume));
   cluster.run(50);
-  const CommandReply view =
-      ask_begin_view(cluster, volume, election, stamp_of(election.head["epoch"]["counter"].get<uint64_t>()));
+  const CommandReply view = ask_begin_view(
+      cluster, volume, election, stamp_of(election.head["epoch"]["counter"].get<uint64_t>()), change);
   INFO(view.error_code << " " << view.message);
   REQUIRE(view.error_code.empty());
+}
+
+/// And on to the first commit of the new view.
+inline void elect(Cluster& cluster, const std::string& volume, size_t candidate, uint64_t counter,
+                  const std::vector<size_t>& voters, const nlohmann::json& resigned = {},
+                  const Change& change = {}) {
+  const size_t led = count_events(cluster, candidate, "leading");
+  begin_elected(cluster, volume, candidate, counter, voters, change, resigned);
   cluster.run(150);
   CHECK(count_events(cluster, candidate, "leading") == led + 1);
 }

@@ -10,7 +10,8 @@ TEST_CASE(
     "commit: E6, a majority that holds the last view's records commits none of them before the present "
     "view's") {
   std::array<MemberProgress, 2> peers{{{9, 9}, {9, 9}}};
-  CommitInputs inputs{Mode::quorum, {10, 9}, peers, 2, 0};
+  const Quorum quorum{{0, 1}, true, 2};
+  CommitInputs inputs{Mode::quorum, {10, 9}, peers, {&quorum, 1}, 0};
   CHECK(commit_point(inputs) == 9);
   CHECK(durable_point(inputs) == 9);
   inputs.view_lsn = 10;
@@ -28,4 +29,23 @@ TEST_CASE(
   CHECK(durable_point(inputs) == 10);
   inputs.mode = Mode::local;
   CHECK(commit_point(inputs) == 12);
+}
+
+TEST_CASE("commit: M1, majorities of every set have to hold an update, and learners are in none") {
+  // This host, 0 and 1 before; this host, 0 and 2 from now on; 3 learns.
+  std::array<MemberProgress, 4> peers{{{5, 5}, {9, 9}, {7, 6}, {12, 12}}};
+  const std::array<Quorum, 2> quorums{{{{0, 1}, true, 2}, {{0, 2}, true, 2}}};
+  CommitInputs inputs{Mode::quorum, {12, 12}, peers, quorums, 0};
+  CHECK(commit_point(inputs) == 7);
+  CHECK(durable_point(inputs) == 6);
+  inputs.quorums = {quorums.data(), 1};
+  CHECK(commit_point(inputs) == 9);
+  // One that leaves the set that decides.
+  const Quorum others{{0, 1, 2}, false, 2};
+  inputs.quorums = {&others, 1};
+  CHECK(commit_point(inputs) == 7);
+  // More are needed than there are.
+  const Quorum absent{{}, true, 2};
+  inputs.quorums = {&absent, 1};
+  CHECK(commit_point(inputs) == 0);
 }

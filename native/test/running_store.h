@@ -69,10 +69,7 @@ class RunningStore {
   explicit RunningStore(const TempDir& dir, CoreParams params = running_params(), uint64_t file_bytes = 0)
       : store(std::make_unique<shell::Store>(shell::create_device({dir.file("store"), false, file_bytes}),
                                              params, told)) {
-    StoreIdentity identity;
-    identity.store.bytes.fill(1);
-    identity.host.bytes.fill(2);
-    store->format(identity);
+    store->format(sample_identity());
     REQUIRE(told.wait_event("ready").name == "ready");
   }
 

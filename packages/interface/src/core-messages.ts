@@ -74,7 +74,7 @@ export type CoreEvent =
       readonly detail: {
         readonly volume: VolumeId
         readonly epoch: Epoch
-        readonly holders: readonly HostId[]
+        readonly holders: readonly { readonly host: HostId; readonly store: StoreId }[]
       }
     }
   | {

@@ -31,8 +31,11 @@ export type Standing = {
   readonly recovering: boolean
   /** Of the volume's creation record, in hex. */
   readonly nonce: string
-  /** Payload of its newest view, in hex. */
-  readonly view: string
+  /**
+   * The newest view that it knows to be committed, and all behind it, which may be yet: the set of each has to agree (M1).
+   * Empty: it has nothing of the volume. Payloads in hex.
+   */
+  readonly views: readonly { readonly epoch: Epoch; readonly lsn: Lsn; readonly payload: string }[]
 }
 
 /** What a replica would say if it were asked for its promise now. */

@@ -55,3 +55,8 @@ export class ResignationInvalidError extends CloudfsError {
 export class HandOverError extends CloudfsError {
   readonly code = 'ERR_NOT_HANDED_OVER'
 }
+
+/** The set of a volume's members is not changed. */
+export class SetChangeError extends CloudfsError {
+  readonly code = 'ERR_SET_CHANGE'
+}

@@ -18,6 +18,8 @@ export type {
   ViewRequests,
 } from './views/ports.js'
 export type { LeadPlan, NextView } from './views/ports.js'
+export type { SetChange } from './views/candidacy.js'
+export { type Member, sameMembers, viewsOf } from './views/sets.js'
 export { Views } from './views/views.js'
 export type { Resignation } from './views/resignation.js'
 export { type CoreCall, coreEngine } from './views/core-engine.js'

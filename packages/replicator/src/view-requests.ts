@@ -14,6 +14,9 @@ import { defineRequest } from '@cloudfs/peers'
 import type { Resignation } from '@cloudfs/protocol'
 import { z } from 'zod'
 
+/** Views that are not known to be committed pile up where elections fail; a replica of more is in no state to be one. */
+const VIEWS_MAX = 1024
+
 const hex = z.string().regex(/^([0-9a-f]{2})*$/)
 const volume = z
   .string()
@@ -46,7 +49,7 @@ const standing = z.object({
   committedLsn: lsn,
   recovering: z.boolean(),
   nonce: hex,
-  view: hex,
+  views: z.array(z.object({ epoch, lsn, payload: hex })).max(VIEWS_MAX),
 }) satisfies z.ZodType<Standing>
 
 const foresight = standing.extend({

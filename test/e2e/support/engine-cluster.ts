@@ -84,12 +84,16 @@ export class EngineCluster {
     await this.#at(index).engine.end('SIGKILL')
   }
 
-  /** Makes the volume; resolves when its creation is committed. */
-  async createVolume(sizeBytes: number, mode: Mode = 'quorum'): Promise<VolumeId> {
+  /** Makes the volume, of the first `copies` engines; resolves when its creation is committed. */
+  async createVolume(
+    sizeBytes: number,
+    mode: Mode = 'quorum',
+    copies = this.#members.length,
+  ): Promise<VolumeId> {
     const primary = this.#at(0)
     const epoch = { counter: 1, host: primary.host }
     const nonce = randomBytes(16)
-    const members = this.#members.map(({ host, store, key: { publicKey } }) => ({
+    const members = this.#members.slice(0, copies).map(({ host, store, key: { publicKey } }) => ({
       host,
       store,
       role: 'data' as const,
@@ -110,7 +114,7 @@ export class EngineCluster {
       this.#volume = (await client.call('volumes', { all: true })).result[0]?.volume
       expect(this.#volume).toBeDefined()
     })
-    for (let index = 1; index < this.#members.length; index++) await this.follow(index)
+    for (let index = 1; index < copies; index++) await this.follow(index)
     expect((await created).result.volume).toBe(this.#volume)
     return this.volume
   }

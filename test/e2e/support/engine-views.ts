@@ -1,9 +1,17 @@
 /** The view protocol of each engine of a cluster, as replicators would run it; they speak with each other by calls. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { CoreEvent, HostId } from '@cloudfs/interface'
+import { type CoreEvent, EPOCH_NONE, type HostId } from '@cloudfs/interface'
 import { PeerTimeoutError, PeerUnreachableError } from '@cloudfs/peers'
-import { coreEngine, type ViewPeers, type ViewRequest, type ViewRequests, Views } from '@cloudfs/protocol'
+import {
+  coreEngine,
+  type Member,
+  type ViewPeers,
+  type ViewRequest,
+  type ViewRequests,
+  Views,
+  viewsOf,
+} from '@cloudfs/protocol'
 import { vi } from 'vitest'
 import type { EngineCluster } from './engine-cluster.js'
 
@@ -63,6 +71,21 @@ export class EngineViews {
   /** Has the engine that leads hand over to another. */
   async handOver(from: number, to: number): Promise<void> {
     await this.#views.get(from)?.handOver(this.#cluster.volume, this.#cluster.member(to).host)
+  }
+
+  /** Has the volume's set changed by its primary to these engines, the primary among them; `learner`: one that learns. */
+  async changeSet(primary: number, data: readonly number[], learner?: number): Promise<void> {
+    const volume = this.#cluster.volume
+    const { engine } = this.#cluster.member(primary)
+    const { result } = await engine.client.call('would-promise', { volume, epoch: EPOCH_NONE })
+    const from = viewsOf(result).at(-1)?.members ?? []
+    const member = (index: number, role: 'data' | 'learner'): Member => {
+      const { host, store } = this.#cluster.member(index)
+      return { host, store, role }
+    }
+    const to = data.map((index) => member(index, 'data'))
+    if (learner !== undefined) to.push(member(learner, 'learner'))
+    await this.#views.get(primary)?.changeSet(volume, { from, to })
   }
 
   /** Waits until an engine other than `not` leads. @returns which */

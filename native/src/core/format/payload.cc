@@ -1,5 +1,7 @@
 #include "core/format/payload.h"
 
+#include <algorithm>
+
 #include "core/format/entry.h"
 
 namespace cloudfs {
@@ -151,6 +153,13 @@ std::vector<uint8_t> encode_view(const ViewPayload& payload) {
   ByteWriter writer;
   write_view(writer, payload);
   return writer.take();
+}
+
+bool same_set(const ViewPayload& one, const ViewPayload& other) {
+  return std::equal(one.members.begin(), one.members.end(), other.members.begin(), other.members.end(),
+                    [](const ViewMember& a, const ViewMember& b) {
+                      return a.host == b.host && a.store == b.store && a.role == b.role;
+                    });
 }
 
 Result<ViewPayload> decode_view(ByteSpan bytes) {

@@ -31,6 +31,11 @@ struct ViewMember {
   bool operator==(const ViewMember&) const = default;
 };
 
+/// Has a say in what is committed and who leads.
+inline bool is_voter(const ViewMember& member) {
+  return member.role != MemberRole::learner;
+}
+
 struct ViewPayload {
   StampHash stamp_hash;  // H(s) of the new stamp
   HostId primary;
@@ -39,6 +44,9 @@ struct ViewPayload {
   std::vector<ViewMember> members;  // 1 to 255
   bool operator==(const ViewPayload&) const = default;
 };
+
+/// The same members in the same roles; slices differ with the stamp.
+bool same_set(const ViewPayload& one, const ViewPayload& other);
 
 /// Where a branch leaves its parent.
 struct BranchPoint {

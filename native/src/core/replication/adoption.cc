@@ -65,42 +65,116 @@ void Leader::fetch_head() {
   }
 }
 
+/// Members of the newest view that hold all that was adopted, learners too.
+std::vector<const ViewMember*> Leader::holders() const {
+  std::vector<const ViewMember*> who;
+  for (const ViewMember& member : volume_.views().back().payload.members)
+    if (is_own(member) || members_[place_of(member)].held >= target_.lsn) who.push_back(&member);
+  return who;
+}
+
 void Leader::tell_holders() {
-  std::vector<HostId> holders{self_.host};
-  for (const Member& member : members_)
-    if (member.held >= target_.lsn) holders.push_back(member.host);
-  if (holders.size() <= holders_told_) return;
-  holders_told_ = holders.size();
-  host_.on_adopted(volume_, epoch_, holders);
+  const std::vector<const ViewMember*> who = holders();
+  if (who.size() <= holders_told_) return;
+  holders_told_ = who.size();
+  host_.on_adopted(volume_, epoch_, who);
 }
 
 bool Leader::may_begin_view() const {
   if (stage_ != Stage::adopted) return false;
-  size_t holders = 1;
-  for (const Member& member : members_) holders += member.held >= target_.lsn ? 1 : 0;
-  return holders >= (members_.size() + 1) / 2 + 1;
+  const std::vector<ViewMember>& members = volume_.views().back().payload.members;
+  const auto voters = static_cast<size_t>(std::count_if(members.begin(), members.end(), is_voter));
+  const std::vector<const ViewMember*> who = holders();
+  const auto holding =
+      std::count_if(who.begin(), who.end(), [](const ViewMember* one) { return is_voter(*one); });
+  return static_cast<size_t>(holding) >= voters / 2 + 1;
 }
 
-void Leader::begin_view() {
+void Leader::begin_view(const ViewPayload& view) {
   stage_ = Stage::view;
+  note_members(view);
   moved_ = true;
+}
+
+// --- Sets that have to agree (M1) ---------------------------------------------------------------------------------
+
+bool Leader::is_own(const ViewMember& member) const {
+  return member.host == self_.host && member.store == self_.store;
+}
+
+/// members_.size(): nowhere.
+size_t Leader::place_of(const ViewMember& member) const {
+  const auto at = std::find_if(members_.begin(), members_.end(), [&](const Member& one) {
+    return one.host == member.host && one.store == member.store;
+  });
+  return static_cast<size_t>(at - members_.begin());
+}
+
+void Leader::note_members(const ViewPayload& view) {
+  for (const ViewMember& member : view.members)
+    if (!is_own(member) && place_of(member) == members_.size())
+      members_.push_back({member.host, member.store});
+  progress_.resize(members_.size());
+}
+
+void Leader::on_views_moved() {
+  quorums_.clear();
+  for (const ViewInForce& view : volume_.views()) {
+    note_members(view.payload);
+    Quorum quorum{.peers = {}, .has_own = false};
+    for (const ViewMember& member : view.payload.members) {
+      if (!is_voter(member)) continue;
+      if (is_own(member)) {
+        quorum.has_own = true;
+      } else {
+        quorum.peers.push_back(static_cast<uint8_t>(place_of(member)));
+      }
+    }
+    quorum.majority = static_cast<uint32_t>(quorum.peers.size() + (quorum.has_own ? 1 : 0)) / 2 + 1;
+    if (volume_.parts().plant == Plant::ack_before_majority) quorum.majority = 1;
+    quorums_.push_back(std::move(quorum));
+  }
+  if (host_.leases_used()) lease_until_ns_ = lease_until();
+  moved_ = true;
+}
+
+const char* Leader::change_refusal(const ViewPayload& next) const {
+  const std::span<const ViewInForce> views = volume_.views();
+  const ViewPayload& before = views.back().payload;
+  for (const ViewInForce& view : views)
+    if (!same_set(view.payload, before)) return "an earlier change of the set is not known to be committed";
+  for (const ViewMember& member : next.members) {
+    if (!is_voter(member) || is_own(member)) continue;
+    const auto was = std::find_if(before.members.begin(), before.members.end(), [&](const ViewMember& one) {
+      return one.host == member.host && one.store == member.store;
+    });
+    if (was == before.members.end()) return "who joins is a learner first";
+    if (!is_voter(*was) && members_[place_of(member)].held < target_.lsn)
+      return "a learner that is to vote does not have everything yet";
+  }
+  return nullptr;
 }
 
 // --- Leases -------------------------------------------------------------------------------------------------------
 
-/// Until when a majority's leases run, this host among it.
+/// Until when leases of a majority of each set run.
 uint64_t Leader::lease_until() const {
-  const size_t others = (members_.size() + 1) / 2;
-  if (others == 0 || !host_.leases_used()) return UINT64_MAX;
-  const Result<ViewPayload> view = decode_view(volume_.made().view);
-  ensure(view.ok(), "a view's payload was checked");
-  const uint64_t lease_ns = uint64_t{view->lease_ms} * 1'000'000;
+  if (!host_.leases_used()) return UINT64_MAX;
+  uint64_t until = UINT64_MAX;
+  for (const ViewInForce& view : volume_.views()) until = std::min(until, lease_until(view.payload));
+  return until;
+}
+
+uint64_t Leader::lease_until(const ViewPayload& view) const {
+  const uint64_t lease_ns = uint64_t{volume_.views().back().payload.lease_ms} * 1'000'000;
   std::vector<uint64_t> ends;
-  for (const Member& member : members_)
-    ends.push_back(leases_.held_until(member.store, volume_.id(), epoch_, lease_ns));
-  std::nth_element(ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(others - 1), ends.end(),
-                   std::greater<>());
-  return ends[others - 1];
+  for (const ViewMember& member : view.members)
+    if (is_voter(member))
+      ends.push_back(is_own(member) ? UINT64_MAX
+                                    : leases_.held_until(member.store, volume_.id(), epoch_, lease_ns));
+  const auto majority = static_cast<std::ptrdiff_t>(ends.size() / 2 + 1);
+  std::nth_element(ends.begin(), ends.begin() + majority - 1, ends.end(), std::greater<>());
+  return ends[static_cast<size_t>(majority - 1)];
 }
 
 bool Leader::has_lease() const {
@@ -131,8 +205,8 @@ void Leader::mind_lease() {
 
 void Leader::gather() {
   if (adopted_ == 0) {
-    const size_t members = members_.size() + 1;
-    const size_t majority = members / 2 + 1;
+    const size_t majority = quorums_.back().majority;
+    const size_t members = quorums_.back().peers.size() + 1;
     size_t heard = 1;
     Feed* best = nullptr;
     for (const Member& member : members_) {

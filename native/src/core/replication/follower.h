@@ -64,6 +64,8 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   void on_placed(const PlacedRun&, const std::vector<Slice>&, bool) override {}
   void on_advanced() override { moved_ = true; }
   std::span<const MemberProgress> peers() const override { return {}; }
+  std::span<const Quorum> quorums() const override { return {}; }
+  void on_views_moved() override {}
   std::optional<Lsn> leader_commit() const override { return commit_; }
   bool serving() const override { return true; }
   bool has_lease() const override { return true; }

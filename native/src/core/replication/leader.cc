@@ -18,16 +18,8 @@ Leader::Leader(Volume& volume, Streams& streams, IoQueue& io, Segments& segments
       host_(host),
       leases_(leases),
       epoch_(epoch) {
-  const Result<ViewPayload> view = decode_view(volume.made().view);
-  ensure(view.ok(), "a view's payload was checked");
-  for (const ViewMember& member : view->members)
-    if (member.role == MemberRole::data && !(member.host == self.host && member.store == self.store))
-      members_.push_back({member.host, member.store});
-  progress_.resize(members_.size());
-  if (host_.leases_used()) {
-    lease_until_ns_ = lease_until();
-    lease_told_ = has_lease();
-  }
+  on_views_moved();
+  lease_told_ = has_lease();
 }
 
 Leader::~Leader() = default;

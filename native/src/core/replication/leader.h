@@ -48,7 +48,8 @@ class LeaderHost {
   /// A member has promised a later epoch.
   virtual void on_epoch_refused(const Volume& volume, const Epoch& promised) = 0;
   /// More members hold all of the history adopted; `holders` are all of them, this host included.
-  virtual void on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) = 0;
+  virtual void on_adopted(const Volume& volume, const Epoch& epoch,
+                          const std::vector<const ViewMember*>& holders) = 0;
   /// The view's record is committed: clients may be served.
   virtual void on_leading(Volume& volume, const Epoch& epoch) = 0;
   /// No majority's lease runs any more; or does again.
@@ -82,8 +83,10 @@ class Leader final : public Replication, public StreamEnd {
   void begin_elected(const Position& head);
   /// A majority holds what was adopted.
   bool may_begin_view() const;
-  /// The view's record is made in this turn.
-  void begin_view();
+  /// Why this leader cannot change the set so (M1), or nullptr: who joins as a voter has to hold all that was adopted.
+  const char* change_refusal(const ViewPayload& next) const;
+  /// The view's record is made in this turn. Who joins may follow from now on.
+  void begin_view(const ViewPayload& view);
   /// An answer about leases came, from this store.
   void on_leases_moved(const StoreId& store);
   /// It leads no more: every stream ends. Kept until done().
@@ -97,6 +100,8 @@ class Leader final : public Replication, public StreamEnd {
   void on_placed(const PlacedRun& run, const std::vector<Slice>& bodies, bool sync) override;
   void on_advanced() override { moved_ = true; }
   std::span<const MemberProgress> peers() const override { return progress_; }
+  std::span<const Quorum> quorums() const override { return quorums_; }
+  void on_views_moved() override;
   std::optional<Lsn> leader_commit() const override;
   bool serving() const override { return stage_ == Stage::lead && has_lease(); }
   bool has_lease() const override;
@@ -151,8 +156,13 @@ class Leader final : public Replication, public StreamEnd {
 
   void on_hello(Feed& feed, const HelloFrame& hello);
   void say_hello(Feed& feed);
+  void note_members(const ViewPayload& view);
+  size_t place_of(const ViewMember& member) const;
+  bool is_own(const ViewMember& member) const;
+  std::vector<const ViewMember*> holders() const;
   void mind_lease();
   uint64_t lease_until() const;
+  uint64_t lease_until(const ViewPayload& view) const;
   void on_ack(Feed& feed, const AckFrame& ack, bool counts);
   // adoption.cc
   void step();
@@ -189,8 +199,9 @@ class Leader final : public Replication, public StreamEnd {
     Feed* feed = nullptr;  // the stream opened last
     Lsn held = 0;          // up to here, whether that counts or not
   };
-  std::vector<Member> members_;           // the other data members
+  std::vector<Member> members_;           // all others of every view that had a say in this leader's time
   std::vector<MemberProgress> progress_;  // of members_
+  std::vector<Quorum> quorums_;           // the set of each view in force
   std::vector<std::unique_ptr<Feed>> feeds_;
   std::deque<Run> backlog_;
   uint64_t backlog_bytes_ = 0;

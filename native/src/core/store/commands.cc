@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/store/commands.h"
 
 #include "core/base/hex.h"
@@ -15,6 +17,13 @@ void create(Store& store, const Json& arguments, uint64_t command, bool branch) 
   creation.command = command;
   const Result<CreatePayload> payload = decode_create(bytes_of(arguments, "payload"));
   if (!payload.ok()) throw Refused{"ERR_PAYLOAD_INVALID", payload.error().message};
+  const std::vector<ViewMember>& members = payload->view.members;
+  if (std::none_of(members.begin(), members.end(), [&](const ViewMember& one) {
+        return one.host == store.identity.host && one.store == store.identity.store &&
+               one.role == MemberRole::data;
+      }))
+    throw Refused{"ERR_NOT_MEMBER",
+                  "this store is not a data member of the view that the volume begins with"};
   creation.payload = *payload;
   const std::vector<uint8_t> stamp = bytes_of(arguments, "stamp");
   if (stamp.size() != creation.stamp.size()) throw Refused{"ERR_ARGUMENT", "a stamp has 32 bytes"};

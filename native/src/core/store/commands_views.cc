@@ -29,6 +29,15 @@ Stamp stamp_of(const Json& arguments, const char* name) {
   return stamp;
 }
 
+Json json_of(std::span<const ViewInForce> views) {
+  Json out = Json::array();
+  for (const ViewInForce& view : views)
+    out.push_back({{"epoch", json_of(view.epoch)},
+                   {"lsn", view.lsn},
+                   {"payload", to_hex(ByteSpan(encode_view(view.payload)))}});
+  return out;
+}
+
 /// What a replica says of itself with a promise.
 Json standing(const Store& store, const VolumeId& id) {
   const Volume* found = store.find(id);
@@ -40,7 +49,7 @@ Json standing(const Store& store, const VolumeId& id) {
             {"committedLsn", 0},
             {"recovering", false},
             {"nonce", ""},
-            {"view", ""}};
+            {"views", Json::array()}};
   }
   const Volume& volume = *found;
   const VolumeState& made = volume.made();
@@ -51,16 +60,14 @@ Json standing(const Store& store, const VolumeId& id) {
       {"committedLsn", volume.committed()},
       {"recovering", volume.recovering()},
       {"nonce", to_hex(ByteSpan(volume.create_payload().nonce))},
-      {"view", to_hex(ByteSpan(made.view))}};
+      {"views", json_of(volume.views())}};
 }
 
 /// A replica of this store that may promise.
 Volume& replica_of(const Store& store, const Json& arguments) {
   Volume& volume = volume_by_id(store, arguments);
   if (volume.applied().deleted) throw Refused{"ERR_UNKNOWN_VOLUME", "the volume is deleted"};
-  const Result<ViewPayload> view = decode_view(volume.made().view);
-  if (!view.ok() || !store.is_member(*view))
-    throw Refused{"ERR_NOT_MEMBER", "this store is not in the volume's view"};
+  if (!store.is_member(volume)) throw Refused{"ERR_NOT_MEMBER", "this store is not in the volume's view"};
   return volume;
 }
 
@@ -84,8 +91,11 @@ std::string explain(const char* code) {
   if (text == "ERR_VOLUME_BUSY") return "updates are under way: ask again when clients pause";
   if (text == "ERR_HEAD_NOT_HELD") return "no majority holds the head that was adopted";
   if (text == "ERR_STORE_FULL") return "no free segment was left for the stamp of the new view";
+  if (text == "ERR_SET_CHANGE")
+    return "the set cannot be changed so: one change at a time, and who joins is a learner that has "
+           "everything";
   if (text == "ERR_STAMP_MISMATCH") return "the stamp is not the one that the head was made with";
-  return "the view is not one that this host can make here: primary, stamps and members must fit";
+  return "the view is not one that this host can make here: primary and stamps must fit";
 }
 
 }  // namespace

@@ -119,6 +119,10 @@ class Store final : public VolumeHost,
   bool is_led(const Volume& volume) const;
   /// This store is in the view.
   bool is_member(const ViewPayload& view) const;
+  bool is_alone(const Volume& volume) const;
+  void replicate(Volume& volume);
+  /// Of one of the sets that have to agree (M1).
+  bool is_member(const Volume& volume) const;
   /// Why it is not promised, or code nullptr. `resigned`: the epoch whose primary handed over.
   struct Judgement {
     const char* code = nullptr;
@@ -228,7 +232,8 @@ class Store final : public VolumeHost,
   void on_recovered(Volume& volume) override;
   // LeaderHost
   void on_epoch_refused(const Volume& volume, const Epoch& promised) override;
-  void on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) override;
+  void on_adopted(const Volume& volume, const Epoch& epoch,
+                  const std::vector<const ViewMember*>& holders) override;
   void on_leading(Volume& volume, const Epoch& epoch) override;
   void on_lease_lost(const Volume& volume) override;
   void on_lease_back(const Volume& volume) override;

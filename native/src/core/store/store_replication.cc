@@ -7,16 +7,21 @@
 namespace cloudfs {
 
 void Store::on_history_begun(Volume& volume) {
-  const Result<ViewPayload> view = decode_view(volume.made().view);
-  ensure(view.ok(), "a view's payload was checked");
-  size_t data_members = 0;
-  for (const ViewMember& member : view->members) data_members += member.role == MemberRole::data ? 1 : 0;
-  // A copy outside the view replicates nothing, but takes what it is given.
-  if (data_members <= 1 && is_member(*view)) return;
-  if (volume.writable()) {
+  if (volume.writable() && !is_alone(volume)) {
     add_leader(volume, volume.made().epoch()).begin_new();
-    return;
+  } else {
+    replicate(volume);
   }
+}
+
+/// Nobody else is a member.
+bool Store::is_alone(const Volume& volume) const {
+  return volume.views().size() == 1 && volume.views().back().payload.members.size() == 1 && is_member(volume);
+}
+
+/// As a follower, for now. A copy outside the view replicates nothing, but takes what it is given.
+void Store::replicate(Volume& volume) {
+  if (is_alone(volume)) return;
   Follower& follower = follower_of(volume.id());
   follower.adopt(volume);
   volume.set_replication(&follower);
@@ -53,6 +58,8 @@ void Store::resume(Volume& volume) {
 
 void Store::begin_replication() {
   for (const auto& volume : volumes_) {
+    // More members than at the beginning.
+    if (volume->replication() == nullptr) replicate(*volume);
     // E2: what an earlier life granted may run still.
     if (params.elections && volume->replication() != nullptr && !volume->applied().deleted)
       leases_.assume_granted(volume->id(), promised(volume->id()), now_ns_ + lease_ns(volume->id()));
@@ -104,18 +111,21 @@ bool Store::is_member(const ViewPayload& view) const {
   });
 }
 
+bool Store::is_member(const Volume& volume) const {
+  const std::span<const ViewInForce> views = volume.views();
+  return std::any_of(views.begin(), views.end(),
+                     [&](const ViewInForce& view) { return is_member(view.payload); });
+}
+
 StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refusal) {
   if (leaders_.contains(id)) {
     refusal = "ERR_IS_PRIMARY";
     return 0;
   }
-  if (const Volume* volume = find(id); copy && volume != nullptr) {
-    const Result<ViewPayload> view = decode_view(volume->made().view);
-    // Members take from their primary alone what counts as committed.
-    if (!view.ok() || is_member(*view)) {
-      refusal = "ERR_IS_MEMBER";
-      return 0;
-    }
+  // Members take from their primary alone what counts as committed.
+  if (const Volume* volume = find(id); copy && volume != nullptr && is_member(*volume)) {
+    refusal = "ERR_IS_MEMBER";
+    return 0;
   }
   if (const Volume* volume = find(id); volume != nullptr) {
     // One deleted by a record follows still: its primary may have started again, and ask whether that is committed.
@@ -139,7 +149,8 @@ StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refus
 ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes, bool copy) {
   const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
   ensure(payload.ok(), "a run's payloads were checked");
-  if (is_member(payload->view) == copy) return {.code = copy ? "ERR_IS_MEMBER" : "ERR_NOT_MEMBER"};
+  // Who joined later is no member of the first view.
+  if (copy && is_member(payload->view)) return {.code = "ERR_IS_MEMBER"};
   NodeId parent = 0;
   if (payload->parent) {
     const BranchParent found = find_branch_parent(*payload->parent);

@@ -21,19 +21,9 @@ constexpr size_t kUnseenPromisesMax = 4096;
 // A primary that resigns has all it made applied by then, or stays.
 constexpr uint64_t kResignNsMax = 1'000'000'000;
 
-/// The same members in the same roles; slices differ with the stamp.
-bool same_set(const ViewPayload& one, const ViewPayload& other) {
-  return std::equal(one.members.begin(), one.members.end(), other.members.begin(), other.members.end(),
-                    [](const ViewMember& a, const ViewMember& b) {
-                      return a.host == b.host && a.store == b.store && a.role == b.role;
-                    });
-}
-
 /// Of the newest view.
 bool is_primary(const Volume& volume, const HostId& host) {
-  const Result<ViewPayload> view = decode_view(volume.made().view);
-  ensure(view.ok(), "a view's payload was checked");
-  return view->primary == host;
+  return volume.views().back().payload.primary == host;
 }
 
 }  // namespace
@@ -165,20 +155,27 @@ const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& o
                               const ViewPayload& payload, bool restart, uint64_t command) {
   const auto at = leaders_.find(volume.id());
   if (at == leaders_.end() || at->second->epoch() != epoch) return "ERR_EPOCH_STALE";
+  Leader& leader = *at->second;
   // E4
-  if (!at->second->may_begin_view()) return "ERR_HEAD_NOT_HELD";
-  const Result<ViewPayload> before = decode_view(volume.made().view);
-  ensure(before.ok(), "a view's payload was checked");
+  if (!leader.may_begin_view()) return "ERR_HEAD_NOT_HELD";
+  const ViewPayload& before = volume.views().back().payload;
   const Token token = token_of(old_stamp, volume.head_link());
-  if (before->stamp_hash != stamp_hash(old_stamp) || public_of(token) != volume.made().public_id)
+  if (before.stamp_hash != stamp_hash(old_stamp) || public_of(token) != volume.made().public_id)
     return "ERR_STAMP_MISMATCH";
   const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
   if (!stamp) return "ERR_STORE_FULL";
+  const auto is_primary = [&](const ViewMember& one) {
+    return one.host == identity.host && one.store == identity.store && one.role == MemberRole::data;
+  };
   if (payload.primary != identity.host || payload.stamp_hash != stamp_hash(*stamp) ||
-      payload.old_stamp != old_stamp || !same_set(payload, *before))
+      payload.old_stamp != old_stamp ||
+      std::none_of(payload.members.begin(), payload.members.end(), is_primary))
     return "ERR_PAYLOAD_INVALID";
+  // R3: a restart is judged by the set that there is.
+  if (!same_set(payload, before) && (restart || leader.change_refusal(payload) != nullptr))
+    return "ERR_SET_CHANGE";
   volume.begin_view({epoch, *stamp, token, encode_view(payload), restart, command});
-  at->second->begin_view();
+  leader.begin_view(payload);
   return nullptr;
 }
 
@@ -243,9 +240,7 @@ bool Store::may_grant(const VolumeId& id, const Epoch& epoch) const {
 }
 
 uint64_t Store::lease_ns(const VolumeId& id) const {
-  const Result<ViewPayload> view = decode_view(find(id)->made().view);
-  ensure(view.ok(), "a view's payload was checked");
-  return uint64_t{view->lease_ms} * 1'000'000;
+  return uint64_t{find(id)->views().back().payload.lease_ms} * 1'000'000;
 }
 
 void Store::on_leases_moved(const StoreId& store) {
@@ -296,9 +291,12 @@ void Store::on_epoch_refused(const Volume& volume, const Epoch& promised_epoch) 
         "{\"volume\":\"" + to_hex(volume.id()) + "\",\"promised\":" + epoch_json(promised_epoch) + "}");
 }
 
-void Store::on_adopted(const Volume& volume, const Epoch& epoch, const std::vector<HostId>& holders) {
+void Store::on_adopted(const Volume& volume, const Epoch& epoch,
+                       const std::vector<const ViewMember*>& holders) {
   std::string list;
-  for (const HostId& holder : holders) list += (list.empty() ? "\"" : ",\"") + to_hex(holder) + "\"";
+  for (const ViewMember* holder : holders)
+    list += std::string(list.empty() ? "" : ",") + "{\"host\":\"" + to_hex(holder->host) + "\",\"store\":\"" +
+            to_hex(holder->store) + "\"}";
   event("adopted", "{\"volume\":\"" + to_hex(volume.id()) + "\",\"epoch\":" + epoch_json(epoch) +
                        ",\"holders\":[" + list + "]}");
 }

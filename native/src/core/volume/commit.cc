@@ -9,17 +9,25 @@ namespace cloudfs {
 
 namespace {
 
-/// The greatest lsn that `majority` members have reached; 0 if there are not so many members.
-Lsn reached(const CommitInputs& inputs, Lsn MemberProgress::*progress) {
-  ensure(inputs.majority > 0 && inputs.peers.size() < kMembersMax, "a view has 1 to 255 members");
-  if (inputs.majority > inputs.peers.size() + 1) return 0;
+/// The greatest lsn that a majority of the set has reached; 0 if there are not so many of it.
+Lsn reached(const CommitInputs& inputs, const Quorum& quorum, Lsn MemberProgress::*progress) {
+  const size_t voters = quorum.peers.size() + (quorum.has_own ? 1 : 0);
+  ensure(quorum.majority > 0 && voters <= kMembersMax, "a view has 1 to 255 members");
+  if (quorum.majority > voters) return 0;
   std::array<Lsn, kMembersMax> lsns;
-  lsns[0] = inputs.own.*progress;
-  size_t count = 1;
-  for (const MemberProgress& peer : inputs.peers) lsns[count++] = peer.*progress;
-  const auto nth = lsns.begin() + inputs.majority - 1;
+  size_t count = 0;
+  if (quorum.has_own) lsns[count++] = inputs.own.*progress;
+  for (const uint8_t peer : quorum.peers) lsns[count++] = inputs.peers[peer].*progress;
+  const auto nth = lsns.begin() + quorum.majority - 1;
   std::nth_element(lsns.begin(), nth, lsns.begin() + static_cast<std::ptrdiff_t>(count), std::greater<>());
   return *nth;
+}
+
+Lsn reached(const CommitInputs& inputs, Lsn MemberProgress::*progress) {
+  ensure(!inputs.quorums.empty(), "some set decides");
+  Lsn lsn = UINT64_MAX;
+  for (const Quorum& quorum : inputs.quorums) lsn = std::min(lsn, reached(inputs, quorum, progress));
+  return lsn;
 }
 
 /// E6

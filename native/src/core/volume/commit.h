@@ -3,25 +3,36 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/base/ids.h"
 #include "core/format/payload.h"
 
 namespace cloudfs {
 
-/// What a data member of the view holds, counted up to an lsn with all before it.
+/// What a member holds, counted up to an lsn with all before it.
 struct MemberProgress {
   Lsn appended = 0;
   Lsn synced = 0;
 };
 
+/// One set of members that has to agree.
+struct Quorum {
+  /// Places of its voters in CommitInputs::peers.
+  std::vector<uint8_t> peers;
+  /// This host's store is one of its voters.
+  bool has_own = true;
+  /// How many of its voters must hold an update.
+  uint32_t majority = 1;
+};
+
 struct CommitInputs {
   Mode mode = Mode::quorum;
   MemberProgress own;
-  /// Other data members of the view that count now.
+  /// Other members, as far as they count now.
   std::span<const MemberProgress> peers;
-  /// Members that must hold an update, this one included; 1 or more.
-  uint32_t majority = 1;
+  /// Each has to agree (docs/protocol.md, M1). At least one.
+  std::span<const Quorum> quorums;
   /// The present view's record. What is older is committed and synced by what follows that record, never by being
   /// counted itself (docs/protocol.md, E6, V1).
   Lsn view_lsn = 0;

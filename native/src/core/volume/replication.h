@@ -19,8 +19,11 @@ class Replication {
   /// The volume appended, synced, committed or applied more.
   virtual void on_advanced() = 0;
 
-  /// Other data members of the view, as far as they count now. Of the primary.
+  /// Other members, as far as they count now, and the sets that have to agree. Of the primary.
   virtual std::span<const MemberProgress> peers() const = 0;
+  virtual std::span<const Quorum> quorums() const = 0;
+  /// Other sets have to agree (Volume::views()).
+  virtual void on_views_moved() = 0;
   /// Of a follower: what its leader says is committed. Of the primary: nullopt.
   virtual std::optional<Lsn> leader_commit() const = 0;
   /// May clients be served? A primary that starts again asks its followers first.

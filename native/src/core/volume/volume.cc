@@ -46,7 +46,7 @@ void Volume::restore(const VolumeId& id, const VolumeState& state, std::vector<u
   applied_link_.restore(std::move(link));
   head_ = head;
   committed_ = own_.appended = own_.synced = state.lsn;
-  count_members();
+  begin_views();
   parts_.host.on_history_begun(*this);
 }
 
@@ -129,6 +129,11 @@ PendingRecord& Volume::note_made(const RecordView& record, const RunHeader& run,
       touched_.touch(0, UINT64_MAX, pending.lsn);
     }
   }
+  if (record.kind() == RecordKind::view) {
+    const Result<ViewPayload> view = decode_view(record.payload());
+    ensure(view.ok(), "a record's payload was checked");
+    note_view(run.epoch, record.lsn(), *view);
+  }
   return pending;
 }
 
@@ -186,20 +191,10 @@ void Volume::on_synced(uint64_t told, uint64_t) {
 
 // --- Commit, acknowledge, apply -----------------------------------------------------------------------------------
 
-void Volume::count_members() {
-  const Result<ViewPayload> view = decode_view(applied_.view);
-  ensure(view.ok(), "a view's payload was checked");
-  const auto data_members =
-      std::count_if(view->members.begin(), view->members.end(),
-                    [](const ViewMember& member) { return member.role == MemberRole::data; });
-  majority_ = static_cast<uint32_t>(data_members) / 2 + 1;
-}
-
 CommitInputs Volume::commit_inputs() const {
-  const std::span<const MemberProgress> peers =
-      replication_ == nullptr ? std::span<const MemberProgress>{} : replication_->peers();
-  const uint32_t majority = parts_.plant == Plant::ack_before_majority ? 1 : majority_;
-  return {applied_.mode, {countable(), own_.synced}, peers, majority, view_lsn()};
+  const MemberProgress own{countable(), own_.synced};
+  if (replication_ == nullptr) return {applied_.mode, own, {}, {&alone_, 1}, view_lsn()};
+  return {applied_.mode, own, replication_->peers(), replication_->quorums(), view_lsn()};
 }
 
 void Volume::advance() {
@@ -267,10 +262,14 @@ bool Volume::apply_front() {
   }
   applied_.absorb(pending.record, pending.epoch, pending.session, pending.public_id);
   applied_link_.set(pending.record, pending.epoch, pending.session);
-  if (pending.record.kind() == RecordKind::view) count_members();
+  const bool is_view = pending.record.kind() == RecordKind::view;
   pending_.pop_front();
   --placed_;
   --acknowledged_;
+  if (is_view) {
+    while (views_.size() > 1 && views_[1].lsn <= applied_.lsn) views_.erase(views_.begin());
+    if (replication_ != nullptr) replication_->on_views_moved();
+  }
   return true;
 }
 

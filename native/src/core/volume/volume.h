@@ -98,6 +98,13 @@ struct VolumeParts {
   Plant plant = Plant::none;
 };
 
+/// A view whose set has a say.
+struct ViewInForce {
+  Epoch epoch;
+  Lsn lsn = 0;  // of its record
+  ViewPayload payload;
+};
+
 class Volume final : public BatchMember, PageWaiter {
  public:
   explicit Volume(const VolumeParts& parts) : parts_(parts) {}
@@ -210,6 +217,8 @@ class Volume final : public BatchMember, PageWaiter {
   uint64_t role() const { return role_; }
   /// Of the newest view record made.
   Lsn view_lsn() const { return made_.epochs.back().first_lsn; }
+  /// The newest view that is known to be committed here, and all made behind it: the set of each has to agree (M1).
+  std::span<const ViewInForce> views() const { return views_; }
   /// What is held here, as far as it may be counted: a view record and what follows it counts once that is synced (V1).
   Lsn countable() const;
   /// After the record at `lsn`, which is not older than what is applied.
@@ -301,7 +310,8 @@ class Volume final : public BatchMember, PageWaiter {
   void wake_settled();
   void answer(Operation& operation, int error);
   void wait_durable(Lsn lsn, Operation* operation, uint64_t command);
-  void count_members();
+  void begin_views();
+  void note_view(const Epoch& epoch, Lsn lsn, const ViewPayload& view);
   void finish(Operation& operation);
 
   // volume_write.cc
@@ -384,7 +394,8 @@ class Volume final : public BatchMember, PageWaiter {
   bool recovering_ = false;
 
   MemberProgress own_;
-  uint32_t majority_ = 1;
+  std::vector<ViewInForce> views_;
+  Quorum alone_;  // without replication
   Lsn committed_ = 0;
   Ring<PendingRecord> pending_;  // consecutive lsns from applied + 1
   size_t placed_ = 0;            // how many of them are placed

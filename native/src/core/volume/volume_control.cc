@@ -45,7 +45,7 @@ void Volume::begin_history(const RecordView& record, const Epoch& epoch, const V
   applied_ = made_;
   applied_link_.set(record, epoch, {});
   committed_ = made_.lsn;
-  count_members();
+  begin_views();
   const uint64_t blocks = create_.size_bytes / kBlockBytes;
   head_ = parent == 0 ? parts_.lineage.create(id_, blocks, made_.lsn) : parts_.lineage.branch(parent, id_);
   parts_.host.on_history_begun(*this);

@@ -158,7 +158,7 @@ void Volume::jump(const VolumeState& state, std::vector<uint8_t> link, NodeId he
   head_ = head;
   committed_ = state.lsn;
   touched_ = {};
-  count_members();
+  begin_views();
   parts_.host.on_head_moved(*this);
   wake_settled();
   if (head == 0) parts_.host.on_deleted(*this);
@@ -226,6 +226,7 @@ void Volume::drop_pending(Lsn last, uint64_t sequence) {
     --placed_;
   }
   made_ = state_at(last);
+  while (views_.back().lsn > last) views_.pop_back();
   touched_ = {};
   for (size_t index = 0; index < pending_.size(); ++index) {
     const PendingRecord& kept = pending_[index];

@@ -1,5 +1,6 @@
 // Who makes a volume's records: a view begun, a primary that steps down, what a view record asks of those who hold it
 // (docs/protocol.md).
+#include <algorithm>
 #include <cerrno>
 
 #include "core/volume/volume.h"
@@ -21,6 +22,24 @@ VolumeState Volume::state_at(Lsn lsn) const {
     state.absorb(pending.record, pending.epoch, pending.session, pending.public_id);
   }
   return state;
+}
+
+/// What is applied is all there is.
+void Volume::begin_views() {
+  const Result<ViewPayload> view = decode_view(applied_.view);
+  ensure(view.ok(), "a view's payload was checked");
+  views_.clear();
+  note_view(applied_.epoch(), applied_.epochs.back().first_lsn, *view);
+}
+
+void Volume::note_view(const Epoch& epoch, Lsn lsn, const ViewPayload& view) {
+  views_.push_back({epoch, lsn, view});
+  alone_.majority = 1;
+  for (const ViewInForce& one : views_) {
+    const auto voters = std::count_if(one.payload.members.begin(), one.payload.members.end(), is_voter);
+    alone_.majority = std::max(alone_.majority, static_cast<uint32_t>(voters) / 2 + 1);
+  }
+  if (replication_ != nullptr) replication_->on_views_moved();
 }
 
 /// Why records of this epoch do not follow the head, or nullptr.

@@ -33,6 +33,8 @@ interface Told {
   readonly head?: readonly [counter: number, lsn: number]
   readonly recovering?: boolean
   readonly set?: readonly number[]
+  /** Several have a say: each with the counter of its view's epoch. */
+  readonly sets?: readonly (readonly [counter: number, set: readonly number[]])[]
   readonly store?: number
 }
 
@@ -44,7 +46,11 @@ function promise(index: number, { head: [counter, lsn] = [1, 10], ...rest }: Tol
     committedLsn: Lsn(1),
     recovering: rest.recovering ?? false,
     nonce: '',
-    view: viewOf(rest.set ?? [0, 1, 2]),
+    views: (rest.sets ?? [[1, rest.set ?? [0, 1, 2]]]).map(([counterOfView, set], at) => ({
+      epoch: epochOf(counterOfView),
+      lsn: Lsn(at + 1),
+      payload: viewOf(set),
+    })),
   }
   return { host: hostOf(index), standing }
 }
@@ -82,13 +88,13 @@ describe('who has won', () => {
 describe('recovering members (R3)', () => {
   test('promise, and their heads are no evidence', () => {
     const recovering = promise(1, { recovering: true })
-    expect(judge([promise(0), recovering], true)).toEqual({ result: 'undecided', mayRestart: false })
+    expect(judge([promise(0), recovering], true)).toMatchObject({ result: 'undecided', mayRestart: false })
     expect(judge([promise(0), recovering, promise(2)], false)).toMatchObject({ isRestart: false })
   })
 
   test('a majority of them makes a restart, once all have had their time, of the most advanced head of all', () => {
     const answers = [0, 1].map((index) => promise(index, { recovering: true, head: [1, 10 + index] }))
-    expect(judge(answers, false)).toEqual({ result: 'undecided', mayRestart: true })
+    expect(judge(answers, false)).toMatchObject({ result: 'undecided', mayRestart: true })
     expect(judge(answers, true)).toMatchObject({ result: 'elected', isRestart: true, head: { lsn: 11 } })
   })
 
@@ -128,4 +134,49 @@ test('an epoch is above all that anybody has promised or seen', () => {
   expect(epochAbove(standings, hostOf(2))).toEqual(epochOf(13, 2))
   expect(epochAbove(standings, hostOf(2), epochOf(20))).toEqual(epochOf(21, 2))
   expect(epochAbove([], hostOf(2))).toEqual(epochOf(1, 2))
+})
+
+describe('a change of the set', () => {
+  const old = [0, 1, 2] as const
+  const next = [0, 1, 3] as const
+  const both = [
+    [1, old],
+    [2, next],
+  ] as const
+
+  test('until somebody knows it to be committed, both sets have to agree', () => {
+    const head = [2, 20] as const
+    const made = { head, sets: both }
+    expect(judge([promise(0, made), promise(3, made)], false).result).toBe('undecided')
+    expect(judge([promise(0, made), promise(3, made), promise(2)], false)).toMatchObject({
+      result: 'elected',
+      views: [{}, {}],
+    })
+    const knows = { head, sets: [[2, next]] } as const
+    expect(judge([promise(0, made), promise(3, knows)], false)).toMatchObject({
+      result: 'elected',
+      views: [{}],
+    })
+  })
+
+  test('who knows another view to be committed, which this history lacks, says nothing about it', () => {
+    const made = { head: [3, 20], sets: both } as const
+    const knows = { head: [2, 30], sets: [[9, next]] } as const
+    expect(judge([promise(0, made), promise(3, knows)], false).result).toBe('undecided')
+  })
+
+  test('the set to come has to agree, and a restart changes none', () => {
+    const members = next.map((index) => ({
+      host: hostOf(index),
+      store: storeOf(index),
+      role: 'data' as const,
+    }))
+    const answers = [promise(0), promise(2)]
+    expect(judge(answers, false).result).toBe('elected')
+    expect(judge(answers, false, members).result).toBe('undecided')
+    expect(judge([...answers, promise(3)], false, members).result).toBe('elected')
+    const recovering = [0, 1, 2, 3].map((index) => promise(index, { recovering: true }))
+    expect(judge(recovering, true).result).toBe('elected')
+    expect(judge(recovering, true, members)).toMatchObject({ result: 'undecided', mayRestart: false })
+  })
 })

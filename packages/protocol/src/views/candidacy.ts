@@ -2,7 +2,7 @@
  * One try of one host to become a volume's primary: pre-vote, promises, adoption, slices, view change (docs/protocol.md,
  * E0 to E5). Whatever cuts it short leaves promises and at most an elected replica behind, which the next one outbids.
  */
-import { decodeView, type ViewMember, type ViewPayload } from '@cloudfs/format'
+import type { ViewPayload } from '@cloudfs/format'
 import {
   type CloudfsError,
   compareEpochs,
@@ -15,16 +15,18 @@ import {
   type HostId,
   isCloudfsError,
   type Stamp,
+  type StoreId,
   type VolumeId,
 } from '@cloudfs/interface'
 import { UnknownMemberError } from '../errors.js'
 import { newView } from '../new-view.js'
 import { isVoter, majorityOf, openSlice, type OpenSlice, recoverStamp, stampHashOf } from '../stamp-slices.js'
-import { type Elected, epochAbove, greatestPromise, judge, type Promised } from './ballot.js'
+import { type Elected, epochAbove, greatestPromise, judge, type Promised, type Undecided } from './ballot.js'
 import { gather } from './gather.js'
 import type { Mailbox } from './mailbox.js'
 import type { ViewPorts } from './ports.js'
 import type { Resignation } from './resignation.js'
+import { agree, among, hostsOf, type Member, sameMembers, viewsOf, votersOf } from './sets.js'
 
 /** A host that answers at all answers a question within this time; one that does not is counted as away. */
 const ASK_TIMEOUT_MS = 400
@@ -32,6 +34,8 @@ const ASK_TIMEOUT_MS = 400
 const ADOPT_TIMEOUT_MS = 5_000
 /** A member that was called and does not follow yet is called again. */
 const CALL_AGAIN_MS = 200
+/** Between two questions whether a change of the set is known to be committed. */
+const KNOWN_AGAIN_MS = 20
 /** The view change is committed by then. */
 const BEGIN_TIMEOUT_MS = 2_000
 /** Before a restart is concluded every member has had this long to say that it is not recovering (R3). */
@@ -40,7 +44,7 @@ const RESTART_GRACE_MS = 1_000
 /** What the engine has told of this volume. */
 export interface Told {
   /** Members that hold all that is to be adopted, in the epoch that was won. */
-  readonly adopted?: { readonly epoch: Epoch; readonly holders: readonly HostId[] }
+  readonly adopted?: { readonly epoch: Epoch; readonly holders: readonly Pick<Member, 'host' | 'store'>[] }
   /** The view of this epoch is committed. */
   readonly leading?: Epoch
   /** This replica has promised another host's epoch since. */
@@ -86,27 +90,24 @@ export async function stand(
   const { ports, volume } = candidate
   const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
   if (own.role === 'primary' && refused === undefined && !hasLostLease) return { result: 'leads' }
-  const view = decodeView(hexToBytes(own.view))
-  const voters = view.members.filter(isVoter)
-  const isMember = voters.some(
-    ({ host, store, role }) => host === ports.host && store === own.store && role === 'data',
-  )
-  if (!isMember) return { result: 'not-a-member' }
+  const views = viewsOf(own)
+  const view = views.at(-1)
+  if (view === undefined || !views.some((each) => canLead(each, ports.host, own.store)))
+    return { result: 'not-a-member' }
   if (own.remainingMs > 0) return { result: 'is-led', isGranted: true }
-  const others = voters.map(({ host }) => host).filter((host) => host !== ports.host)
-  const majority = majorityOf(voters.length)
+  const sets = views.map(votersOf)
 
-  const vote = await preVote(candidate, own, others, majority)
-  if (vote.length < majority) return failed('too few members answer')
+  const vote = await preVote(candidate, own, sets)
+  if (!agree(sets, vote, storeOf)) return failed('too few members answer')
   // It waits for followers, whom nobody else has won over.
   if (own.role === 'primary' && refused === undefined && !isOutbid(own, vote)) return { result: 'leads' }
-  const better = moreAdvanced(own, vote, voters.length - majority + 1)
+  const better = moreAdvanced(own, vote, sets)
   if (mayDefer && better !== undefined) {
     await ports.peers.stand(better.host, { volume }, ASK_TIMEOUT_MS)
     return { result: 'deferred', to: better.host }
   }
   const willing = vote.filter(({ would }) => would)
-  if (willing.length < majority || !mayStand(ports, own, view)) {
+  if (!agree(sets, willing, storeOf) || !mayStand(ports, own, view)) {
     const led = vote.filter(
       ({ remainingMs, role, host }) => host !== ports.host && (remainingMs > 0 || role === 'primary'),
     )
@@ -120,9 +121,9 @@ export async function stand(
   }
 
   const epoch = epochAbove(vote, ports.host, refused)
-  const elected = await collectPromises(candidate, epoch, others)
+  const elected = await collectPromises(candidate, epoch, { sets })
   if ('why' in elected) return elected
-  return lead(candidate, epoch, elected, own.nonce)
+  return lead(candidate, epoch, elected, own.nonce, {})
 }
 
 /** What a primary gives to the host that is to lead in its stead (H1). */
@@ -137,15 +138,84 @@ export interface HandedOver {
 export async function takeOver(candidate: Candidate, given: HandedOver): Promise<Outcome> {
   const { ports, volume } = candidate
   const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
-  const members = decodeView(hexToBytes(own.view)).members.filter(isVoter)
-  if (!members.some(({ host, role }) => host === ports.host && role === 'data'))
-    return { result: 'not-a-member' }
-  const others = members.map(({ host }) => host).filter((host) => host !== ports.host)
+  const views = viewsOf(own)
+  if (!views.some((view) => canLead(view, ports.host, own.store))) return { result: 'not-a-member' }
   const epoch = epochAbove([own], ports.host, given.resigned.epoch)
-  const elected = await collectPromises(candidate, epoch, others, given.resigned)
+  const { resigned, stamp } = given
+  const elected = await collectPromises(candidate, epoch, { sets: views.map(votersOf), resigned })
   if ('why' in elected) return elected
-  return lead(candidate, epoch, elected, own.nonce, given.stamp)
+  return lead(candidate, epoch, elected, own.nonce, { stamp })
 }
+
+/** What a primary makes of its volume's set (M1). */
+export interface SetChange {
+  /** As it is. */
+  readonly from: readonly Member[]
+  /** As it is to be, the primary among its data members. */
+  readonly to: readonly Member[]
+}
+
+/**
+ * The primary stands for a changed set. From its own promise on it is primary no longer: if it fails, whoever stands first
+ * leads, with the set as it was or as it is to be.
+ */
+export async function changeSet(candidate: Candidate, change: SetChange): Promise<Outcome> {
+  const { ports, volume } = candidate
+  const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
+  const views = viewsOf(own)
+  const sets = [...views.map(votersOf), votersOf({ members: change.to })]
+  const vote = await preVote(candidate, own, sets)
+  if (!agree(sets, vote, storeOf)) return failed('too few members answer')
+  const epoch = epochAbove(vote, ports.host)
+  const elected = await collectPromises(candidate, epoch, { sets, target: change.to })
+  if ('why' in elected) return elected
+  const outcome = await lead(candidate, epoch, elected, own.nonce, { change })
+  if (outcome.result === 'leads') await isKnown(candidate, epoch, change.to)
+  return outcome
+}
+
+/** Until a majority of the new set knows of the change that it is committed, those who leave are needed still (M1). */
+async function isKnown(
+  { ports, volume, signal }: Candidate,
+  epoch: Epoch,
+  to: readonly Member[],
+): Promise<void> {
+  const voters = votersOf({ members: to })
+  const onRefused = refusalLog(ports, volume)
+  for (;;) {
+    const questions = voters.map(async ({ host }): Promise<Vote> => {
+      const asked = { volume, epoch: { ...EPOCH_NONE, host: ports.host } }
+      const answer =
+        host === ports.host
+          ? await ports.engine.wouldPromise(volume, asked.epoch)
+          : await ports.peers.foresee(host, asked, ASK_TIMEOUT_MS)
+      return { ...answer, host }
+    })
+    const know = (answers: readonly Vote[]): boolean =>
+      agree(
+        [voters],
+        answers.filter(({ views }) => isKnownIn(views, epoch)),
+        storeOf,
+      )
+    const options = { clock: ports.clock, timeoutMs: ASK_TIMEOUT_MS, signal, isEnough: know, onRefused }
+    if (know(await gather(questions, options))) return
+    await ports.clock.sleep(KNOWN_AGAIN_MS, signal)
+  }
+}
+
+function isKnownIn([committed]: Foresight['views'], epoch: Epoch): boolean {
+  return committed !== undefined && compareEpochs(committed.epoch, epoch) >= 0
+}
+
+function canLead(
+  { members }: { readonly members: readonly Member[] },
+  host: HostId,
+  store: StoreId,
+): boolean {
+  return members.some((each) => each.host === host && each.store === store && each.role === 'data')
+}
+
+const storeOf = ({ store }: Vote): StoreId => store
 
 /** In mode `local` only the primary knows what it has acknowledged: nobody else goes on without it. */
 function mayStand({ host }: ViewPorts, own: Foresight, view: ViewPayload): boolean {
@@ -157,11 +227,23 @@ function isOutbid(own: Foresight, vote: readonly Vote[]): boolean {
 }
 
 /** Where too few heads are evidence, the most advanced of all is what a restart goes on from (R3). */
-function moreAdvanced(own: Foresight, vote: readonly Vote[], evidenceMin: number): Vote | undefined {
+function moreAdvanced(
+  own: Foresight,
+  vote: readonly Vote[],
+  sets: readonly (readonly Member[])[],
+): Vote | undefined {
   const evidence = vote.filter(({ recovering }) => !recovering)
-  const heads = evidence.length < evidenceMin ? vote : evidence
+  const isEnough = sets.every(
+    (voters) => among(voters, evidence, storeOf).length >= voters.length - majorityOf(voters.length) + 1,
+  )
+  const heads = isEnough ? evidence : vote
   return heads
     .filter(({ head }) => compareHeads(head, own.head) > 0)
+    .filter((each) =>
+      viewsOf(each)
+        .slice(-1)
+        .some((view) => canLead(view, each.host, each.store)),
+    )
     .sort((a, b) => compareHeads(b.head, a.head))[0]
 }
 
@@ -177,9 +259,9 @@ type Vote = Foresight & { readonly host: HostId }
 async function preVote(
   { ports, volume, signal }: Candidate,
   own: Foresight,
-  others: readonly HostId[],
-  majority: number,
+  sets: readonly (readonly Member[])[],
 ): Promise<Vote[]> {
+  const others = hostsOf(sets).filter((host) => host !== ports.host)
   // An epoch above what this host knows of: who knows of a greater one says so, and the real one is above that.
   const epoch = epochAbove([own], ports.host)
   const questions = others.map(async (host): Promise<Vote> => {
@@ -192,7 +274,7 @@ async function preVote(
   const self: Vote = { ...own, host: ports.host, would: true }
   // A member that hangs is not waited for once there are enough without it.
   const isEnough = (votes: readonly Vote[]): boolean =>
-    votes.filter(({ would }) => would).length + 1 >= majority
+    agree(sets, [self, ...votes.filter(({ would }) => would)], storeOf)
   const onRefused = refusalLog(ports, volume)
   const options = { clock: ports.clock, timeoutMs: ASK_TIMEOUT_MS, signal, isEnough, onRefused }
   return [self, ...(await gather(questions, options))]
@@ -207,8 +289,16 @@ function refusalLog({ log }: ViewPorts, volume: VolumeId): (reason: CloudfsError
 async function collectPromises(
   { ports, volume, signal, onStand }: Candidate,
   epoch: Epoch,
-  others: readonly HostId[],
-  resigned?: Resignation,
+  {
+    sets,
+    target,
+    resigned,
+  }: {
+    /** Those that have a say as far as this host knows. */
+    readonly sets: readonly (readonly Member[])[]
+    readonly target?: readonly Member[]
+    readonly resigned?: Resignation
+  },
 ): Promise<Elected | (Outcome & { result: 'failed' })> {
   onStand()
   // Synced before anybody is asked (E1).
@@ -217,18 +307,29 @@ async function collectPromises(
     standing: await ports.engine.promise(volume, epoch, resigned?.epoch),
   }
   const isEnough = (answers: readonly Promised[]): boolean =>
-    judge([own, ...answers], false).result === 'elected'
-  const questions = others.map(async (host) => ({
+    judge([own, ...answers], false, target).result === 'elected'
+  const questions = new Map<HostId, Promise<Promised>>()
+  const ask = async (host: HostId): Promise<Promised> => ({
     host,
     standing: await ports.peers.promise(host, { volume, epoch, resigned }, RESTART_GRACE_MS),
-  }))
+  })
   const options = { clock: ports.clock, signal, isEnough, onRefused: refusalLog(ports, volume) }
-  let promises = [own, ...(await gather(questions, { ...options, timeoutMs: ASK_TIMEOUT_MS }))]
-  let verdict = judge(promises, false)
-  if (verdict.result === 'undecided' && verdict.mayRestart) {
-    promises = [own, ...(await gather(questions, { ...options, timeoutMs: RESTART_GRACE_MS }))]
-    verdict = judge(promises, true)
+  let promises = [own]
+  const hear = async (timeoutMs: number, isLast: boolean): Promise<Elected | Undecided> => {
+    promises = [own, ...(await gather([...questions.values()], { ...options, timeoutMs }))]
+    return judge(promises, isLast, target)
   }
+  // Whoever has the most advanced head may know of a set that nobody here has heard of (M1).
+  let unasked = hostsOf(sets).filter((host) => host !== ports.host)
+  let verdict: Elected | Undecided
+  do {
+    for (const host of unasked) questions.set(host, ask(host))
+    verdict = await hear(ASK_TIMEOUT_MS, false)
+    unasked = hostsOf(verdict.views.map(votersOf)).filter(
+      (host) => host !== ports.host && !questions.has(host),
+    )
+  } while (verdict.result === 'undecided' && unasked.length > 0)
+  if (verdict.result === 'undecided' && verdict.mayRestart) verdict = await hear(RESTART_GRACE_MS, true)
   if (verdict.result === 'elected') return verdict
   return { result: 'failed', why: `${String(promises.length)} promises are too few`, afterMs: 0 }
 }
@@ -236,14 +337,19 @@ async function collectPromises(
 async function lead(
   candidate: Candidate,
   epoch: Epoch,
-  { head, view, isRestart }: Elected,
+  { head, view, views, isRestart }: Elected,
   nonceHex: string,
-  given?: Stamp,
+  { stamp: given, change }: { readonly stamp?: Stamp; readonly change?: SetChange },
 ): Promise<Outcome> {
   const { ports, volume, told, signal } = candidate
-  const { engine, clock, host } = ports
+  const { engine, clock, host, store } = ports
+  // One change at a time, and the one that was meant: the core looks again.
+  if (change !== undefined && !views.every((each) => sameMembers(each.members, change.from)))
+    return failed('the set has been changed by another')
+  const members: readonly Member[] = change?.to ?? view.members
+  if (!canLead({ members }, host, store)) return failed('this host is out of the set')
   const scope = { nonce: hexToBytes(nonceHex), epoch }
-  const recipients = view.members.map((member) => ({ ...member, publicKey: publicKeyOf(ports, member) }))
+  const recipients = members.map((member) => ({ ...member, publicKey: publicKeyOf(ports, member) }))
   const next = newView(
     { ...scope, primary: host, members: recipients, leaseMs: view.leaseMs },
     ports.randomBytes,
@@ -251,14 +357,21 @@ async function lead(
   // Before the engine puts the new one in its place.
   const kept = given ?? (await engine.stampHere(volume))
   await engine.lead(volume, { epoch, stamp: next.stamp, head })
-  const voters = view.members.filter(isVoter)
-  const calling = callMembers(candidate, epoch, view)
+  const voters = votersOf(view)
+  // A learner that is to vote has to have everything.
+  const needed = votersOf({ members }).filter((one) =>
+    view.members.some((each) => isSame(each, one) && !isVoter(each)),
+  )
+  const isHeld = (holders: readonly Pick<Member, 'host' | 'store'>[]): boolean =>
+    voters.filter((voter) => holders.some((one) => isSame(one, voter))).length >= majorityOf(voters.length) &&
+    needed.every((joins) => holders.some((one) => isSame(one, joins)))
+  const calling = callMembers(candidate, epoch, hostsOf([...views.map((each) => each.members), members]))
   const holders = await told
     .until(
       ({ adopted, outbid }) => {
         if (isAbove(outbid, epoch)) return 'outbid'
         const isOwn = adopted !== undefined && compareEpochs(adopted.epoch, epoch) === 0
-        return isOwn && adopted.holders.length >= majorityOf(voters.length) ? adopted.holders : undefined
+        return isOwn && isHeld(adopted.holders) ? adopted.holders : undefined
       },
       { clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
     )
@@ -285,7 +398,11 @@ function isAbove(one: Epoch | undefined, other: Epoch): boolean {
 }
 
 /** Tells the members whom to follow, again and again: one may not hear it, or not be able to just then. @returns what ends it */
-function callMembers({ ports, volume, signal }: Candidate, epoch: Epoch, view: ViewPayload): () => void {
+function callMembers(
+  { ports, volume, signal }: Candidate,
+  epoch: Epoch,
+  hosts: readonly HostId[],
+): () => void {
   const over = new AbortController()
   const isOver = AbortSignal.any([signal, over.signal])
   const call = async (host: HostId): Promise<void> => {
@@ -298,7 +415,7 @@ function callMembers({ ports, volume, signal }: Candidate, epoch: Epoch, view: V
       await ports.clock.sleep(CALL_AGAIN_MS, isOver).catch(() => undefined)
     }
   }
-  for (const { host } of view.members) if (host !== ports.host) ports.run(call(host))
+  for (const host of hosts) if (host !== ports.host) ports.run(call(host))
   return () => {
     over.abort()
   }
@@ -310,19 +427,21 @@ async function askSlices(
     readonly epoch: Epoch
     readonly head: Elected['head']
     readonly view: ViewPayload
-    readonly holders: readonly HostId[]
+    readonly holders: readonly Pick<Member, 'host' | 'store'>[]
     readonly nonce: Uint8Array
   },
 ): Promise<Stamp | undefined> {
   const { epoch, head, view, holders, nonce } = won
   // The head's view is the one that its record was made in.
   const scope = { nonce, epoch: head.epoch }
-  const needed = majorityOf(view.members.filter(isVoter).length)
-  const own = openSlice(scope, view, ports, ports.seed)
+  const voters = votersOf(view)
+  const needed = majorityOf(voters.length)
+  const isOwnVoter = voters.some((voter) => isSame(voter, ports))
+  const own = isOwnVoter ? [openSlice(scope, view, ports, ports.seed)] : []
   const slices = await gather(
-    holders
-      .filter((host) => host !== ports.host)
-      .map(async (host): Promise<OpenSlice> => {
+    voters
+      .filter((voter) => !isSame(voter, ports) && holders.some((one) => isSame(one, voter)))
+      .map(async ({ host }): Promise<OpenSlice> => {
         const { store, share } = await ports.peers.slice(host, { volume, epoch, head }, ASK_TIMEOUT_MS)
         return { host, store, share: hexToBytes(share) }
       }),
@@ -331,13 +450,17 @@ async function askSlices(
       timeoutMs: ASK_TIMEOUT_MS,
       signal,
       onRefused: refusalLog(ports, volume),
-      isEnough: (answers) => answers.length + 1 >= needed,
+      isEnough: (answers) => answers.length + own.length >= needed,
     },
   )
-  return slices.length + 1 < needed ? undefined : recoverStamp(scope, view, [own, ...slices])
+  return slices.length + own.length < needed ? undefined : recoverStamp(scope, view, [...own, ...slices])
 }
 
-function publicKeyOf(ports: ViewPorts, { host }: ViewMember): Uint8Array {
+function isSame(one: Pick<Member, 'host' | 'store'>, other: Pick<Member, 'host' | 'store'>): boolean {
+  return one.host === other.host && one.store === other.store
+}
+
+function publicKeyOf(ports: ViewPorts, { host }: Member): Uint8Array {
   const key = ports.peers.publicKeyOf(host)
   if (key === undefined)
     throw new UnknownMemberError(`host ${host} of the view was never met: no slice can be sealed`)

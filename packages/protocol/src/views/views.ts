@@ -15,12 +15,22 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import { decodeView } from '@cloudfs/format'
-import { HandOverError, NotTheCandidateError } from '../errors.js'
+import { HandOverError, NotTheCandidateError, SetChangeError } from '../errors.js'
 import { openSlice } from '../stamp-slices.js'
-import { type Candidate, type HandedOver, type Outcome, stand, takeOver, type Told } from './candidacy.js'
+import {
+  type Candidate,
+  changeSet,
+  type HandedOver,
+  type Outcome,
+  type SetChange,
+  stand,
+  takeOver,
+  type Told,
+} from './candidacy.js'
 import { Mailbox } from './mailbox.js'
 import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
 import { checkResignation, signResignation } from './resignation.js'
+import { viewsOf } from './sets.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
 const RANK_DELAY_MS = 60
@@ -33,6 +43,8 @@ const LOOK_AGAIN_MS = 1_000
 const DEFER_MS = 1_000
 /** A host that is to lead in this one's stead does by then, or another will. */
 const HAND_OVER_MS = 5_000
+/** A set is changed by then, or as it was: a learner that is to vote may have a little to catch up. */
+const CHANGE_MS = 10_000
 /** An election takes a tenth of this where machines are not busy. */
 const FAVOUR_MS = 1_000
 
@@ -100,14 +112,15 @@ export class Views {
     if (keeper === undefined || this.#stop.signal.aborted) return
     keeper.calls++
     if (keeper.abort !== undefined) return
-    keeper.abort = new AbortController()
-    const signal = AbortSignal.any([keeper.abort.signal, this.#stop.signal])
+    const own = new AbortController()
+    keeper.abort = own
+    const signal = AbortSignal.any([own.signal, this.#stop.signal])
     const running = this.#seek(volume, keeper, signal)
       .catch((error: unknown) => {
         if (!signal.aborted) throw error
       })
       .finally(() => {
-        keeper.abort = undefined
+        if (keeper.abort === own) keeper.abort = undefined
         this.#running.delete(running)
       })
     this.#running.add(running)
@@ -220,6 +233,22 @@ export class Views {
     await peers.take(to, { volume, head, stamp, resigned }, HAND_OVER_MS)
   }
 
+  /**
+   * Has the volume's set changed, this host, its primary, leading on (M1). Clients notice a pause. One that joins is a
+   * learner until it has everything.
+   *
+   * @throws {SetChangeError} the set is as it was, or another host leads and the change may be carried out yet
+   */
+  async changeSet(volume: VolumeId, change: SetChange): Promise<void> {
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined) throw new SetChangeError(`nothing of volume ${volume} is here`, { volume })
+    const outcome = await this.#alone(volume, keeper, CHANGE_MS, (candidate) => changeSet(candidate, change))
+    this.#ports.log({ volume, message: `set changed: ${outcome.result}`, detail: outcome })
+    if (outcome.result === 'leads') return
+    const why = outcome.result === 'failed' ? outcome.why : outcome.result
+    throw new SetChangeError(`the set of volume ${volume} is not changed: ${why}`, { volume })
+  }
+
   /** Ends what is under way. */
   async close(): Promise<void> {
     this.#stop.abort(new Error('the node stops'))
@@ -238,12 +267,30 @@ export class Views {
   async #take(volume: VolumeId, given: HandedOver): Promise<void> {
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
-    keeper.abort?.abort(new Error('the volume is handed over to this host'))
-    const signal = AbortSignal.any([AbortSignal.timeout(HAND_OVER_MS), this.#stop.signal])
-    const outcome = await takeOver(this.#candidate(volume, keeper, signal), given)
+    const outcome = await this.#alone(volume, keeper, HAND_OVER_MS, (candidate) => takeOver(candidate, given))
     this.#ports.log({ volume, message: `handed over: ${outcome.result}`, detail: outcome })
     if (outcome.result !== 'leads')
       throw new HandOverError(`volume ${volume} is not led by this host: ${outcome.result}`, { volume })
+  }
+
+  /** No other try is made meanwhile; what calls for one has it afterwards. */
+  async #alone(
+    volume: VolumeId,
+    keeper: Keeper,
+    timeoutMs: number,
+    work: (candidate: Candidate) => Promise<Outcome>,
+  ): Promise<Outcome> {
+    keeper.abort?.abort(new Error('the volume is handed over, or its set changed'))
+    const own = new AbortController()
+    keeper.abort = own
+    const { calls } = keeper
+    try {
+      const signal = AbortSignal.any([own.signal, AbortSignal.timeout(timeoutMs), this.#stop.signal])
+      return await work(this.#candidate(volume, keeper, signal))
+    } finally {
+      if (keeper.abort === own) keeper.abort = undefined
+      if (keeper.calls !== calls) this.seek(volume)
+    }
   }
 
   #candidate(volume: VolumeId, keeper: Keeper, signal: AbortSignal): Candidate {
@@ -361,6 +408,7 @@ export class Views {
     } catch (error) {
       // The world's refusals: another was faster, the engine stops, a history cannot be had.
       if (!isCloudfsError(error)) throw error
+      if (error.code === 'ERR_NOT_MEMBER') return { result: 'not-a-member' }
       return { result: 'failed', why: `${error.code}: ${error.message}`, afterMs: 0 }
     }
   }
@@ -373,7 +421,8 @@ export class Views {
       throw error
     })
     if (own === undefined) return 0
-    const view = decodeView(hexToBytes(own.view))
+    const view = viewsOf(own).at(-1)
+    if (view === undefined) return 0
     const order = view.members
       .filter(({ role }) => role === 'data')
       .map((member) => member.host)

@@ -1,0 +1,224 @@
+// The set of a volume's members changes while it is written (docs/protocol.md, M1).
+#include "cluster_views.h"
+
+using namespace cloudfs;
+using namespace cloudfs::test;
+
+namespace {
+
+ViewMember member(size_t index, MemberRole role) {
+  return {host_of(index), store_of(index), role, {}};
+}
+
+Change adds(size_t index, MemberRole role) {
+  return [=](std::vector<ViewMember>& members) { members.push_back(member(index, role)); };
+}
+
+Change removes(size_t index) {
+  return [=](std::vector<ViewMember>& members) {
+    std::erase_if(members, [&](const ViewMember& one) { return one.host == host_of(index); });
+  };
+}
+
+/// A learner votes from now on, in another's place.
+Change swaps(size_t leaves, size_t joins) {
+  return [=](std::vector<ViewMember>& members) {
+    removes(leaves)(members);
+    removes(joins)(members);
+    adds(joins, MemberRole::data)(members);
+  };
+}
+
+/// Hosts 0 to 2 are the members, 3 learns and has everything.
+std::string volume_with_learner(Cluster& cluster) {
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  elect(cluster, volume, 0, 2, {1, 2}, {}, adds(3, MemberRole::learner));
+  CHECK(cluster.connect(0, 3, volume));
+  cluster.run(100);
+  return volume;
+}
+
+bool can_write(Cluster& cluster, size_t index, const std::string& volume, uint64_t seed) {
+  return try_write(cluster, index, cluster.node(index).open(volume).handle, seed, seed) == 0;
+}
+
+size_t views_in_force(Cluster& cluster, size_t index, const std::string& volume) {
+  const CommandReply reply = ask_promise(cluster, index, volume, epoch_of(0, index), "would-promise");
+  return nlohmann::json::parse(reply.result)["views"].size();
+}
+
+}  // namespace
+
+TEST_CASE("members: a learner gets everything and counts for nothing") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  cluster.run(200);
+  CHECK(holds(cluster, 3, volume, 1, 1));
+  cluster.cut(1);
+  CHECK(can_write(cluster, 0, volume, 2));
+  cluster.cut(2);
+  CHECK_FALSE(can_write(cluster, 0, volume, 3));
+  CHECK(cluster.connect(0, 1, volume));
+  cluster.run(100);
+  CHECK(can_write(cluster, 0, volume, 4));
+  check_audits(cluster);
+}
+
+TEST_CASE(
+    "members: until a change of the set is committed, both sets have to agree; then the new one alone") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  // Of the old set this host alone is left, of the new one it and the newcomer.
+  cluster.cut(1);
+  cluster.cut(2);
+  cluster.run(100);
+  CHECK(count_events(cluster, 0, "leading") == 1);
+  CHECK(views_in_force(cluster, 0, volume) == 2);
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(300);
+  CHECK(count_events(cluster, 0, "leading") == 2);
+  CHECK(views_in_force(cluster, 0, volume) == 1);
+  // It hears that it is out, and is not needed any more.
+  CHECK(ask_promise(cluster, 2, volume, epoch_of(9, 2)).error_code == "ERR_NOT_MEMBER");
+  cluster.cut(2);
+  CHECK(can_write(cluster, 0, volume, 2));
+  cluster.run(200);
+  CHECK(holds(cluster, 3, volume, 2, 2));
+  // Nor can it help the primary to a majority.
+  cluster.cut(3);
+  cluster.connect(0, 2, volume);
+  cluster.run(100);
+  CHECK_FALSE(can_write(cluster, 0, volume, 3));
+  check_audits(cluster);
+}
+
+TEST_CASE("members: a lease needs majorities of both sets") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  cluster.run(300);
+  CHECK(count_events(cluster, 0, "leading") == 2);
+  cluster.cut(1);
+  cluster.run(1'000);
+  // 3 is a majority with this host, and the one that left does not matter.
+  CHECK(can_write(cluster, 0, volume, 2));
+  cluster.cut(3);
+  cluster.run(1'000);
+  CHECK_FALSE(can_write(cluster, 0, volume, 3));
+}
+
+TEST_CASE("members: who joins is a learner that has everything, and one change is made at a time") {
+  Cluster cluster(5, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const auto refused = [&](uint64_t counter, const std::vector<size_t>& voters, const Change& change) {
+    const Election election = stand(cluster, volume, 0, counter, voters);
+    const Stamp before = stamp_of(election.head["epoch"]["counter"].get<uint64_t>());
+    REQUIRE(ask_lead(cluster, volume, election).error_code.empty());
+    for (const size_t voter : voters) CHECK(cluster.connect(0, voter, volume));
+    cluster.run(50);
+    const std::string code = ask_begin_view(cluster, volume, election, before, change).error_code;
+    CHECK(ask_begin_view(cluster, volume, election, before).error_code.empty());
+    cluster.run(150);
+    return code;
+  };
+  CHECK(refused(2, {1, 2}, adds(3, MemberRole::data)) == "ERR_SET_CHANGE");
+  elect(cluster, volume, 0, 3, {1, 2}, {}, adds(3, MemberRole::learner));
+  // It never came.
+  CHECK(refused(4, {1, 2}, swaps(2, 3)) == "ERR_SET_CHANGE");
+  CHECK(cluster.connect(0, 3, volume));
+  cluster.run(100);
+  begin_elected(cluster, volume, 0, 5, {1, 2, 3}, swaps(2, 3));
+  cluster.cut(1);
+  cluster.cut(2);
+  cluster.run(50);
+  // The change before is not known to be committed.
+  CHECK(refused(6, {1, 3}, removes(1)) == "ERR_SET_CHANGE");
+  CHECK(count_events(cluster, 0, "leading") == 4);
+}
+
+TEST_CASE(
+    "members: the next primary of a change that was cut short is judged by both sets, and completes it") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  cluster.cut(1);
+  cluster.cut(2);
+  cluster.run(50);  // 3 alone got the record
+  Random random(5);
+  cluster.kill(0, random);
+  CHECK(views_in_force(cluster, 3, volume) == 2);
+  CHECK(views_in_force(cluster, 1, volume) == 1);
+  // 3 has the most advanced head.
+  elect(cluster, volume, 3, 4, {1, 2});
+  CHECK(can_write(cluster, 3, volume, 2));
+  CHECK(holds(cluster, 3, volume, 1, 1));
+  CHECK(views_in_force(cluster, 3, volume) == 1);
+  cluster.start(0);
+  CHECK(cluster.connect(3, 0, volume));
+  cluster.run(200);
+  check_equal(cluster, volume);
+  check_audits(cluster);
+}
+
+TEST_CASE("members: a restart does not forget a set that has a say still") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  cluster.cut(1);
+  cluster.cut(2);
+  cluster.run(100);
+  Random random(6);
+  cluster.kill(3, random);
+  cluster.start(3);
+  cluster.run(20);
+  CHECK(views_in_force(cluster, 3, volume) == 2);
+}
+
+TEST_CASE(
+    "members: a primary that was alone at first does not go on by itself when it is not alone any more") {
+  Cluster cluster(2, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum, 1);
+  elect(cluster, volume, 0, 2, {}, {}, adds(1, MemberRole::learner));
+  CHECK(cluster.connect(0, 1, volume));
+  cluster.run(100);
+  elect(cluster, volume, 0, 3, {1}, {},
+        [](std::vector<ViewMember>& members) { members[1].role = MemberRole::data; });
+  Random random(8);
+  cluster.kill(0, random);
+  cluster.start(0);
+  cluster.run(50);
+  CHECK_FALSE(cluster.node(0).core->open_export(volume).has_value());
+  elect(cluster, volume, 1, 4, {0});
+  CHECK(can_write(cluster, 1, volume, 1));
+}
+
+TEST_CASE("members: a volume of one copy gets more, and goes back to one") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum, 1);
+  const Export disk = cluster.node(0).open(volume);
+  CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+  elect(cluster, volume, 0, 2, {}, {}, adds(1, MemberRole::learner));
+  CHECK(cluster.connect(0, 1, volume));
+  cluster.run(100);
+  elect(cluster, volume, 0, 3, {1}, {},
+        [](std::vector<ViewMember>& members) { members[1].role = MemberRole::data; });
+  CHECK(can_write(cluster, 0, volume, 2));
+  cluster.cut(1);
+  CHECK_FALSE(can_write(cluster, 0, volume, 3));
+  CHECK(cluster.connect(0, 1, volume));
+  cluster.run(100);
+  elect(cluster, volume, 1, 4, {0}, must_resign(cluster, 0, volume), removes(0));
+  cluster.cut(0);
+  CHECK(can_write(cluster, 1, volume, 4));
+  CHECK(holds(cluster, 1, volume, 0, 1));
+  Random random(7);
+  cluster.kill(1, random);
+  cluster.start(1);
+  elect(cluster, volume, 1, 5, {});
+  CHECK(can_write(cluster, 1, volume, 5));
+  check_audits(cluster);
+}

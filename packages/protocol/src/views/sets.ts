@@ -1,0 +1,66 @@
+/**
+ * Which sets of members have to agree (docs/protocol.md, M1), as `test/model/rules.cc` has it in `every_set`, `agree` and
+ * `known`: that of the newest view known to be committed, and those of all views behind it.
+ */
+import { decodeView, type ViewMember, type ViewPayload } from '@cloudfs/format'
+import { compareEpochs, type HostId, hexToBytes, type Standing, type StoreId } from '@cloudfs/interface'
+import { isVoter, majorityOf } from '../stamp-slices.js'
+
+/** A member, whatever its slice. */
+export type Member = Pick<ViewMember, 'host' | 'store' | 'role'>
+
+/** The views of a replica that have a say, oldest first; none: it has nothing of the volume. */
+export function viewsOf({ views }: Standing): ViewPayload[] {
+  return views.map(({ payload }) => decodeView(hexToBytes(payload)))
+}
+
+/**
+ * As `viewsOf`, without those that another knows to be passed: whoever knows one of these to be committed knows all before
+ * it to be. A view that is not among these says nothing: a restart may have gone on without it.
+ */
+export function viewsInForce(replica: Standing, others: readonly Standing[]): ViewPayload[] {
+  const known = others.flatMap(({ views }) => views.slice(0, 1))
+  const first = replica.views.findLastIndex(({ epoch }) =>
+    known.some((view) => compareEpochs(view.epoch, epoch) === 0),
+  )
+  return viewsOf(replica).slice(Math.max(0, first))
+}
+
+export function votersOf({ members }: { readonly members: readonly Member[] }): Member[] {
+  return members.filter(isVoter)
+}
+
+/** Of a set's voters, who is among these. The store counts too: another one of the same host is another member (R4). */
+export function among<Answer extends { readonly host: HostId }>(
+  voters: readonly Member[],
+  answers: readonly Answer[],
+  storeOf: (answer: Answer) => StoreId,
+): Answer[] {
+  return voters.flatMap((voter) =>
+    answers.filter((answer) => answer.host === voter.host && storeOf(answer) === voter.store),
+  )
+}
+
+/** Of each set these are a majority. */
+export function agree<Answer extends { readonly host: HostId }>(
+  sets: readonly (readonly Member[])[],
+  answers: readonly Answer[],
+  storeOf: (answer: Answer) => StoreId,
+): boolean {
+  return sets.every((voters) => among(voters, answers, storeOf).length >= majorityOf(voters.length))
+}
+
+/** The same members in the same roles, in the same order. */
+export function sameMembers(one: readonly Member[], other: readonly Member[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ host, store, role }, index) => {
+      const its = other[index]
+      return its?.host === host && its.store === store && its.role === role
+    })
+  )
+}
+
+export function hostsOf(sets: readonly (readonly Member[])[]): HostId[] {
+  return [...new Set(sets.flat().map(({ host }) => host))]
+}

@@ -1,0 +1,78 @@
+/**
+ * The set of a volume's members changes while clients write (docs/protocol.md, M1). Goal: nothing that was acknowledged is
+ * lost, and who leaves is not needed any more. Method: real engines and real NBD clients; the shipped view protocol beside
+ * each engine, as a replicator runs it.
+ */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { EngineCluster } from './support/engine-cluster.js'
+import { nbdUri } from './support/engine-process.js'
+import { EngineViews } from './support/engine-views.js'
+import { runTool } from './support/run-tool.js'
+
+const options = { timeout: 60_000 }
+const MIB = 1024 * 1024
+
+let cluster: EngineCluster
+let views: EngineViews
+beforeEach(async () => {
+  cluster = await EngineCluster.start(4, { args: ['--elections'] })
+})
+afterEach(async () => {
+  await views.endAll()
+  await cluster.dispose()
+})
+
+async function begin(copies: number): Promise<void> {
+  await cluster.createVolume(32 * MIB, 'quorum', copies)
+  views = new EngineViews(cluster)
+  for (let index = 0; index < cluster.size; index++) views.begin(index)
+}
+
+async function qemuIo(index: number, ...commands: readonly string[]): Promise<void> {
+  const uri = nbdUri(await cluster.engine(index).serve(cluster.volume))
+  await runTool('qemu-io', '-f', 'raw', ...commands.flatMap((command) => ['-c', command]), uri)
+}
+
+test('a member is replaced: the new one has everything, and the old one is not needed', options, async () => {
+  await begin(3)
+  await qemuIo(0, 'write -P 7 1M 64k', 'flush')
+  await views.changeSet(0, [0, 1, 2], 3)
+  await qemuIo(0, 'write -P 8 2M 64k')
+  await views.changeSet(0, [0, 1, 3])
+  // Of the set as it is now one may be gone, and the one that left with it.
+  for (const index of [2, 0]) {
+    await views.end(index)
+    await cluster.kill(index)
+  }
+  const next = await views.leader()
+  expect([1, 3]).toContain(next)
+  await qemuIo(next, 'read -P 7 1M 64k', 'read -P 8 2M 64k', 'write -P 9 3M 64k', 'flush')
+  await qemuIo(next, 'read -P 9 3M 64k')
+})
+
+test('one copy becomes two and three, and the first one leaves', options, async () => {
+  await begin(1)
+  await qemuIo(0, 'write -P 7 1M 64k', 'flush')
+  await views.changeSet(0, [0], 1)
+  await views.changeSet(0, [0, 1])
+  await views.changeSet(0, [0, 1], 2)
+  await views.changeSet(0, [0, 1, 2])
+  await qemuIo(0, 'write -P 8 2M 64k')
+  await views.handOver(0, 2)
+  await views.changeSet(2, [1, 2])
+  await views.end(0)
+  await cluster.kill(0)
+  await qemuIo(2, 'read -P 7 1M 64k', 'read -P 8 2M 64k', 'write -P 9 3M 64k', 'flush')
+})
+
+test('a set that nobody could agree on is not begun: the primary leads on', options, async () => {
+  await begin(3)
+  await views.changeSet(0, [0, 1, 2], 3)
+  await views.end(3)
+  await cluster.kill(3)
+  await views.end(2)
+  await cluster.kill(2)
+  // Of the set to come only the primary answers.
+  await expect(views.changeSet(0, [0, 3])).rejects.toThrow('too few members answer')
+  await qemuIo(0, 'write -P 7 1M 64k', 'flush')
+})
