@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import type { VolumeId } from '@cloudfs/interface'
+import { HostId, type VolumeId } from '@cloudfs/interface'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { EngineHost, nbdUri } from './support/engine-process.js'
 import { runTool } from './support/run-tool.js'
@@ -380,13 +380,14 @@ test('what reads while NBD clients write sees each block as it was or as it is',
   await expectModel()
 })
 
-const holder = 'ab'.repeat(20)
+const holder = HostId.parse('ab'.repeat(20))
 
 /** What a replicator does when a host attaches the volume, or, with nothing, detaches it. */
-function hold(isShared?: boolean): Promise<unknown> {
-  const item = JSON.stringify({ holders: [{ host: holder, isShared, socket: '/s' }] })
-  const bytes = isShared === undefined ? '' : Buffer.from(item).toString('hex')
-  return engine.client.call('put-local', { volume, kind: 8, bytes })
+async function hold(isShared?: boolean): Promise<void> {
+  const [status] = (await engine.client.call('volumes', { volume })).result
+  const holders =
+    isShared === undefined ? [] : [{ session: 'cd'.repeat(16), host: holder, isShared, socket: '/s' }]
+  await engine.client.call('attach', { volume, holders, after: status?.attach.revision ?? 0 })
 }
 
 test('a volume that a host has attached for itself is written by nobody else; a shared one is', async () => {

@@ -7,10 +7,11 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { EngineEvent, HostId, VolumeId } from '@cloudfs/interface'
 import { afterEach, expect, test, vi } from 'vitest'
-import { DiskOracle, randomFrom } from './support/disk-oracle.js'
+import { randomFrom } from './support/disk-oracle.js'
 import { EngineCluster } from './support/engine-cluster.js'
 import { EngineHost, nbdUri } from './support/engine-process.js'
 import { EngineViews } from './support/engine-views.js'
+import * as load from './support/load.js'
 import { NbdClient } from './support/nbd-client.js'
 import { runTool } from './support/run-tool.js'
 
@@ -85,25 +86,9 @@ async function startEngine(): Promise<{ engine: EngineHost; host: HostId }> {
   return { engine, host }
 }
 
-/** Writes all the time while `trouble` goes on, then looks at every sector. */
+/** @see {@link load.underLoad} */
 async function underLoad(attachment: Attachment, trouble: () => Promise<void>): Promise<void> {
-  const client = await NbdClient.connect(attachment.socket)
-  const oracle = new DiskOracle(SIZE, seed)
-  let isOver = false
-  const load = (async () => {
-    while (!isOver) expect(await oracle.write(client, { count: 200, depth: 16 })).toBe(true)
-  })()
-  load.catch(() => undefined)
-  try {
-    await trouble()
-  } finally {
-    isOver = true
-  }
-  await load
-  await client.flush()
-  await oracle.check(client)
-  expect(oracle.acknowledged).toBeGreaterThan(100)
-  client.close()
+  await load.underLoad({ socket: attachment.socket, sizeBytes: SIZE, seed }, trouble)
   expect((await attachment.status()).waiting).toBe(0)
 }
 

@@ -266,7 +266,9 @@ std::optional<uint64_t> Endpoints::next_deadline_ns() const {
 
 void Endpoints::note_lost(Served& served, const std::string& code, const std::string& message) {
   served.routeless_since_ns = now_ns();
-  event("route-lost", served, code, message);
+  // Whoever asked for the next one is told how that goes; opening it is what ends this one where both are a session's
+  // connections to the same primary.
+  if (!served.pending) event("route-lost", served, code, message);
 }
 
 bool Endpoints::end(const std::string& volume) {

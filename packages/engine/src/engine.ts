@@ -219,10 +219,9 @@ export class Engine {
       case 'replicator':
         this.#replicator = parseAddress(request.args.address)
         return { result: {} }
-      case 'put-local': {
+      case 'attach': {
         const store = this.#storeOf(request)
-        const { volume, kind } = request.args
-        return store.holders.put(volume, kind, () => store.command('put-local', request.args))
+        return store.holders.change(request.args.volume, () => store.command('attach', request.args))
       }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }

@@ -36,9 +36,9 @@ export class StoreService {
   readonly #identity: { readonly store: StoreId; readonly host: HostId }
   readonly heads = new HeadWatch()
   /** Who has the volumes attached of which this store is the primary. */
-  readonly holders = new Holders(async (volume, kind) => {
-    const { result } = await this.command('get-local', { volume, kind })
-    return result.bytes
+  readonly holders = new Holders(async (volume) => {
+    const { result } = await this.command('volumes', { volume })
+    return result[0]?.attach.holders ?? []
   })
   readonly #streams = new AdoptedStreams()
   #state: StoreState = 'starting'
@@ -144,6 +144,7 @@ export class StoreService {
     else if (event.name === 'block-corrupt') log.error(event.detail, 'a block fails its checksum')
     else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
     else log.debug(event.detail, event.name)
+    if (event.name === 'attached') this.holders.changed(event.detail.volume)
     if (event.name === 'head-moved') this.heads.onMoved(event.detail.volume)
     if (event.name === 'stream-ended') {
       const { stream, code, message = '' } = event.detail

@@ -290,7 +290,14 @@ export const operations = {
     path: '/v1/attachments',
     summary: 'Serves a volume at this host over NBD, now and after each restart',
     status: 201,
-    body: z.strictObject({ volume: reference, isShared: z.boolean().default(false) }),
+    body: z.strictObject({
+      volume: reference,
+      isShared: z.boolean().default(false),
+      take: z
+        .boolean()
+        .default(false)
+        .describe('from hosts that have it and would refuse: what still runs there loses it'),
+    }),
     answer: Attachment,
   },
   detach: {

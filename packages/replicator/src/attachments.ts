@@ -1,109 +1,162 @@
 /**
- * Volumes attached at this host for its VMs: served by this engine where it is the primary's, by a bridge to the primary's
- * engine elsewhere. This host remembers what it has attached, and has it served again, at the same socket, by whoever leads:
- * after each start, and when the primary changes (restoring.ts). Who else may have it is the primary's business
- * (holder-table.ts).
+ * Volumes attached at this host for its VMs. The engine serves each by an endpoint, whose clients stay while the way to the
+ * primary ends and another is found; here that way is found. Whoever comes to lead tells (lead-teller.ts), and while an
+ * endpoint has no route, or its primary is not heard of, the volume's members are asked again and again.
+ *
+ * What is attached stands in the volume's history (holders.ts): nothing is remembered here. A session is an endpoint's: an
+ * engine that was started again gets new ones.
  */
+import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
-import { compareEpochs, type Epoch, type HostId, type VersionId, type VolumeId } from '@cloudfs/interface'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from '@cloudfs/http'
-import { AttachmentsFile, type RememberedAttachment } from './attachments-file.js'
+import {
+  compareEpochs,
+  type CoreEvent,
+  type HostId,
+  isCloudfsError,
+  NotPrimaryError,
+  VersionId,
+  VolumeId,
+} from '@cloudfs/interface'
+import { type PeerNode, PeerProtocolError } from '@cloudfs/peers'
+import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
-import type { Bridge } from './peer-requests.js'
+import { PrimaryAwayError } from './errors.js'
+import { type Acted, askLead, type Lead, type PrimaryAction, tellLead } from './peer-requests.js'
 import { RunFiles } from './run-files.js'
+import { Turns } from './turns.js'
 
 type Attachment = Answer<'attach'>
-type Way = 'serve' | 'bridge'
 
-/** What is to be served, and how. */
-export interface Serving {
+/** Pause before hosts are asked again who leads; doubles up to the greatest. */
+const SEEK_MS_MIN = 20
+const SEEK_MS_MAX = 1_000
+const SEEK_TIMEOUT_MS = 2_000
+/** Whoever attaches a volume waits so long for the way to its primary. */
+const ROUTE_MS_MAX = 10_000
+const SOCKET_MODE = 0o660
+
+/** A volume that this host has attached, or has had as far as it knows. */
+interface Attached {
   readonly volume: VolumeId
-  readonly version: VersionId
-  readonly isShared: boolean
-  /** The primary, and the epoch in which it leads. */
-  readonly leader: HostId
-  readonly epoch: Epoch
-  /** Left out: this host is the primary. */
-  readonly bridge?: Bridge | undefined
+  isShared: boolean
+  /** Of the endpoint in the engine that is there. */
+  session: string | undefined
+  /** The newest that was told, and by whom. */
+  lead: { readonly host: HostId; readonly told: Lead } | undefined
+  /** The endpoint has a route to who leads, as far as it is known here. */
+  isRouted: boolean
+  /** Routes that were lost. */
+  losses: number
+  /** Ends the pause in which nobody is asked who leads; nobody is being asked, if there is none. */
+  wake: (() => void) | undefined
 }
 
-interface Attached extends RememberedAttachment {
-  /** By way of whom it is served; `undefined`: it is not, or may be no more. */
-  readonly leader: HostId | undefined
-  /** Who says that it leads, of one that is not served. */
-  readonly hint: HostId | undefined
-}
-
-export interface AttachmentsOptions {
+interface AttachmentsOptions {
   readonly engine: EngineSupervisor
   readonly host: HostId
+  readonly peers: PeerNode
   readonly runDirectory: string
-  /** The file that remembers. */
-  readonly path: string
+  /** Has a volume's primary do something, whoever that is by now. */
+  readonly act: (
+    volume: { readonly volume: VolumeId; readonly primary: string },
+    request: PrimaryAction,
+  ) => Promise<Acted & { readonly by: HostId }>
+  /** What this host would tell as the primary. @throws it is none */
+  readonly leadHere: (volume: VolumeId) => Promise<Lead>
+  readonly log: Logger
+}
+
+/** How a volume is to be attached. */
+export interface AttachPlan {
+  readonly isShared: boolean
+  /** From hosts that would not share it. */
+  readonly take: boolean
 }
 
 export class Attachments {
-  readonly #engine: EngineSupervisor
-  readonly #host: HostId
+  readonly #options: AttachmentsOptions
   readonly #files: RunFiles
-  readonly #file: AttachmentsFile
   readonly #attached = new Map<VolumeId, Attached>()
-  /** How a volume is served, by the engine that is there and as far as this process knows. */
-  readonly #ways = new Map<VolumeId, Way>()
+  readonly #turns = new Turns()
+  readonly #closing = new AbortController()
 
-  constructor({ engine, host, runDirectory, path }: AttachmentsOptions) {
-    this.#engine = engine
-    this.#host = host
-    this.#files = new RunFiles(runDirectory)
-    this.#file = new AttachmentsFile(path)
-  }
-
-  /** Learns what was attached when this node ended. Once, first. */
-  async load(): Promise<void> {
-    for (const each of await this.#file.read()) {
-      this.#attached.set(each.volume, { ...each, leader: undefined, hint: undefined })
+  constructor(options: AttachmentsOptions) {
+    this.#options = options
+    this.#files = new RunFiles(options.runDirectory)
+    const { peers } = options
+    peers.handle(tellLead, (lead, caller) => {
+      if (lead.epoch.host !== caller)
+        throw new NotPrimaryError(`host ${caller} leads in no epoch of host ${lead.epoch.host}`)
+      this.#run(this.told(caller, lead))
+      return Promise.resolve({})
+    })
+    const onDoubt = ({ hostId }: { readonly hostId: HostId }): void => {
+      for (const attached of this.#attached.values()) if (attached.lead?.host === hostId) this.#seek(attached)
     }
+    peers.on('member-suspect', onDoubt)
+    peers.on('member-down', onDoubt)
+    peers.on('member-up', () => {
+      for (const attached of this.#attached.values()) attached.wake?.()
+    })
   }
 
   all(): Attachment[] {
     return [...this.#attached.values()].map((attached) => this.#describe(attached))
   }
 
-  get(volume: VolumeId): RememberedAttachment | undefined {
-    return this.#attached.get(volume)
-  }
-
   /** The primary by way of which the volume is served here. */
   leaderOf(volume: VolumeId): HostId | undefined {
-    return this.#attached.get(volume)?.leader
+    return this.#attached.get(volume)?.lead?.host
   }
 
-  socketOf(volume: VolumeId): string {
-    return this.#files.socketOf(volume)
+  /**
+   * An engine was found or started. What endpoints it has says itself; what this host has attached besides, its replicas'
+   * histories say, and whoever leads a volume of which it has none (lead-teller.ts).
+   */
+  async begin(): Promise<void> {
+    const { engine, host } = this.#options
+    const endpoints = new Map((await engine.result('endpoints', {})).map((each) => [each.volume, each]))
+    for (const attached of this.#attached.values())
+      if (endpoints.get(attached.volume)?.session !== attached.session) attached.session = undefined
+    for (const { volume, session } of endpoints.values()) this.#entry(volume).session = session
+    for (const { volume, attach } of await engine.result('volumes', {}))
+      if (attach.holders.some((holder) => holder.host === host)) this.#entry(volume)
+    for (const attached of this.#attached.values()) {
+      attached.isRouted = false
+      this.#seek(attached)
+    }
   }
 
-  /** Volumes that are to be served anew, and who may lead them. */
-  get doubtful(): readonly { readonly volume: VolumeId; readonly hint: HostId | undefined }[] {
-    return [...this.#attached.values()]
-      .filter(({ leader }) => leader === undefined)
-      .map(({ volume, hint }) => ({ volume, hint }))
+  /** What no event told of: routes that have gone. */
+  async mend(): Promise<void> {
+    for (const { volume, session, route } of await this.#options.engine.result('endpoints', {})) {
+      const attached = this.#attached.get(volume)
+      if (attached?.session === session && route === 'none') this.#lost(attached)
+    }
   }
 
-  /** The volume may be led by another host by now. */
-  doubt(volume: VolumeId, hint?: HostId): void {
+  onEvent(event: CoreEvent): void {
+    if (event.name !== 'route-lost') return
+    const { volume, session, ...why } = event.detail
     const attached = this.#attached.get(volume)
-    if (attached !== undefined) this.#attached.set(volume, { ...attached, leader: undefined, hint })
+    this.#options.log.info({ volume, ...why }, 'an attached volume has lost its way to the primary')
+    if (attached?.session === session) this.#lost(attached)
   }
 
-  /** Another engine is there, which serves nothing yet. */
-  doubtAll(): void {
-    this.#ways.clear()
-    for (const volume of this.#attached.keys()) this.doubt(volume)
-  }
-
-  /** Primaries elsewhere may have been found, or have moved. */
-  doubtBridged(): void {
-    for (const { volume, leader } of this.#attached.values()) if (leader !== this.#host) this.doubt(volume)
+  /** A host leads a volume, or says that this host has it attached no longer. Resolves when that was taken in. */
+  async told(host: HostId, lead: Lead): Promise<void> {
+    const volume = VolumeId.parse(lead.volume)
+    if (lead.holder === undefined && !this.#attached.has(volume)) return
+    try {
+      await this.#turns.take(volume, async () => {
+        if (lead.holder !== undefined) this.#entry(volume)
+        await this.#follow(host, lead)
+      })
+    } catch (error) {
+      this.#later(volume, error)
+    }
   }
 
   /** The head of a volume, as its primary has it. */
@@ -111,49 +164,302 @@ export class Attachments {
     if (this.#attached.has(volume)) await this.#files.update(volume, version)
   }
 
-  /** Serves a volume, at the socket where it always is. Doing so again takes a new way to the primary. */
-  async serve({ volume, version, isShared, leader, epoch, bridge }: Serving): Promise<Attachment> {
-    const socket = this.socketOf(volume)
-    const way = bridge === undefined ? 'serve' : 'bridge'
-    if (this.#ways.get(volume) !== way) await this.#end(volume, way === 'serve' ? 'bridge' : 'serve')
-    if (bridge === undefined) await this.#engine.call('serve', { volume, socket, mode: 0o660 })
-    else await this.#engine.call('bridge', { volume, socket, mode: 0o660, leader, ...bridge })
-    this.#ways.set(volume, way)
-    await this.#files.add(volume, version)
-    const attached = { volume, isShared, epoch, leader, hint: undefined }
-    const before = this.#attached.get(volume)
+  /**
+   * Serves a volume, at the socket where it always is; one that is served goes on.
+   *
+   * @throws what its primary refuses with: it is as it was; what serving it fails with: it is not attached
+   */
+  attach(volume: VolumeId, primary: string, plan: AttachPlan): Promise<{ at: Attachment; mayLead: boolean }> {
+    return this.#turns.take(volume, async () => {
+      const before = this.#attached.get(volume)
+      const session = newSession()
+      const { by, lead, mayLead } = await this.#record({ volume, primary }, session, plan)
+      const attached = this.#entry(volume)
+      try {
+        await this.#untilRouted(attached, by, lead, session)
+      } catch (error) {
+        // What is not served is not attached: another host may have it.
+        if (before === undefined) await this.#giveUp(attached)
+        throw error
+      }
+      return { at: this.#describe(attached), mayLead: before === undefined && mayLead }
+    })
+  }
+
+  /** Others may have it, then clients are let go. @throws {NotAttachedError}, {PrimaryAwayError}: it is as it was */
+  detach(volume: VolumeId, primary: string): Promise<void> {
+    const { act, host } = this.#options
+    return this.#turns.take(volume, async () => {
+      try {
+        await act({ volume, primary }, { action: 'detach', volume, host })
+      } catch (error) {
+        if (codeOf(error) === 'ERR_NOT_ATTACHED') await this.#end(volume)
+        throw error
+      }
+      await this.#end(volume)
+    })
+  }
+
+  /** Lets go of what is under way; endpoints stay. */
+  close(): void {
+    this.#closing.abort(new Error('the node stops'))
+  }
+
+  #entry(volume: VolumeId): Attached {
+    const present = this.#attached.get(volume)
+    if (present !== undefined) return present
+    const attached: Attached = {
+      volume,
+      isShared: false,
+      session: undefined,
+      lead: undefined,
+      isRouted: false,
+      losses: 0,
+      wake: undefined,
+    }
     this.#attached.set(volume, attached)
-    const isKnown = before?.isShared === isShared && compareEpochs(before.epoch, epoch) === 0
-    if (!isKnown) await this.#save()
-    return this.#describe(attached)
+    return attached
   }
 
-  /** Lets the clients of a volume go, and forgets it. */
-  async unserve(volume: VolumeId): Promise<void> {
-    if (!this.#attached.has(volume)) return
-    await this.#end(volume, 'serve')
-    await this.#end(volume, 'bridge')
+  #lost(attached: Attached): void {
+    attached.isRouted = false
+    attached.losses++
+    this.#seek(attached)
+  }
+
+  /** Asks who leads the volume, until its endpoint has a route to whom is heard of. */
+  #seek(attached: Attached): void {
+    if (attached.wake !== undefined) {
+      attached.wake()
+      return
+    }
+    attached.wake = () => undefined
+    this.#run(this.#ask(attached))
+  }
+
+  async #ask(attached: Attached): Promise<void> {
+    /** Those that have not answered yet. */
+    const asked = new Set<HostId>()
+    let pauseMs = SEEK_MS_MIN
+    while (this.#attached.get(attached.volume) === attached && !this.#isSettled(attached)) {
+      if (this.#options.engine.isUp)
+        for (const host of this.#candidates(attached, pauseMs === SEEK_MS_MAX)) {
+          if (asked.has(host)) continue
+          asked.add(host)
+          this.#run(this.#askOne(attached.volume, host).finally(() => asked.delete(host)))
+        }
+      const timer = new AbortController()
+      const signal = AbortSignal.any([timer.signal, this.#closing.signal])
+      const woken = new Promise<true>((resolve) => {
+        attached.wake = () => {
+          resolve(true)
+        }
+      })
+      try {
+        const isWoken = await Promise.race([delay(pauseMs, false, { signal }), woken])
+        pauseMs = isWoken ? SEEK_MS_MIN : Math.min(2 * pauseMs, SEEK_MS_MAX)
+      } finally {
+        timer.abort()
+      }
+    }
+    attached.wake = undefined
+  }
+
+  async #askOne(volume: VolumeId, host: HostId): Promise<void> {
+    const { host: self, leadHere, peers, log } = this.#options
+    try {
+      const lead =
+        host === self
+          ? await leadHere(volume)
+          : await peers.request(host, askLead, { volume }, { timeoutMs: SEEK_TIMEOUT_MS })
+      await this.told(host, lead)
+    } catch (error) {
+      if (isCloudfsError(error)) log.debug({ volume, host, err: error }, 'a host does not lead a volume')
+      else log.error({ err: error }, 'a bug')
+    }
+  }
+
+  /** @param all - the members that are known may be members no longer */
+  #candidates({ lead }: Attached, all: boolean): Iterable<HostId> {
+    const { host, peers } = this.#options
+    const others = peers.members().flatMap(({ hostId, state }) => (state === 'down' ? [] : [hostId]))
+    if (lead === undefined || all) return [host, ...others]
+    const members = new Set(lead.told.members)
+    return [host, ...others].filter((each) => members.has(each))
+  }
+
+  #isSettled({ isRouted, lead }: Attached): boolean {
+    if (!isRouted || lead === undefined) return false
+    return lead.host === this.#options.host || this.#options.peers.member(lead.host)?.state === 'up'
+  }
+
+  /** In the volume's turn. Has its endpoint go by what a primary tells. @param fresh - a session that was recorded just now */
+  async #follow(host: HostId, lead: Lead, fresh?: string): Promise<void> {
+    const volume = VolumeId.parse(lead.volume)
+    const attached = this.#attached.get(volume)
+    if (attached === undefined || (attached.lead !== undefined && isOlder(lead, attached.lead.told))) return
+    const { engine, log } = this.#options
+    if (lead.holder === undefined) {
+      log.warn({ volume, host }, 'a volume is attached here no longer: its clients are let go')
+      await this.#end(volume)
+      return
+    }
+    const { session } = lead.holder
+    if (session !== attached.session) {
+      if (session !== fresh) {
+        // Nobody serves by it (any more).
+        const next = newSession()
+        const recorded = await this.#record({ volume, primary: host }, next)
+        await this.#follow(recorded.by, recorded.lead, next)
+        return
+      }
+      attached.isRouted = false
+      await engine.call('endpoint', { volume, session, socket: this.#socketOf(volume), mode: SOCKET_MODE })
+      attached.session = session
+    }
+    const isKnown = attached.lead?.host === host && compareEpochs(attached.lead.told.epoch, lead.epoch) === 0
+    attached.lead = { host, told: lead }
+    attached.isShared = lead.holder.isShared
+    await this.#files.add(volume, VersionId.parse(lead.version))
+    if (!isKnown || !attached.isRouted) await this.#route(attached, session, lead)
+  }
+
+  async #route(attached: Attached, session: string, { way }: Lead): Promise<void> {
+    const { volume, losses } = attached
+    const { engine, log } = this.#options
+    try {
+      await engine.call('route', { volume, session, to: way ?? 'here' })
+    } catch (error) {
+      // Nothing tells of the one there was, if it was lost meanwhile.
+      attached.isRouted = false
+      this.#seek(attached)
+      // An engine that was started meanwhile.
+      if (codeOf(error) === 'ERR_UNKNOWN_ENDPOINT') attached.session = undefined
+      throw error
+    }
+    // One that was lost meanwhile may have been this one.
+    attached.isRouted = losses === attached.losses
+    log.info({ volume, leader: attached.lead?.host }, 'an attached volume is led there')
+    if (attached.isRouted) attached.wake?.()
+    else this.#seek(attached)
+  }
+
+  /** In the volume's turn. */
+  async #untilRouted(attached: Attached, by: HostId, lead: Lead, session: string): Promise<void> {
+    const { volume } = attached
+    const giveUpMs = performance.now() + ROUTE_MS_MAX
+    let pauseMs = SEEK_MS_MIN
+    let told = { by, lead }
+    for (;;) {
+      try {
+        await this.#follow(told.by, told.lead, session)
+        if (attached.isRouted) return
+      } catch (error) {
+        const isPassing = codeOf(error).match(
+          /^ERR_(STREAM_LOST|NOT_PRIMARY|SESSION_ENDED|TICKET|ROUTE_\w+)$/,
+        )
+        if (isPassing === null || performance.now() > giveUpMs) throw error
+      }
+      if (performance.now() > giveUpMs)
+        throw new PrimaryAwayError(`no way to the primary of volume ${volume}`, { volume })
+      await delay(pauseMs, undefined, { signal: this.#closing.signal })
+      pauseMs = Math.min(2 * pauseMs, SEEK_MS_MAX)
+      // Again: whoever leads by now says the same.
+      told = await this.#record({ volume, primary: told.by }, session)
+    }
+  }
+
+  /** Has the primary record that this host has the volume. @param plan - left out: it has it already, and goes on */
+  async #record(
+    volume: { readonly volume: VolumeId; readonly primary: string },
+    session: string,
+    plan?: AttachPlan,
+  ): Promise<{ by: HostId; lead: Lead; mayLead: boolean }> {
+    const { act } = this.#options
+    const current = this.#attached.get(volume.volume)?.session
+    const {
+      by,
+      lead,
+      mayLead = false,
+    } = await act(volume, {
+      action: 'attach',
+      volume: volume.volume,
+      socket: this.#socketOf(volume.volume),
+      session,
+      take: plan?.take === true,
+      ...(plan !== undefined && { isShared: plan.isShared }),
+      ...(current !== undefined && { current }),
+    })
+    if (lead === undefined) throw new PeerProtocolError(`host ${by} does not say what it has recorded`)
+    return { by, lead, mayLead }
+  }
+
+  async #giveUp(attached: Attached): Promise<void> {
+    const { act, host, log } = this.#options
+    const { volume } = attached
+    try {
+      await this.#end(volume)
+      const primary = attached.lead?.host ?? host
+      await act({ volume, primary }, { action: 'detach', volume, host })
+    } catch (error) {
+      if (!isCloudfsError(error)) throw error
+      log.info({ volume, err: error }, 'what was not attached was not given up')
+    }
+  }
+
+  /** In the volume's turn. Lets its clients go, and forgets it. */
+  async #end(volume: VolumeId): Promise<void> {
+    const attached = this.#attached.get(volume)
+    if (attached === undefined) return
+    await this.#options.engine.call('end-endpoint', { volume })
     this.#attached.delete(volume)
-    await this.#save()
+    attached.wake?.()
     await this.#files.remove(volume)
-    await rm(this.socketOf(volume), { force: true })
+    await rm(this.#socketOf(volume), { force: true })
   }
 
-  async #end(volume: VolumeId, way: Way): Promise<void> {
-    const socket = this.socketOf(volume)
-    await this.#engine.call(way === 'serve' ? 'unserve' : 'unbridge', { socket })
-    if (this.#ways.get(volume) === way) this.#ways.delete(volume)
+  /** Work that nobody waits for, and that the world cannot fail. */
+  #run(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) this.#options.log.error({ err: error }, 'a bug')
+    })
   }
 
-  #save(): Promise<void> {
-    const remembered = [...this.#attached.values()]
-    return this.#file.write(remembered.map(({ volume, isShared, epoch }) => ({ volume, isShared, epoch })))
+  /** What could not be done for now. */
+  #later(volume: VolumeId, error: unknown): void {
+    const { log } = this.#options
+    const attached = this.#attached.get(volume)
+    if (!isCloudfsError(error)) {
+      if (!this.#closing.signal.aborted) log.error({ err: error }, 'a bug')
+      return
+    }
+    log.info({ volume, err: error }, 'an attached volume is served later')
+    // Asked again, and not at once.
+    if (attached !== undefined && attached.wake === undefined) this.#seek(attached)
+  }
+
+  #socketOf(volume: VolumeId): string {
+    return this.#files.socketOf(volume)
   }
 
   #describe({ volume, isShared }: Attached): Attachment {
-    const socket = this.socketOf(volume)
-    return { volume, host: this.#host, socket, uri: uriOf(socket), isShared }
+    const socket = this.#socketOf(volume)
+    return { volume, host: this.#options.host, socket, uri: uriOf(socket), isShared }
   }
+}
+
+/** 16 bytes in hex. */
+function newSession(): string {
+  return randomBytes(16).toString('hex')
+}
+
+/** A primary that has been deposed, or an answer that was under way for long. */
+function isOlder(lead: Lead, than: Lead): boolean {
+  return (compareEpochs(lead.epoch, than.epoch) || lead.revision - than.revision) < 0
+}
+
+function codeOf(error: unknown): string {
+  return isCloudfsError(error) ? error.code : ''
 }
 
 /** As `nbd(7)`'s URI specification has it; the socket serves this one volume, as its default export. */

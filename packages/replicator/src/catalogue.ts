@@ -12,7 +12,6 @@ import type { PeerNode } from '@cloudfs/peers'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { heldVolume } from './held-volumes.js'
-import type { HolderTable } from './holder-table.js'
 import { askVolumes, type HeldVolume } from './peer-requests.js'
 
 type Volume = Answer<'volume'>
@@ -32,7 +31,6 @@ interface CatalogueOptions {
   readonly host: HostId
   readonly engine: EngineSupervisor
   readonly peers: PeerNode
-  readonly holders: HolderTable
   readonly log: Logger
 }
 
@@ -52,7 +50,7 @@ export class Catalogue {
 
   /** What this host holds. */
   async held(): Promise<HeldVolume[]> {
-    const { engine, holders } = this.#options
+    const { engine } = this.#options
     const [volumes, follows] = await Promise.all([engine.result('volumes', {}), engine.result('follows', {})])
     const refusals = new Map(
       follows.map(({ volume, state, error }) => [volume, state === 'refused' ? error : undefined]),
@@ -61,7 +59,6 @@ export class Catalogue {
       const refusal = refusals.get(status.volume)
       return {
         ...heldVolume(status),
-        attachments: status.role === 'primary' ? [...holders.of(status.volume)] : [],
         ...(refusal !== undefined && { refusal }),
       }
     })

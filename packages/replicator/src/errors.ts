@@ -31,7 +31,7 @@ export class NotAttachedError extends CloudfsError {
   readonly code = 'ERR_NOT_ATTACHED'
 }
 
-/** A volume is attached at as many hosts as its primary can remember. */
+/** A volume is attached at as many hosts as its record holds. */
 export class TooManyHoldersError extends CloudfsError {
   readonly code = 'ERR_TOO_MANY_HOLDERS'
 }

@@ -16,7 +16,7 @@ export function viewOf(status: VolumeStatus): ViewPayload {
   return decodeView(hexToBytes(described.parse(status).view))
 }
 
-export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachments'> {
+export function heldVolume(status: VolumeStatus): HeldVolume {
   const { parent, snapshots } = described.parse(status)
   const view = viewOf(status)
   return {
@@ -33,6 +33,7 @@ export function heldVolume(status: VolumeStatus): Omit<HeldVolume, 'attachments'
     epoch: status.epoch,
     members: view.members.map(({ host, store, role }) => ({ host, store, role })),
     snapshots,
+    attachments: status.attach.holders.map(({ host, isShared, socket }) => ({ host, isShared, socket })),
     ...(parent !== undefined && { parent }),
     ...(status.members !== undefined && { progress: status.members.map((member) => ({ ...member })) }),
   }

@@ -15,7 +15,7 @@ import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { NotMemberError } from './errors.js'
 import { viewOf } from './held-volumes.js'
-import { askDeleted, askFollow, askFollowKey, type Bridge } from './peer-requests.js'
+import { askDeleted, askFollow, askFollowKey, type Way } from './peer-requests.js'
 
 /** A creation that no majority has taken after this long is given up: whoever asked for it has been told so. */
 const HALF_MADE_MS = 60_000
@@ -53,9 +53,9 @@ export class Leading {
     })
   }
 
-  /** What a host needs to reach a volume's engine here. */
-  bridgeFor(volume: VolumeId, host: HostId): Promise<Bridge> {
-    return this.#wayTo(volume, host, 'cloudfs-nbd')
+  /** What a host's endpoint needs to reach a volume here. */
+  wayFor(volume: VolumeId, host: HostId): Promise<Way> {
+    return this.#wayTo(volume, host, 'cloudfs-session')
   }
 
   /** Tells members that are away; resolves when they are being told. `volumes` are all that the store has. */
@@ -111,7 +111,7 @@ export class Leading {
     })
   }
 
-  async #keyFor(volume: VolumeId, caller: HostId): Promise<Bridge> {
+  async #keyFor(volume: VolumeId, caller: HostId): Promise<Way> {
     const all = await this.#options.engine.result('volumes', { all: true })
     const status = all.find((each) => each.volume === volume)
     if (status === undefined) throw new UnknownVolumeError(`no volume ${volume} is here`, { volume })
@@ -121,7 +121,11 @@ export class Leading {
     return this.#wayTo(volume, caller, 'cloudfs-records')
   }
 
-  async #wayTo(volume: VolumeId, host: HostId, protocol: 'cloudfs-records' | 'cloudfs-nbd'): Promise<Bridge> {
+  async #wayTo(
+    volume: VolumeId,
+    host: HostId,
+    protocol: 'cloudfs-records' | 'cloudfs-session',
+  ): Promise<Way> {
     const { engine, address } = this.#options
     const { key } = await engine.result('follow-key', { volume, host, protocol })
     return { key, address: address() }

@@ -139,14 +139,12 @@ export class ReplicatorNode {
       engine: this.#engine,
       peers: this.#peers,
       runDirectory: config.runDirectory,
-      directory: config.directory,
       address: () => engineAddressOf(this.#engineHttp, this.#peers?.addresses ?? []),
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
       commitTimeoutMs: this.#times.commitTimeoutMs ?? COMMIT_TIMEOUT_MS_DEFAULT,
       log,
     }))
-    await replication.load()
     this.#engine.on('event', ({ event, detail }) => {
       if (event === 'store-state' && (detail as StoreStatus).state === 'ready')
         this.#settle(this.#refresh(), 'the store cannot be measured')

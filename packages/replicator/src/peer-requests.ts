@@ -1,5 +1,5 @@
 /** What replicators ask each other about volumes (docs/protocol.md, "Volumes"). */
-import { AttachedAt, Refusal, Volume } from '@cloudfs/http'
+import { Refusal, Volume } from '@cloudfs/http'
 import { EPOCH_COUNTER_MAX, HostId } from '@cloudfs/interface'
 import { defineRequest } from '@cloudfs/peers'
 import { z } from 'zod'
@@ -18,10 +18,6 @@ const epoch = z.object({
 })
 /** In one question or answer: what a frame holds. */
 const VOLUMES_MAX = 4_096
-
-/** A host that has a volume attached, and where it serves it. */
-export const Holder = AttachedAt
-export type Holder = z.output<typeof Holder>
 
 /** A volume as one host holds it: what it knows of its own replica. */
 export const HeldVolume = Volume.omit({ replicas: true }).extend({
@@ -117,18 +113,35 @@ export const askVersion = defineRequest(
   z.object({ volume: id.optional() }),
 )
 
-/** What a host needs to serve a volume whose primary is elsewhere. */
-const Bridge = z.object({ key, address })
-export type Bridge = z.output<typeof Bridge>
+/** Of an endpoint; 16 bytes. */
+const session = z.string().regex(/^[0-9a-f]{32}$/)
 
-/** What a host remembers of a volume that is attached there. */
-const Remembered = z.object({ isShared: z.boolean(), socket: z.string().max(200), epoch })
+/** What a host needs to reach a volume at its primary's engine. */
+const Way = z.object({ key, address })
+export type Way = z.output<typeof Way>
 
-const LedAnswer = z.object({ attached: Remembered.optional() })
-export type LedAnswer = z.output<typeof LedAnswer>
+/** What a volume's primary tells a host that has it attached, or had. */
+export const Lead = z.object({
+  volume: id,
+  /** In which it leads. */
+  epoch,
+  /** Of the record of who has it attached. */
+  revision: z.int().min(0),
+  version: id,
+  /** Hosts of which one leads the volume when this one does no more. */
+  members: z.array(id),
+  /** Left out: the host does not have it attached. */
+  holder: z.object({ session, isShared: z.boolean() }).optional(),
+  /** Left out where it is the primary itself. */
+  way: Way.optional(),
+})
+export type Lead = z.output<typeof Lead>
 
-/** The caller leads the volume, from now on: who has it attached says so, and attaches it anew. */
-export const tellLed = defineRequest('volume/led', z.object({ volume: id }), LedAnswer)
+/** Does the host asked lead the volume? */
+export const askLead = defineRequest('volume/lead', z.object({ volume: id }), Lead)
+
+/** The caller leads the volume, or who has it attached has changed. */
+export const tellLead = defineRequest('volume/leads', Lead, z.object({}))
 
 /** A volume that the host asked has attached is at another version, says its primary. */
 export const tellHead = defineRequest('volume/head', z.object({ volume: id, version: id }), z.object({}))
@@ -148,13 +161,15 @@ export const PrimaryAction = z.discriminatedUnion('action', [
     name: z.string(),
     members: z.array(Member).min(1),
   }),
-  /** The caller wants to serve the volume at this socket; again, if it was given it by the primary of the epoch `since`. */
+  /** The caller wants to serve the volume at this socket: as `HolderRequest` says. */
   z.object({
     action: z.literal('attach'),
     volume: id,
-    isShared: z.boolean(),
+    isShared: z.boolean().optional(),
     socket: z.string().max(200),
-    since: epoch.optional(),
+    session,
+    current: session.optional(),
+    take: z.boolean(),
   }),
   /** The caller, or a host that is gone, serves it no longer. */
   z.object({ action: z.literal('detach'), volume: id, host: id }),
@@ -167,9 +182,9 @@ const Acted = z.object({
   version: id.optional(),
   lsn: z.int().optional(),
   inStep: z.array(id).optional(),
-  /** In which the primary leads. */
-  epoch: epoch.optional(),
-  bridge: Bridge.optional(),
+  lead: Lead.optional(),
+  /** The caller has all of the volume, and may lead it itself. */
+  mayLead: z.boolean().optional(),
 })
 export type Acted = z.output<typeof Acted>
 

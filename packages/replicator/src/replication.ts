@@ -2,8 +2,8 @@
  * The parts of a node that deal with volumes, put together, and what makes each of them act: an engine that comes up, an
  * event of it, a host that comes up or has moved.
  */
-import { join } from 'node:path'
 import {
+  type CoreEvent,
   type EngineEvent,
   type Epoch,
   type HostId,
@@ -11,21 +11,23 @@ import {
   type StoreId,
   type StoreStatus,
   type VersionId,
-  type VolumeId,
+  VolumeId,
 } from '@cloudfs/interface'
 import type { HostKey, PeerMember, PeerNode } from '@cloudfs/peers'
 import type { HostCandidate } from '@cloudfs/placement'
 import type { Logger } from 'pino'
+import { Acting } from './acting.js'
 import { Attachments } from './attachments.js'
 import { BlockRedirects } from './block-redirects.js'
 import { Catalogue } from './catalogue.js'
 import { Creation, creationEffects } from './creation.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { appearance, Following } from './following.js'
-import { HolderTable } from './holder-table.js'
+import { Holders } from './holders.js'
+import { LeadTeller } from './lead-teller.js'
 import { Leading } from './leading.js'
 import { Upkeep } from './upkeep.js'
-import { Restoring } from './restoring.js'
+import { askLead } from './peer-requests.js'
 import { Viewing, type ViewCounts } from './viewing.js'
 import { VolumeMaker } from './volume-maker.js'
 import { Volumes } from './volumes.js'
@@ -36,8 +38,6 @@ export interface ReplicationOptions {
   readonly engine: EngineSupervisor
   readonly peers: PeerNode
   readonly runDirectory: string
-  /** The node's own. */
-  readonly directory: string
   /** Where other hosts reach this host's engine. */
   readonly address: () => string
   /** This host and the others, as placement sees them. */
@@ -56,30 +56,42 @@ export class Replication {
   readonly creation: Creation
   readonly volumes: Volumes
   readonly #options: ReplicationOptions
-  readonly #holders: HolderTable
+  readonly #holders: Holders
+  readonly #teller: LeadTeller
   readonly #following: Following
   readonly #upkeep: Upkeep
   readonly #viewing: Viewing
-  readonly #restoring: Restoring
   /** How each host was reached when it was last looked at. */
   readonly #seen = new Map<HostId, string>()
 
   constructor(options: ReplicationOptions) {
-    const { host, engine, peers, log, candidates, store, runDirectory, directory, commitTimeoutMs } = options
+    const { host, engine, peers, log, candidates, store, commitTimeoutMs } = options
     this.#options = options
-    this.#holders = new HolderTable({
-      engine,
-      epochOf: async (volume) => (await this.catalogue.here(volume)).epoch,
-      askHosts: (volume) => this.volumes.askHosts(volume),
-    })
-    const path = join(directory, 'attachments.json')
-    this.attachments = new Attachments({ engine, host, runDirectory, path })
-    this.catalogue = new Catalogue({ ...options, holders: this.#holders })
+    this.catalogue = new Catalogue(options)
     this.blocks = new BlockRedirects({ ...options, catalogue: this.catalogue })
     const onPassed = (volume: VolumeId, promised: Epoch): void => {
       this.#viewing.learned(volume, promised)
     }
     const leading = new Leading({ ...options, onPassed })
+    const holders = new Holders({ host, engine, wayFor: (volume, to) => leading.wayFor(volume, to) })
+    this.#holders = holders
+    peers.handle(askLead, ({ volume }, caller) => holders.lead(VolumeId.parse(volume), caller))
+    const acting = new Acting({
+      host,
+      peers,
+      catalogue: this.catalogue,
+      actHere: (request, caller) => this.volumes.actHere(request, caller),
+    })
+    this.attachments = new Attachments({
+      ...options,
+      act: (volume, request) => acting.act(volume, request),
+      leadHere: (volume) => holders.lead(volume, host),
+    })
+    this.#teller = new LeadTeller({
+      ...options,
+      holders,
+      told: (from, lead) => this.attachments.told(from, lead),
+    })
     const giveUp = (volume: VolumeId): void => {
       leading.giveUp(volume)
     }
@@ -88,15 +100,11 @@ export class Replication {
       ...options,
       catalogue: this.catalogue,
       maker,
-      leading,
-      holders: this.#holders,
+      acting,
+      holders,
       attachments: this.attachments,
       handOver: (volume, to) => this.#viewing.handOver(volume, to),
-      onDoubt: () => {
-        this.#restoring.soon()
-      },
     })
-    this.#restoring = new Restoring({ restore: () => this.#restore(), log })
     this.creation = new Creation({
       host,
       candidates,
@@ -110,7 +118,15 @@ export class Replication {
       ...options,
       follow: (volume, leader) => following.followElected(volume, leader),
     })
-    this.#upkeep = new Upkeep({ engine, following, leading, viewing: this.#viewing, log })
+    this.#upkeep = new Upkeep({
+      engine,
+      following,
+      leading,
+      viewing: this.#viewing,
+      attachments: this.attachments,
+      teller: this.#teller,
+      log,
+    })
     this.#listen()
   }
 
@@ -118,32 +134,23 @@ export class Replication {
     return this.#viewing.counts
   }
 
-  /** Once, before anything else. */
-  async load(): Promise<void> {
-    await this.attachments.load()
-  }
-
   /** The store has become ready, in an engine that was found or started. */
   async begin(): Promise<void> {
     const { engine, peers } = this.#options
     this.#following.forget()
     this.#holders.forgetAll()
-    this.attachments.doubtAll()
+    this.#teller.forgetAll()
     const volumes = await engine.result('volumes', {})
     for (const { volume } of volumes) peers.provide(volume)
     this.#upkeep.soon()
-    await this.#restoring.now()
-    for (const { volume, role } of volumes) if (role === 'primary') await this.#holders.load(volume)
+    await this.attachments.begin()
+    for (const { volume, role } of volumes) if (role === 'primary') await this.#teller.tell(volume)
   }
 
   async close(): Promise<void> {
+    this.attachments.close()
     await this.#viewing.close()
-    await this.#restoring.close()
     await this.#upkeep.close()
-  }
-
-  async #restore(): Promise<boolean> {
-    return this.#options.engine.isUp && (await this.volumes.restore())
   }
 
   #listen(): void {
@@ -153,6 +160,7 @@ export class Replication {
     })
     peers.on('member-up', (member) => {
       this.#seen.delete(member.hostId)
+      this.#teller.forget(member.hostId)
       this.#meet(member)
     })
     peers.on('member-changed', (member) => {
@@ -160,20 +168,20 @@ export class Replication {
     })
   }
 
-  /** A host that is new, or elsewhere: volumes are followed, and served, by way of it perhaps. */
+  /** A host that is new, or elsewhere: volumes are followed by way of it perhaps, or it has some attached. */
   #meet(member: PeerMember): void {
     const seen = appearance(member)
     if (this.#seen.get(member.hostId) === seen) return
     this.#seen.set(member.hostId, seen)
     this.#upkeep.soon()
-    this.attachments.doubtBridged()
-    this.#restoring.soon()
   }
 
   #onEvent(message: EngineEvent): void {
     const { event, detail } = message
     const { peers, log } = this.#options
     this.#viewing.onEvent(message)
+    // The engine sends its core's events on as they are.
+    this.attachments.onEvent({ name: event, detail } as CoreEvent)
     switch (event) {
       case 'store-state':
         if ((detail as StoreStatus).state === 'ready')
@@ -192,25 +200,27 @@ export class Replication {
         this.#holders.forget((detail as { volume: VolumeId }).volume)
         peers.withdraw((detail as { volume: VolumeId }).volume)
         break
-      case 'leading': {
-        const { volume } = detail as { volume: VolumeId }
+      case 'leading':
         this.#upkeep.soon()
-        this.#settle(this.volumes.led(volume), 'who has a volume attached is learned later')
+        this.#tell(detail)
         break
-      }
-      case 'stepped-down': {
-        const { volume } = detail as { volume: VolumeId }
-        this.#holders.forget(volume)
-        this.attachments.doubt(volume)
-        this.#restoring.soon()
+      case 'attached':
+        this.#tell(detail)
         break
-      }
+      case 'stepped-down':
+        this.#holders.forget((detail as { volume: VolumeId }).volume)
+        break
       case 'store-failed':
       case 'block-corrupt':
         log.error(detail, event)
         break
       default:
     }
+  }
+
+  #tell(detail: object): void {
+    const { volume } = detail as { volume: VolumeId }
+    this.#settle(this.#teller.tell(volume), 'who has a volume attached is told later')
   }
 
   /** Work that nobody waits for: the world's refusals are tried again as it changes. */

@@ -2,7 +2,9 @@
 import type { Logger } from 'pino'
 import { isCloudfsError } from '@cloudfs/interface'
 import type { EngineSupervisor } from './engine-supervisor.js'
+import type { Attachments } from './attachments.js'
 import type { Following } from './following.js'
+import type { LeadTeller } from './lead-teller.js'
 import type { Leading } from './leading.js'
 import type { Viewing } from './viewing.js'
 
@@ -16,6 +18,8 @@ interface UpkeepOptions {
   readonly following: Following
   readonly leading: Leading
   readonly viewing: Viewing
+  readonly attachments: Attachments
+  readonly teller: LeadTeller
   readonly log: Logger
 }
 
@@ -34,7 +38,11 @@ export class Upkeep {
   /** Looks at all volumes; again, if asked while it does. */
   soon(): void {
     this.#isWanted = true
-    this.#running ??= this.#run()
+    // Behind the assignment, whatever happens: without an engine `#run` ends at once.
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined
+      if (this.#isWanted && !this.#isClosed) this.soon()
+    })
   }
 
   /** Waits for what is under way. */
@@ -64,17 +72,18 @@ export class Upkeep {
         else log.error({ err: error }, 'a bug')
       }
     }
-    this.#running = undefined
     const tookMs = performance.now() - startedMs
     if (!this.#isClosed) this.#wait(Math.max(INTERVAL_MS, tookMs / SHARE_MAX))
   }
 
   async #mend(): Promise<void> {
-    const { engine, following, leading, viewing } = this.#options
+    const { engine, following, leading, viewing, attachments, teller } = this.#options
     if ((await engine.store())?.state !== 'ready') return
     const volumes = await engine.result('volumes', { all: true })
     viewing.mend(volumes)
     leading.mend(volumes)
+    teller.mend(volumes)
+    await attachments.mend()
     await following.mend(volumes)
   }
 }

@@ -7,17 +7,24 @@ import { action } from '../context.js'
 import { examples } from '../examples.js'
 import { EXIT, paint, say, sayJson, talk } from '../output.js'
 
+interface AttachOptions {
+  readonly shared?: boolean
+  readonly take?: boolean
+  readonly vmdk?: string
+}
+
 export function attachCommand(): Command {
   return examples(
     new Command('attach')
       .description('serve a volume at this host over NBD; the URI is on stdout')
       .argument('<volume>', 'id, or name where that is unique')
       .option('--shared', 'for cluster file systems: several hosts at once')
+      .option('--take', 'from a host that has it: what still runs there loses the disk')
       .option('--vmdk <file>', 'write a VMDK descriptor too')
       .action(
-        action(async ({ client, isJson }, volume: string, options: { shared?: boolean; vmdk?: string }) => {
+        action(async ({ client, isJson }, volume: string, options: AttachOptions) => {
           const attachment = await client.call('attach', {
-            body: { volume, isShared: options.shared === true },
+            body: { volume, isShared: options.shared === true, take: options.take === true },
           })
           const qemu = qemuOptions(attachment)
           const libvirt = libvirtXml(attachment)
@@ -33,6 +40,7 @@ export function attachCommand(): Command {
     [
       ['cloudfs attach web', 'the URI, and how QEMU and libvirt take it'],
       ['qemu-img info "$(cloudfs attach web 2>/dev/null)"', ''],
+      ['cloudfs attach web --take', 'from a host that died with it'],
       ['cloudfs attach web --vmdk web.vmdk', 'a descriptor for ESX'],
     ],
   )

@@ -1,33 +1,25 @@
 /**
- * Who has a volume attached, as its replicator keeps it in the store. A write by HTTP is a writer of its own: it is let in
- * where others would be who share.
+ * Who has a volume attached, as its history says. A write by HTTP is a writer of its own: it is let in where others would
+ * be who share.
  *
- * Once the replicator has the answer to its `put-local`, no write is begun that goes by what stood there before; and what
- * was begun before is in the core ahead of all that the new holder does.
+ * Once `attach` is answered, no write is begun that goes by what the record said before; and what was begun before is in
+ * the core ahead of all that the new holder does.
  */
-import { LOCAL_KINDS } from '@cloudfs/format'
-import { hexToBytes, VolumeAttachedError, type VolumeId } from '@cloudfs/interface'
-import { z } from 'zod'
+import { VolumeAttachedError, type VolumeHolder, type VolumeId } from '@cloudfs/interface'
 
-const ATTACHMENT_KIND = LOCAL_KINDS.indexOf('attachment')
-
-/** What of the item counts here; no bytes: not attached. */
-const item = z.object({ holders: z.array(z.object({ host: z.string(), isShared: z.boolean() })) })
-type Holder = z.output<typeof item>['holders'][number]
-
-/** What of a store this needs. @returns the item in hex, or null */
-type ReadItem = (volume: VolumeId, kind: number) => Promise<string | null>
+/** What of a store this needs. @returns those in the volume's newest attach record */
+type ReadHolders = (volume: VolumeId) => Promise<readonly VolumeHolder[]>
 
 export class Holders {
-  readonly #read: ReadItem
-  /** What was read, and holds until something is put. */
-  readonly #known = new Map<string, readonly Holder[]>()
-  /** Puts under way: until they are done what is read may be old soon. */
-  readonly #putting = new Map<string, number>()
-  /** Counts the beginnings and ends of puts. */
+  readonly #read: ReadHolders
+  /** What was read, and holds until the record changes. */
+  readonly #known = new Map<string, readonly VolumeHolder[]>()
+  /** Changes under way: until they are done what is read may be old soon. */
+  readonly #changing = new Map<string, number>()
+  /** Counts the beginnings and ends of changes. */
   #changes = 0
 
-  constructor(read: ReadItem) {
+  constructor(read: ReadHolders) {
     this.#read = read
   }
 
@@ -40,43 +32,41 @@ export class Holders {
     let holders = this.#known.get(volume)
     while (holders === undefined) {
       const before = this.#changes
-      const read = parse(await this.#read(volume, ATTACHMENT_KIND))
+      const read = await this.#read(volume)
       if (before !== this.#changes) continue
-      if (!this.#putting.has(volume)) this.#known.set(volume, read)
+      if (!this.#changing.has(volume)) this.#known.set(volume, read)
       holders = read
     }
     requireShared(volume, holders)
     return begin()
   }
 
-  /** Puts a local item. */
-  async put<Result>(volume: string, kind: number, act: () => Promise<Result>): Promise<Result> {
-    if (kind !== ATTACHMENT_KIND) return act()
-    this.#changes++
-    this.#known.delete(volume)
-    this.#putting.set(volume, (this.#putting.get(volume) ?? 0) + 1)
+  /** Has a record made. */
+  async change<Result>(volume: string, act: () => Promise<Result>): Promise<Result> {
+    this.changed(volume)
+    this.#changing.set(volume, (this.#changing.get(volume) ?? 0) + 1)
     try {
       return await act()
     } finally {
-      const left = (this.#putting.get(volume) ?? 1) - 1
-      if (left > 0) this.#putting.set(volume, left)
-      else this.#putting.delete(volume)
-      this.#changes++
-      this.#known.delete(volume)
+      const left = (this.#changing.get(volume) ?? 1) - 1
+      if (left > 0) this.#changing.set(volume, left)
+      else this.#changing.delete(volume)
+      this.changed(volume)
     }
+  }
+
+  /** A record was made, here or by an earlier primary. */
+  changed(volume: string): void {
+    this.#changes++
+    this.#known.delete(volume)
   }
 }
 
-function requireShared(volume: VolumeId, holders: readonly Holder[]): void {
+function requireShared(volume: VolumeId, holders: readonly VolumeHolder[]): void {
   const holder = holders.find(({ isShared }) => !isShared)
   if (holder === undefined) return
   throw new VolumeAttachedError(`the volume is attached at host ${holder.host}, not shared`, {
     volume,
     holder: holder.host,
   })
-}
-
-function parse(bytes: string | null): readonly Holder[] {
-  if (bytes === null || bytes === '') return []
-  return item.parse(JSON.parse(Buffer.from(hexToBytes(bytes)).toString('utf8'))).holders
 }
