@@ -297,6 +297,10 @@ export const operations = {
         .boolean()
         .default(false)
         .describe('from hosts that have it and would refuse: what still runs there loses it'),
+      keepPrimary: z
+        .boolean()
+        .default(false)
+        .describe('no: this host comes to lead the volume, if it has all of it'),
     }),
     answer: Attachment,
   },

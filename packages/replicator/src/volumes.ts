@@ -119,13 +119,28 @@ export class Volumes {
    * Serves a volume at this host. Attached here already, it stays as it is, but for who else may have it: attaching twice is
    * what a management tool does after a crash of its own.
    *
+   * A host that has all of the volume comes to lead it with the attachment: its VM's reads stay on the machine then.
+   *
    * @throws {VolumeAttachedError} another host has it, and one of the two does not share
    */
-  async attach({ volume: reference, isShared, take }: Body<'attach'>): Promise<Answer<'attach'>> {
+  async attach({ volume: reference, keepPrimary, ...plan }: Body<'attach'>): Promise<Answer<'attach'>> {
     const { attachments, catalogue } = this.#options
-    const { volume } = await catalogue.find(reference)
-    const { at } = await attachments.attach(VolumeId.parse(volume.volume), volume.primary, { isShared, take })
+    const found = (await catalogue.find(reference)).volume
+    const volume = VolumeId.parse(found.volume)
+    const { at, mayLead } = await attachments.attach(volume, found.primary, plan)
+    if (mayLead && !keepPrimary) await this.#leadHere(volume, attachments.leaderOf(volume) ?? found.primary)
     return at
+  }
+
+  /** Nobody is harmed if it is not so: the volume is served from where it is led. */
+  async #leadHere(volume: VolumeId, primary: string): Promise<void> {
+    const { acting, host, log } = this.#options
+    try {
+      await acting.act({ volume, primary }, { action: 'migrate', volume, to: host })
+    } catch (error) {
+      if (!isCloudfsError(error)) throw error
+      log.info({ volume, err: error }, 'an attached volume is not led here')
+    }
   }
 
   /** Others may have it, then clients are let go. @throws {NotAttachedError}, {PrimaryAwayError}: it is attached still */

@@ -10,6 +10,7 @@ import { EXIT, paint, say, sayJson, talk } from '../output.js'
 interface AttachOptions {
   readonly shared?: boolean
   readonly take?: boolean
+  readonly keepPrimary?: boolean
   readonly vmdk?: string
 }
 
@@ -20,11 +21,17 @@ export function attachCommand(): Command {
       .argument('<volume>', 'id, or name where that is unique')
       .option('--shared', 'for cluster file systems: several hosts at once')
       .option('--take', 'from a host that has it: what still runs there loses the disk')
+      .option('--keep-primary', 'do not have this host lead the volume, even if it has all of it')
       .option('--vmdk <file>', 'write a VMDK descriptor too')
       .action(
         action(async ({ client, isJson }, volume: string, options: AttachOptions) => {
           const attachment = await client.call('attach', {
-            body: { volume, isShared: options.shared === true, take: options.take === true },
+            body: {
+              volume,
+              isShared: options.shared === true,
+              take: options.take === true,
+              keepPrimary: options.keepPrimary === true,
+            },
           })
           const qemu = qemuOptions(attachment)
           const libvirt = libvirtXml(attachment)

@@ -16,7 +16,7 @@ export async function attachFor(
   wasOwn: boolean,
 ): Promise<HeldAttachment> {
   const before = await client.call('attachments')
-  const { volume, socket } = await client.call('attach', { body: { volume: reference } })
+  const { volume, socket } = await client.call('attach', { body: { volume: reference, keepPrimary: true } })
   const isOwn = wasOwn || !before.some((each) => each.volume === volume)
   return {
     volume,
