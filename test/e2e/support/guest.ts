@@ -13,7 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -25,6 +25,7 @@ const MODULES = ['drivers/virtio/virtio_pci', 'drivers/block/virtio_blk']
 const MEMORY_MIB = 192
 /** How often QEMU's monitor is looked for. */
 const MONITOR_POLL_MS = 5
+const MIGRATION_POLL_MS = 50
 const BUSYBOX = '/bin/busybox'
 
 /** Mounts what every program expects, loads the modules, runs the script, and turns the machine off. */
@@ -77,65 +78,98 @@ export class GuestImage {
   async boot(name: string, script: string, disk: readonly string[]): Promise<Guest> {
     const root = join(this.#directory, 'root')
     writeFileSync(join(root, 'script'), script)
-    const archive = join(this.#directory, `${name}.cpio.gz`)
-    await runTool('bash', '-c', `cd ${root} && find . | cpio -o -H newc --quiet | gzip -1 > ${archive}`)
-    const monitor = join(this.#directory, `${name}.qmp`)
+    await runTool(
+      'bash',
+      '-c',
+      `cd ${root} && find . | cpio -o -H newc --quiet | gzip -1 > ${this.#archive(name)}`,
+    )
+    return this.#start(name, name, disk)
+  }
+
+  /** A machine to which one that was booted by that name can migrate, over a unix socket at `path`. */
+  receive(name: string, disk: readonly string[], path: string): Promise<Guest> {
+    return this.#start(name, `${name}-moved`, [...disk, '-incoming', `unix:${path}`])
+  }
+
+  #archive(name: string): string {
+    return join(this.#directory, `${name}.cpio.gz`)
+  }
+
+  async #start(name: string, machine: string, options: readonly string[]): Promise<Guest> {
+    const monitor = join(this.#directory, `${machine}.qmp`)
     const child = spawn(
       'qemu-system-x86_64',
       [
-        ...[
-          '-accel',
-          'tcg',
-          '-cpu',
-          'max',
-          '-m',
-          `${String(MEMORY_MIB)}M`,
-          '-nodefaults',
-          '-nographic',
-          '-no-reboot',
-        ],
-        ...['-serial', 'stdio', '-kernel', this.#kernel, '-initrd', archive],
+        ...['-accel', 'tcg', '-cpu', 'max', '-m', `${String(MEMORY_MIB)}M`],
+        ...['-nodefaults', '-nographic', '-no-reboot'],
+        ...['-serial', 'stdio', '-kernel', this.#kernel, '-initrd', this.#archive(name)],
         ...['-append', 'console=ttyS0 quiet panic=-1'],
         ...['-qmp', `unix:${monitor},server=on,wait=off`],
-        ...disk,
+        ...options,
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     )
-    return new Guest(child, await watchEvents(child, monitor))
+    return new Guest(child, await Monitor.connect(child, monitor))
   }
 }
 
-/** What QEMU tells of itself; a disk that fails is among it: `BLOCK_IO_ERROR`, then `STOP`. */
-async function watchEvents(child: ChildProcess, path: string): Promise<string[]> {
-  const events: string[] = []
-  while (!existsSync(path)) {
-    if (child.exitCode !== null) throw new Error(`QEMU ended with ${String(child.exitCode)}`)
-    await delay(MONITOR_POLL_MS)
+/** QEMU's: what it tells of itself, and takes commands by. A disk that fails is told: `BLOCK_IO_ERROR`, then `STOP`. */
+class Monitor {
+  readonly events: string[] = []
+  readonly #socket: Socket
+  readonly #waiting: ((answer: QmpAnswer) => void)[] = []
+
+  private constructor(socket: Socket) {
+    this.#socket = socket
+    const lines = createInterface(socket).on('error', () => undefined)
+    lines.on('line', (line) => {
+      const message = JSON.parse(line) as QmpAnswer & { readonly event?: string; readonly QMP?: object }
+      if (message.event !== undefined) this.events.push(message.event)
+      else if (message.QMP === undefined) this.#waiting.shift()?.(message)
+    })
   }
-  const socket = connect(path)
-  socket.on('error', () => undefined)
-  socket.write('{"execute":"qmp_capabilities"}\n')
-  createInterface(socket).on('line', (line) => {
-    const { event } = JSON.parse(line) as { readonly event?: string }
-    if (event !== undefined) events.push(event)
-  })
-  return events
+
+  static async connect(child: ChildProcess, path: string): Promise<Monitor> {
+    while (!existsSync(path)) {
+      if (child.exitCode !== null) throw new Error(`QEMU ended with ${String(child.exitCode)}`)
+      await delay(MONITOR_POLL_MS)
+    }
+    const socket = connect(path)
+    socket.on('error', () => undefined)
+    const monitor = new Monitor(socket)
+    await monitor.execute('qmp_capabilities')
+    return monitor
+  }
+
+  /** Answers come in the order of the commands. */
+  async execute(command: string, args: object = {}): Promise<unknown> {
+    const answer = await new Promise<QmpAnswer>((resolve) => {
+      this.#waiting.push(resolve)
+      this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`)
+    })
+    if (answer.error !== undefined) throw new Error(`${command}: ${JSON.stringify(answer.error)}`)
+    return answer.return
+  }
+}
+
+interface QmpAnswer {
+  readonly return?: unknown
+  readonly error?: object
 }
 
 export class Guest {
   readonly #child: ChildProcess
   readonly #ended: Promise<number | string>
   readonly #waiting = new Set<() => void>()
-  /** What its monitor told, by name. */
-  readonly events: readonly string[]
+  readonly #monitor: Monitor
   /** All that came over the serial line, and what QEMU said. */
   console = ''
   /** When the console was how long. */
   readonly #heard: { readonly atMs: number; readonly length: number }[] = []
 
-  constructor(child: ChildProcess, events: readonly string[]) {
+  constructor(child: ChildProcess, monitor: Monitor) {
     this.#child = child
-    this.events = events
+    this.#monitor = monitor
     const take = (text: string): void => {
       this.console += text
       this.#heard.push({ atMs: performance.now(), length: this.console.length })
@@ -151,6 +185,22 @@ export class Guest {
       })
     })
     this.#ended.catch(() => undefined)
+  }
+
+  /** What its monitor told, by name. */
+  get events(): readonly string[] {
+    return this.#monitor.events
+  }
+
+  /** Moves it, running, to the machine that listens at `path`. */
+  async migrate(path: string): Promise<void> {
+    await this.#monitor.execute('migrate', { uri: `unix:${path}` })
+    for (;;) {
+      const { status } = (await this.#monitor.execute('query-migrate')) as { readonly status: string }
+      if (status === 'completed') return
+      if (/failed|cancelled/.test(status)) throw new Error(`migration ${status}:\n${this.console}`)
+      await delay(MIGRATION_POLL_MS)
+    }
   }
 
   /** Resolves once the guest has said `text`. @throws with the console if it ends before */
