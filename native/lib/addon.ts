@@ -11,7 +11,6 @@ interface Addon {
   describe(kind: string, bytes: Uint8Array): string
   lockFile(path: string): number
   StoreHandle: new (options: object, onEvent: (name: string, detail: string) => void) => RawStoreHandle
-  BridgeHandle: new (onClient: (client: number, path: string) => void) => RawBridgeHandle
   SimCore: new (params?: object) => RawSimCore
 }
 
@@ -24,7 +23,6 @@ export interface RawStoreHandle {
   listen(options: object): Promise<number>
   unlisten(key: string): Promise<boolean>
   adoptStream(options: object): Promise<number>
-  adoptNbd(options: object): Promise<void>
   adoptSession(options: object): Promise<void>
   openEndpoint(options: object): Promise<void>
   routeHere(options: object): Promise<void>
@@ -36,15 +34,6 @@ export interface RawStoreHandle {
   write(options: object): Promise<{ version: string }>
   stats(): Promise<Record<string, number>>
   close(): Promise<void>
-}
-
-/** `src/addon/bridge_handle.cc` */
-export interface RawBridgeHandle {
-  listen(options: object): Promise<void>
-  unlisten(path: string): Promise<boolean>
-  join(client: number, fd: number, early?: Uint8Array): void
-  refuse(client: number): void
-  close(): void
 }
 
 /** `src/addon/sim_core.cc` */

@@ -2,7 +2,6 @@
 import { addon } from './addon.js'
 
 export * from './sim-core.js'
-export * from './bridge-handle.js'
 export * from './store-handle.js'
 
 /** CRC-32C of `bytes`, as blocks and record headers carry it. */

@@ -51,18 +51,6 @@ export interface CommandAnswer<V extends CoreVerb> {
   readonly payload: Buffer
 }
 
-/** A connected socket that becomes an NBD client's. */
-export interface AdoptedNbd {
-  /** Its descriptor. */
-  readonly fd: number
-  /** Volume id in hex. */
-  readonly volume: string
-  /** Sent ahead of what the store says, and only if it takes the stream: the answer to an HTTP upgrade. */
-  readonly preface?: Uint8Array
-  /** Bytes of the stream that were received already. */
-  readonly early?: Uint8Array
-}
-
 /** A connected socket that becomes the connection of an attachment's session. */
 export interface AdoptedSession {
   readonly fd: number
@@ -81,7 +69,18 @@ export interface AdoptedRoute {
 }
 
 /** A connected socket that becomes a stream to another engine. */
-export type AdoptedStream = AdoptedNbd & (LeaderEnd | FollowerEnd)
+export type AdoptedStream = StreamSocket & (LeaderEnd | FollowerEnd)
+
+interface StreamSocket {
+  /** Its descriptor. */
+  readonly fd: number
+  /** Volume id in hex. */
+  readonly volume: string
+  /** Sent ahead of what the store says, and only if it takes the stream: the answer to an HTTP upgrade. */
+  readonly preface?: Uint8Array
+  /** Bytes of the stream that were received already. */
+  readonly early?: Uint8Array
+}
 
 /** This side is the volume's primary. */
 interface LeaderEnd {
@@ -229,16 +228,6 @@ export class StoreHandle {
    */
   adoptStream(stream: AdoptedStream): Promise<number> {
     return this.#raw.adoptStream(stream)
-  }
-
-  /**
-   * Takes over a connected socket as that of an NBD client, whose default export is `volume`. For the descriptor, preface
-   * and early bytes the rules of `adoptStream` hold.
-   *
-   * @throws ERR_TOO_MANY_CLIENTS
-   */
-  adoptNbd(client: AdoptedNbd): Promise<void> {
-    return this.#raw.adoptNbd(client)
   }
 
   /**

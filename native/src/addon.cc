@@ -1,7 +1,6 @@
 // The verbs that JavaScript sees, nothing else.
 #include <napi.h>
 
-#include "addon/bridge_handle.h"
 #include "addon/codec.h"
 #include "addon/process.h"
 #include "addon/sim_core.h"
@@ -13,7 +12,6 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   cloudfs::addon::export_codec(env, exports);
   cloudfs::addon::export_process(env, exports);
   exports.Set("StoreHandle", cloudfs::addon::StoreHandle::define(env));
-  exports.Set("BridgeHandle", cloudfs::addon::BridgeHandle::define(env));
   exports.Set("SimCore", cloudfs::addon::SimCore::define(env));
   return exports;
 }

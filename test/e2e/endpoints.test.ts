@@ -4,7 +4,7 @@
  * through the endpoint's socket all the time, and somebody who leads the endpoint about, as a replicator would.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { EngineEvent, HostId, VolumeId } from '@cloudfs/interface'
 import { afterEach, expect, test, vi } from 'vitest'
 import { randomFrom } from './support/disk-oracle.js'
@@ -171,6 +171,40 @@ test(
     await runTool('qemu-io', '-f', 'raw', '-c', 'read -P 7 1M 1M', uri)
     expect((await engine.client.call('end-endpoint', { volume })).result.ended).toBe(true)
     expect(existsSync(attachment.socket)).toBe(false)
+  },
+)
+
+test(
+  'a key that is not right, or no ticket, leads nowhere; another file in the way stays',
+  options,
+  async () => {
+    const primary = await startEngine()
+    const volume = await primary.engine.createVolume(SIZE)
+    const { engine, host } = await startEngine()
+    const attachment = new Attachment(engine, host, volume)
+    await attachment.open(primary.engine)
+    const { client } = primary.engine
+    const { session } = attachment
+    const { key } = (await client.call('follow-key', { volume, host, protocol: 'cloudfs-records' })).result
+    const http = (await client.call('http', {})).result
+    const address = `${String(http.host)}:${String(http.port)}`
+    for (const wrong of ['00'.repeat(32), key]) {
+      const route = engine.client.call('route', { volume, session, to: { address, key: wrong } })
+      await expect(route).rejects.toMatchObject({ code: 'ERR_TICKET' })
+    }
+    const headers = ['Connection: Upgrade', 'Upgrade: cloudfs-session', `CloudFS-Session: ${session}`]
+    const url = `http://${address}/session?${volume}`
+    const curl = ['--silent', '--include', '--http1.1', ...headers.flatMap((each) => ['-H', each]), url]
+    const { stdout } = await runTool('curl', ...curl)
+    expect(stdout).toMatch(
+      /^HTTP\/1\.1 401 [^]*WWW-Authenticate: CloudFS nonce="[0-9a-f]{32}"\r\n[^]*ERR_TICKET/,
+    )
+
+    writeFileSync(attachment.socket, 'mine')
+    await expect(attachment.there(primary.engine)).rejects.toMatchObject({ code: 'ERR_ADDRESS_IN_USE' })
+    unlinkSync(attachment.socket)
+    await attachment.there(primary.engine)
+    expect(statSync(attachment.socket).mode & 0o777).toBe(0o660)
   },
 )
 

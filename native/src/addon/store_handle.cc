@@ -51,7 +51,6 @@ Napi::Function StoreHandle::define(Napi::Env env) {
        InstanceMethod<&StoreHandle::stop>("stop"), InstanceMethod<&StoreHandle::command>("command"),
        InstanceMethod<&StoreHandle::listen>("listen"), InstanceMethod<&StoreHandle::unlisten>("unlisten"),
        InstanceMethod<&StoreHandle::adopt_stream>("adoptStream"),
-       InstanceMethod<&StoreHandle::adopt_nbd>("adoptNbd"),
        InstanceMethod<&StoreHandle::adopt_session>("adoptSession"),
        InstanceMethod<&StoreHandle::open_endpoint>("openEndpoint"),
        InstanceMethod<&StoreHandle::route_here>("routeHere"),
@@ -218,33 +217,6 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
                           });
                         });
                       });
-  return result;
-}
-
-Napi::Value StoreHandle::adopt_nbd(const Napi::CallbackInfo& info) {
-  shell::Store& target = store(info.Env());
-  const Napi::Object options = object_of(info[0], "options");
-  const auto descriptor = static_cast<int>(integer_or(options, "fd", 0, INT32_MAX));
-  std::string volume = text(options, "volume");
-  std::vector<uint8_t> early = bytes_of(options.Get("early"), "early");
-  std::vector<uint8_t> preface = bytes_of(options.Get("preface"), "preface");
-  shell::Fd socket(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
-  if (socket.get() < 0) throw coded_error(info.Env(), "ERR_ARGUMENT", "fd: not an open descriptor");
-  const auto [id, result] = promise(info.Env());
-  target.adopt_nbd(
-      std::move(socket), std::move(volume), std::move(preface), std::move(early),
-      [this, id = id](bool taken) {
-        mailbox_->send([this, id, taken](Napi::Env env) {
-          settle(env, id, [&](Napi::Promise::Deferred& deferred) {
-            if (taken) {
-              deferred.Resolve(env.Undefined());
-            } else {
-              deferred.Reject(
-                  coded_error(env, "ERR_TOO_MANY_CLIENTS", "there is no room for a client").Value());
-            }
-          });
-        });
-      });
   return result;
 }
 

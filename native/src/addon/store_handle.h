@@ -29,7 +29,6 @@ class StoreHandle final : public Napi::ObjectWrap<StoreHandle>, public shell::St
   Napi::Value listen(const Napi::CallbackInfo& info);
   Napi::Value unlisten(const Napi::CallbackInfo& info);
   Napi::Value adopt_stream(const Napi::CallbackInfo& info);
-  Napi::Value adopt_nbd(const Napi::CallbackInfo& info);
   Napi::Value adopt_session(const Napi::CallbackInfo& info);
   Napi::Value open_endpoint(const Napi::CallbackInfo& info);
   Napi::Value route_here(const Napi::CallbackInfo& info);

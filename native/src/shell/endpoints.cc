@@ -8,6 +8,7 @@
 #include "core/base/json_writer.h"
 #include "shell/clock.h"
 #include "shell/error.h"
+#include "shell/nbd_exports.h"
 #include "shell/session_code.h"
 
 namespace cloudfs::shell {
@@ -21,10 +22,11 @@ std::string hex_of(const SessionId& session) {
   return to_hex(ByteSpan(session));
 }
 
-/// What clients see of a volume at its endpoint: that volume, by the empty name or its id.
+/// What clients see of a volume at its endpoint: that volume, by the empty name or its id; and its snapshots, where this store
+/// has them: they never change, so the primary is not asked.
 class EndpointExports final : public nbd::ExportSource {
  public:
-  explicit EndpointExports(const std::string& volume) {
+  EndpointExports(Core& core, const std::string& volume) : core_(core), snapshots_(core, volume) {
     export_.name = volume;
     export_.description = "volume " + volume;
   }
@@ -32,14 +34,26 @@ class EndpointExports final : public nbd::ExportSource {
   void set_size(uint64_t size_bytes) { export_.size_bytes = size_bytes; }
 
   std::optional<Export> find(std::string_view name) override {
+    if (is_snapshot(name)) return snapshots_.find(name);
     return name.empty() || name == export_.name ? std::optional(export_) : std::nullopt;
   }
   std::vector<Export> list() override { return {export_}; }
-  std::optional<Export> open(std::string_view name) override { return find(name); }
-  void close(uint64_t) override {}
-  std::string refusal(std::string_view) override { return "only " + export_.name + " is served here"; }
+  std::optional<Export> open(std::string_view name) override {
+    return is_snapshot(name) ? snapshots_.open(name) : find(name);
+  }
+  void close(uint64_t handle) override {
+    if (handle != 0) core_.close_export(handle);
+  }
+  std::string refusal(std::string_view name) override {
+    if (is_snapshot(name)) return snapshots_.refusal(name);
+    return "only " + export_.name + " is served here";
+  }
 
  private:
+  static bool is_snapshot(std::string_view name) { return name.find('@') != std::string_view::npos; }
+
+  Core& core_;
+  NbdExports snapshots_;
   Export export_;
 };
 
@@ -73,14 +87,20 @@ class Endpoints::Here final : public bridge::Route {
 };
 
 struct Endpoints::Served final : public OpSink, public bridge::Clients {
-  Served(NbdServer& server, const std::string& volume_id, const SessionId& session_id, ListenAddress at)
+  Served(NbdServer& server, Core& store, const std::string& volume_id, const SessionId& session_id,
+         ListenAddress at)
       : volume(volume_id),
         session(session_id),
         address(std::move(at)),
-        exports(std::make_shared<EndpointExports>(volume_id)),
-        nbd(server) {}
+        exports(std::make_shared<EndpointExports>(store, volume_id)),
+        nbd(server),
+        core(store) {}
 
-  void submit(ClientOp op) override { endpoint.submit(std::move(op)); }
+  void submit(ClientOp op) override {
+    // Of a snapshot: only what the core has opened has a handle.
+    if (op.target != 0) return core.submit(std::move(op));
+    endpoint.submit(std::move(op));
+  }
   void deliver(Reply reply) override { nbd.deliver(std::move(reply)); }
 
   const std::string volume;
@@ -88,6 +108,7 @@ struct Endpoints::Served final : public OpSink, public bridge::Clients {
   const ListenAddress address;
   const std::shared_ptr<EndpointExports> exports;
   NbdServer& nbd;
+  Core& core;
   bridge::Endpoint endpoint{*this};
   bool listens = false;
   Here* here = nullptr;  // the route in force is one of these, or there is none
@@ -108,7 +129,7 @@ void Endpoints::open(const std::string& volume, const SessionId& session, const 
   if (found == served_.end() && served_.size() >= kEndpointsMax)
     throw Error("ERR_TOO_MANY_ENDPOINTS", "there are as many endpoints as a store has");
   end(volume);
-  served_.emplace(volume, std::make_unique<Served>(nbd_, volume, session, address));
+  served_.emplace(volume, std::make_unique<Served>(nbd_, core_, volume, session, address));
 }
 
 Endpoints::Served* Endpoints::find(const std::string& volume, const SessionId& session, const Done& done) {

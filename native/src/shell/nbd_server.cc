@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "core/base/assert.h"
 #include "shell/clock.h"
@@ -188,27 +187,6 @@ void NbdServer::shut_down() {
   }
 }
 
-bool NbdServer::adopt(std::unique_ptr<Stream> stream, const std::string& volume,
-                      const std::vector<uint8_t>& preface, const std::vector<uint8_t>& early) {
-  if (shutting_down_) return false;
-  Stream& socket = *stream;
-  Client* client = add({}, std::make_shared<NbdExports>(core_, volume), nullptr, std::move(stream));
-  if (client == nullptr) return false;
-  // Nothing waits in the socket yet, so it takes these few bytes whole; or its other end is gone.
-  const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
-  const bool sent = preface.empty() || socket.writev({&part, 1}) == static_cast<ssize_t>(preface.size());
-  for (size_t at = 0; sent && at < early.size();) {
-    const nbd::Window window = client->connection.receive_target();
-    const size_t count = std::min(window.bytes, early.size() - at);
-    if (count == 0) break;  // no client says so much before it has been greeted
-    std::memcpy(window.data, early.data() + at, count);
-    client->connection.received(count);
-    at += count;
-  }
-  if (!sent) client->hang_up();
-  return true;
-}
-
 std::string NbdServer::adopt_session(std::unique_ptr<Stream> stream, const std::string& volume,
                                      const SessionId& session, const std::vector<uint8_t>& preface) {
   if (shutting_down_ || connections_.size() >= kNbdConnectionsMax) return "too many";
@@ -235,15 +213,14 @@ std::string NbdServer::adopt_session(std::unique_ptr<Stream> stream, const std::
   return {};
 }
 
-NbdServer::Client* NbdServer::add(std::string key, std::shared_ptr<nbd::ExportSource> exports, OpSink* sink,
-                                  std::unique_ptr<Stream> stream) {
-  if (connections_.size() >= kNbdConnectionsMax) return nullptr;
+void NbdServer::add(std::string key, std::shared_ptr<nbd::ExportSource> exports, OpSink* sink,
+                    std::unique_ptr<Stream> stream) {
+  if (connections_.size() >= kNbdConnectionsMax) return;
   const uint64_t id = ++clients_;
   const auto added = connections_.emplace(
       id, std::make_unique<Client>(*this, id, std::move(stream), std::move(key), std::move(exports), sink));
   handshaking_.push_back(id);
   touch(*added.first->second);  // the greeting waits to be sent
-  return added.first->second.get();
 }
 
 void NbdServer::touch(Client& client) {

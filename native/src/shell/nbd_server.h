@@ -54,12 +54,6 @@ class NbdServer {
   void listen(const std::string& key, const ListenAddress& address,
               std::shared_ptr<nbd::ExportSource> exports, OpSink* sink);
 
-  /// Serves a socket that was connected elsewhere, as if it had come to a listener of `volume`. `preface` goes out ahead
-  /// of the greeting; `early`: bytes that were received already. @returns false if there are too many clients, or the
-  /// server shuts down; the socket is closed then
-  bool adopt(std::unique_ptr<Stream> stream, const std::string& volume, const std::vector<uint8_t>& preface,
-             const std::vector<uint8_t>& early);
-
   /// Serves a socket that was connected elsewhere as the connection of an attachment's session; a connection that the session
   /// has is hung up. @returns an empty text; or the core's refusal, or 'too many', and the socket is closed
   std::string adopt_session(std::unique_ptr<Stream> stream, const std::string& volume,
@@ -90,8 +84,8 @@ class NbdServer {
   class Client;
   struct Listening;
 
-  Client* add(std::string key, std::shared_ptr<nbd::ExportSource> exports, OpSink* sink,
-              std::unique_ptr<Stream> stream);
+  void add(std::string key, std::shared_ptr<nbd::ExportSource> exports, OpSink* sink,
+           std::unique_ptr<Stream> stream);
   void touch(Client& client);
   bool advance(Client& client);
   void expire();

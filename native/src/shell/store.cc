@@ -98,15 +98,6 @@ void Store::close_stream(uint64_t stream) {
   loop_.post([this, stream] { streams_.end(stream); });
 }
 
-void Store::adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> preface, std::vector<uint8_t> early,
-                      std::function<void(bool taken)> done) {
-  auto held = std::make_shared<Fd>(std::move(socket));
-  loop_.post([this, held, volume = std::move(volume), preface = std::move(preface), early = std::move(early),
-              done = std::move(done)] {
-    done(nbd_.adopt(make_connected_stream(std::move(*held)), volume, preface, early));
-  });
-}
-
 void Store::adopt_session(Fd socket, std::string volume, SessionId session, std::vector<uint8_t> preface,
                           Endpoints::Done done) {
   auto held = std::make_shared<Fd>(std::move(socket));

@@ -81,10 +81,6 @@ class Store {
                     std::vector<uint8_t> preface, std::vector<uint8_t> early,
                     std::function<void(uint64_t stream, const std::string& refusal)> done);
   void close_stream(uint64_t stream);
-  /// Serves a connected socket as an NBD client of `volume` (hex id); `preface` and `early` as above. `taken` says whether
-  /// there was room for it.
-  void adopt_nbd(Fd socket, std::string volume, std::vector<uint8_t> preface, std::vector<uint8_t> early,
-                 std::function<void(bool taken)> done);
   /// Serves a connected socket as the connection of an attachment's session.
   void adopt_session(Fd socket, std::string volume, SessionId session, std::vector<uint8_t> preface,
                      Endpoints::Done done);

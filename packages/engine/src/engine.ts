@@ -17,8 +17,6 @@ import { type Address, parseAddress } from './address.js'
 import { applyRoute } from './apply-route.js'
 import { blocksRoute } from './blocks/blocks-route.js'
 import { Redirects } from './blocks/redirects.js'
-import { Bridges } from './bridge/bridges.js'
-import { nbdRoute } from './bridge/nbd-route.js'
 import { type Answer, ControlServer, errorMessage } from './control-server.js'
 import { dataRoutes } from './data-routes.js'
 import { routeThere } from './endpoint/route-there.js'
@@ -54,7 +52,6 @@ export class Engine {
   #control: ControlServer | undefined
   #http: HttpServer | undefined
   #follows: FollowManager | undefined
-  #bridges: Bridges | undefined
   readonly #ending = new AbortController()
   /** Where the host's replicator serves HTTP, as it said last. */
   #replicator: Address | undefined
@@ -97,7 +94,6 @@ export class Engine {
 
   /** Stops all stores cleanly, then lets the control clients go. */
   async stop(): Promise<void> {
-    this.#bridges?.close()
     this.#ending.abort()
     await Promise.all([this.#http?.close(), this.#follows?.close()])
     await Promise.all(this.#stores.map((store) => store.stop()))
@@ -137,7 +133,6 @@ export class Engine {
     const gate = new TicketGate()
     const upgrade = new Map([
       ['/stream', recordsRoute(this.#stores, gate)],
-      ['/nbd', nbdRoute(this.#stores, gate)],
       ['/session', sessionRoute(this.#stores, gate)],
       ['/apply', applyRoute(this.#stores)],
     ])
@@ -148,13 +143,6 @@ export class Engine {
   #follow(): FollowManager {
     const { followsPath: path, log } = this.#options
     return (this.#follows ??= new FollowManager({ path, stores: this.#stores, log }))
-  }
-
-  /** Made when it is first needed: most hosts need none, and it has a thread. */
-  #bridge(): Bridges {
-    const host = this.stores.find((each) => each.host !== undefined)?.host
-    if (host === undefined) throw new StoreNotReadyError('no store says which host this is')
-    return (this.#bridges ??= new Bridges({ host, log: this.#options.log }))
   }
 
   async #listenNbd(): Promise<void> {
@@ -198,11 +186,6 @@ export class Engine {
         return { result: { followed: await this.#follow().unfollow(request.args.volume) } }
       case 'follows':
         return { result: this.#follow().status }
-      case 'bridge':
-        await this.#bridge().open(request.args)
-        return { result: {} }
-      case 'unbridge':
-        return { result: { bridged: (await this.#bridges?.shut(request.args.socket)) ?? false } }
       case 'endpoint': {
         const { volume, session, socket, mode } = request.args
         const at = { path: socket, ...(mode === undefined ? {} : { mode }) }

@@ -3,9 +3,6 @@
 /** The store's updates: docs/wire-protocol.md. */
 export const UPGRADE_RECORDS = 'cloudfs-records'
 
-/** NBD, with one volume as the default export. */
-export const UPGRADE_NBD = 'cloudfs-nbd'
-
 /** The requests of an attached volume's endpoint, sent again to each next primary: docs/nbd.md, Sessions. */
 export const UPGRADE_SESSION = 'cloudfs-session'
 /** Names the session in a request for that upgrade. */

@@ -9,7 +9,7 @@ import {
 } from '@cloudfs/interface'
 import { z } from 'zod'
 import { parseAddress } from './address.js'
-import { UPGRADE_NBD, UPGRADE_RECORDS, UPGRADE_SESSION } from './http-protocols.js'
+import { UPGRADE_RECORDS, UPGRADE_SESSION } from './http-protocols.js'
 
 const request = z.strictObject({
   id: z.int().nonnegative(),
@@ -52,13 +52,11 @@ const verbs = {
   'follow-key': z.strictObject({
     volume,
     host: hostId,
-    protocol: z.enum([UPGRADE_RECORDS, UPGRADE_NBD, UPGRADE_SESSION]),
+    protocol: z.enum([UPGRADE_RECORDS, UPGRADE_SESSION]),
   }),
   follow: z.strictObject({ volume, leader: hostId, address, key }),
   unfollow: z.strictObject({ volume }),
   follows: nothing,
-  bridge: z.strictObject({ volume, socket: socketPath, mode, leader: hostId, address, key }),
-  unbridge: z.strictObject({ socket: socketPath }),
   endpoint: z.strictObject({ volume, session, socket: socketPath, mode }),
   route: z.strictObject({
     volume,

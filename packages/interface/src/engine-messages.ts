@@ -54,13 +54,6 @@ export interface FollowArguments {
   readonly key: string
 }
 
-/** A unix socket here that is served by a volume's primary elsewhere. */
-export interface BridgeArguments extends FollowArguments {
-  readonly socket: string
-  /** Permissions of the socket. */
-  readonly mode?: number | undefined
-}
-
 /** What serves a volume that is attached at this host. */
 export interface EndpointStatus {
   readonly volume: VolumeId
@@ -111,7 +104,7 @@ export interface EngineCommands extends CoreCommands {
     args: {
       readonly volume: VolumeId
       readonly host: HostId
-      readonly protocol: 'cloudfs-records' | 'cloudfs-nbd' | 'cloudfs-session'
+      readonly protocol: 'cloudfs-records' | 'cloudfs-session'
     }
     result: { readonly key: string }
   }
@@ -123,13 +116,6 @@ export interface EngineCommands extends CoreCommands {
   /** Ends `follow` and its stream. */
   unfollow: { args: { readonly volume: VolumeId }; result: { readonly followed: boolean } }
   follows: { args: object; result: readonly FollowStatus[] }
-  /**
-   * Serves a volume whose primary is another host at a unix socket here, as its default export. Doing it again replaces
-   * address and key for clients that come later.
-   */
-  bridge: { args: BridgeArguments; result: unknown }
-  /** Ends `bridge`; its clients are closed. */
-  unbridge: { args: { readonly socket: string }; result: { readonly bridged: boolean } }
   /**
    * Makes the endpoint of a volume that is attached here. It listens at its first route, and stays while routes come and go.
    * One of another session of the volume ends first.

@@ -111,10 +111,7 @@ export class Nodes {
 }
 
 /** Does something as a client that comes back whenever it is hung up, as QEMU does. */
-async function served<Result>(
-  socket: string,
-  act: (client: NbdClient) => Promise<Result>,
-): Promise<Result> {
+async function served<Result>(socket: string, act: (client: NbdClient) => Promise<Result>): Promise<Result> {
   const giveUpMs = performance.now() + PATIENCE.timeout
   for (;;) {
     let client: NbdClient | undefined

@@ -1,7 +1,7 @@
 import { HostId, Stamp, VolumeId } from '@cloudfs/interface'
 import { expect, test } from 'vitest'
 import { CHALLENGE_MS_MAX, CHALLENGES_MAX, Challenges } from './challenges.js'
-import { UPGRADE_NBD, UPGRADE_RECORDS } from '../http-protocols.js'
+import { UPGRADE_RECORDS, UPGRADE_SESSION } from '../http-protocols.js'
 import { followKeyOf, isProven, parseTicket, ticketOf } from './ticket.js'
 
 const volume = VolumeId.parse('5a'.repeat(20))
@@ -44,8 +44,8 @@ test('a ticket proves the key for one nonce, protocol, volume and host', () => {
   expect(isProven(key, ticket, { protocol, volume: VolumeId.parse('5b'.repeat(20)), host })).toBe(false)
   const other = followKeyOf(stamp, { protocol, volume, host: HostId.parse('12'.repeat(20)) })
   expect(isProven(other, ticket, { protocol, volume, host })).toBe(false)
-  // A bridge's key follows nothing.
-  const bridged = followKeyOf(stamp, { protocol: UPGRADE_NBD, volume, host })
+  // An endpoint's key follows nothing.
+  const bridged = followKeyOf(stamp, { protocol: UPGRADE_SESSION, volume, host })
   expect(isProven(bridged, ticket, { protocol, volume, host })).toBe(false)
 })
 

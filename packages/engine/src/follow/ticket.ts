@@ -5,7 +5,7 @@
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { HostId, Stamp, VolumeId } from '@cloudfs/interface'
-import type { UPGRADE_NBD, UPGRADE_RECORDS, UPGRADE_SESSION } from '../http-protocols.js'
+import type { UPGRADE_RECORDS, UPGRADE_SESSION } from '../http-protocols.js'
 
 export const NONCE_BYTES = 16
 
@@ -17,7 +17,7 @@ export const TICKET_HEADER = 'x-cloudfs-ticket'
 /** Whose streams are meant, and of which kind. */
 export interface StreamScope {
   /** What the connection is upgraded to: a key for one protocol opens no other. */
-  readonly protocol: typeof UPGRADE_RECORDS | typeof UPGRADE_NBD | typeof UPGRADE_SESSION
+  readonly protocol: typeof UPGRADE_RECORDS | typeof UPGRADE_SESSION
   readonly volume: VolumeId
   /** The host that asks. */
   readonly host: HostId
