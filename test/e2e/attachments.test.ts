@@ -91,6 +91,37 @@ test(
 )
 
 test(
+  'a host that has all of a volume leads it with the attachment, unless it is not to; another host does not',
+  options,
+  async () => {
+    const leader = await nodes.leaderOf('disk', bare)
+    const other = leader === primary ? replica : primary
+    for (const [index, how, leads] of [
+      [other, { keepPrimary: true }, leader],
+      [other, {}, other],
+      [bare, {}, other],
+    ] as const) {
+      const { socket } = await nodes.attach(index, 'disk', how)
+      expect(await nodes.leaderOf('disk', bare)).toBe(leads)
+      await write(socket, 66, 5 * MIB)
+      await nodes.detach(index, 'disk')
+    }
+    const local = await nodes.ask<{ volume: string }>(primary, 'volumes', {
+      name: 'local',
+      replicas: 3,
+      sizeBytes: MIB,
+      mode: 'local',
+    })
+    await nodes.isWhole('local', primary)
+    const at = await nodes.leaderOf('local', bare)
+    const { socket } = await nodes.attach((at % 3) + 1, 'local')
+    expect(await nodes.leaderOf('local', bare)).toBe(at)
+    await write(socket, 67)
+    await nodes.detach((at % 3) + 1, local.volume)
+  },
+)
+
+test(
   'at a host that holds no replica, ID.info is at the head, and a branch of it has the content',
   options,
   async () => {
