@@ -181,6 +181,20 @@ TEST_CASE("views: E1, a primary that promises another epoch is none from that mo
   check_audits(cluster);
 }
 
+TEST_CASE(
+    "views: a change of a volume is refused where nobody leads, though one from before is not committed") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  cluster.run(50);
+  cluster.cut(1);
+  cluster.cut(2);
+  const std::string snapshot = nlohmann::json{{"volume", volume}, {"name", "one"}}.dump();
+  cluster.node(0).core->command({5000, "snapshot", snapshot, {}});
+  cluster.run(50);
+  must_promise(cluster, 0, volume, epoch_of(2, 1));
+  CHECK(command_at(cluster, 0, "delete-snapshot", snapshot).error_code == "ERR_NOT_PRIMARY");
+}
+
 TEST_CASE("views: E1, a replica that has promised takes nothing of an earlier epoch") {
   Cluster cluster(3, views_params());
   const std::string volume = create_volume(cluster, Mode::quorum);

@@ -70,6 +70,9 @@ const char* Volume::replay_create(const RunView& run, const PlacedRun& placed, c
 }
 
 void Volume::control(RecordKind kind, std::vector<uint8_t> payload, uint64_t command) {
+  // At once: here it would wait for records of an earlier primary, which may never be committed.
+  if (!made_.deleted && !writable())
+    return parts_.host.on_control_failed(command, "ERR_NOT_PRIMARY", "this host is not the volume's primary");
   controls_.push_back({kind, std::move(payload), command});
   parts_.host.make_soon(*this);
 }
