@@ -112,6 +112,28 @@ test('a full store is looked at once for each event, not in a loop', async () =>
   await cleaner.close()
 })
 
+test('what was refused is tried again later, ever more seldom, though nothing happens in between', async () => {
+  const model = new SegmentModel(5, [0.1, ...Array.from({ length: 40 }, () => 0.99)])
+  model.corrupt.add(1)
+  const timers: { readonly ms: number; readonly then: () => void }[] = []
+  const cleaner = cleanerOf(model, (ms, then) => {
+    timers.push({ ms, then })
+    return () => undefined
+  })
+  cleaner.onEvent({ name: 'space-low', detail: { free: 5 } })
+  await settled(model)
+  timers[0]!.then()
+  await settled(model)
+  expect(model.calls.filter((call) => call === 'clean 1')).toHaveLength(2)
+  model.corrupt.clear()
+  timers[1]!.then()
+  await settled(model)
+  expect(model.calls.filter((call) => call === 'clean 1')).toHaveLength(3)
+  expect(model.free).toBeGreaterThan(5)
+  expect(timers.map(({ ms }) => ms)).toEqual([1_000, 2_000])
+  await cleaner.close()
+})
+
 test('many sealed segments make one look', async () => {
   const model = new SegmentModel(50, [])
   const timers: (() => void)[] = []

@@ -8,6 +8,9 @@ import { planCleaning } from './cleaning-policy.js'
 
 /** A sealed segment looks for work at most this often; low space does at once. */
 const LOOK_INTERVAL_MS = 250
+/** What was refused, for it was busy or there was no room, may be cleaned later; each time in vain the wait is twice as long. */
+const REFUSED_MS_MIN = 1_000
+const REFUSED_MS_MAX = 600_000
 
 type CleaningVerb = 'segments' | 'clean' | 'checkpoint'
 
@@ -28,6 +31,8 @@ export class Cleaner {
   #running: Promise<void> | undefined
   #again = false
   #cancelLook: (() => void) | undefined
+  #cancelRetry: (() => void) | undefined
+  #retryMs = REFUSED_MS_MIN
   #closed = false
 
   constructor(options: CleanerOptions) {
@@ -43,6 +48,7 @@ export class Cleaner {
   async close(): Promise<void> {
     this.#closed = true
     this.#cancelLook?.()
+    this.#cancelRetry?.()
     await this.#running
   }
 
@@ -52,6 +58,17 @@ export class Cleaner {
       this.#cancelLook = undefined
       this.#wake()
     })
+  }
+
+  /** Nothing else may wake it: a store that is full takes no writes. */
+  #retryRefused(): void {
+    if (this.#cancelRetry !== undefined || this.#closed) return
+    this.#cancelRetry = (this.#options.later ?? laterByTimer)(this.#retryMs, () => {
+      this.#cancelRetry = undefined
+      this.#refused.clear()
+      this.#wake()
+    })
+    this.#retryMs = Math.min(2 * this.#retryMs, REFUSED_MS_MAX)
   }
 
   #wake(): void {
@@ -76,6 +93,7 @@ export class Cleaner {
       const table = await command('segments', {})
       // A round that freed nothing would only be repeated: the next event tells when there is more to gain.
       if (table.free <= freeBefore) return
+      if (freeBefore >= 0) this.#retryMs = REFUSED_MS_MIN
       const plan = planCleaning(table, segmentBytes, this.#refused)
       if (!plan.checkpoint) return
       freeBefore = table.free
@@ -91,6 +109,7 @@ export class Cleaner {
     } catch (error) {
       // The segment stays as it is; another is as good.
       this.#refused.add(logical)
+      this.#retryRefused()
       this.#options.log.warn({ err: error, logical }, 'a segment could not be cleaned')
     }
   }
