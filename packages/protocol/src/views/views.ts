@@ -66,6 +66,12 @@ interface Keeper {
   refused: Epoch | undefined
 }
 
+/** How long something may take, and what it fails with then. */
+interface Limit {
+  readonly ms: number
+  readonly late: HandOverError | SetChangeError
+}
+
 export class Views {
   readonly #ports: ViewPorts
   readonly #keepers = new Map<VolumeId, Keeper>()
@@ -242,7 +248,9 @@ export class Views {
   async changeSet(volume: VolumeId, change: SetChange): Promise<void> {
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) throw new SetChangeError(`nothing of volume ${volume} is here`, { volume })
-    const outcome = await this.#alone(volume, keeper, CHANGE_MS, (candidate) => changeSet(candidate, change))
+    const late = new SetChangeError(`the set of volume ${volume} is not changed in time`, { volume })
+    const limit = { ms: CHANGE_MS, late }
+    const outcome = await this.#alone(volume, keeper, limit, (candidate) => changeSet(candidate, change))
     this.#ports.log({ volume, message: `set changed: ${outcome.result}`, detail: outcome })
     if (outcome.result === 'leads') return
     const why = outcome.result === 'failed' ? outcome.why : outcome.result
@@ -267,7 +275,9 @@ export class Views {
   async #take(volume: VolumeId, given: HandedOver): Promise<void> {
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
-    const outcome = await this.#alone(volume, keeper, HAND_OVER_MS, (candidate) => takeOver(candidate, given))
+    const late = new HandOverError(`volume ${volume} is not led by this host in time`, { volume })
+    const limit = { ms: HAND_OVER_MS, late }
+    const outcome = await this.#alone(volume, keeper, limit, (candidate) => takeOver(candidate, given))
     this.#ports.log({ volume, message: `handed over: ${outcome.result}`, detail: outcome })
     if (outcome.result !== 'leads')
       throw new HandOverError(`volume ${volume} is not led by this host: ${outcome.result}`, { volume })
@@ -277,19 +287,38 @@ export class Views {
   async #alone(
     volume: VolumeId,
     keeper: Keeper,
-    timeoutMs: number,
+    limit: Limit,
     work: (candidate: Candidate) => Promise<Outcome>,
   ): Promise<Outcome> {
-    keeper.abort?.abort(new Error('the volume is handed over, or its set changed'))
+    keeper.abort?.abort(new HandOverError('the volume is handed over, or its set changed'))
     const own = new AbortController()
     keeper.abort = own
     const { calls } = keeper
     try {
-      const signal = AbortSignal.any([own.signal, AbortSignal.timeout(timeoutMs), this.#stop.signal])
-      return await work(this.#candidate(volume, keeper, signal))
+      return await this.#within(limit, own.signal, (signal) => work(this.#candidate(volume, keeper, signal)))
     } finally {
       if (keeper.abort === own) keeper.abort = undefined
       if (keeper.calls !== calls) this.seek(volume)
+    }
+  }
+
+  /** What it gets is cut short behind that time by the host's clock, by the other signal, and when this closes. */
+  async #within<T>(
+    { ms, late }: Limit,
+    other: AbortSignal,
+    run: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const [over, done] = [new AbortController(), new AbortController()]
+    this.#ports.clock.sleep(ms, AbortSignal.any([done.signal, this.#stop.signal])).then(
+      () => {
+        over.abort(late)
+      },
+      () => undefined,
+    )
+    try {
+      return await run(AbortSignal.any([over.signal, other, this.#stop.signal]))
+    } finally {
+      done.abort()
     }
   }
 
