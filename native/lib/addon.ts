@@ -12,6 +12,7 @@ interface Addon {
   lockFile(path: string): number
   StoreHandle: new (options: object, onEvent: (name: string, detail: string) => void) => RawStoreHandle
   SimCore: new (params?: object) => RawSimCore
+  SimEndpoint: new () => RawSimEndpoint
 }
 
 /** `src/addon/store_handle.cc` */
@@ -63,6 +64,17 @@ export interface RawSimCore {
   streamReceive(stream: number, bytes: Uint8Array): number
   streamSent(stream: number, bytes: number): void
   streamClosed(stream: number): void
+  close(): void
+}
+
+/** `src/addon/sim_endpoint.cc` */
+export interface RawSimEndpoint {
+  submit(op: object): void
+  route(recordBytesMax: number): number
+  lost(route: number): void
+  answer(route: number, reply: object): void
+  end(): void
+  take(): { sent: object[]; delivered: object[]; isRouted: boolean }
 }
 
 const require = createRequire(import.meta.url)

@@ -2,6 +2,7 @@
 import { addon } from './addon.js'
 
 export * from './sim-core.js'
+export * from './sim-endpoint.js'
 export * from './store-handle.js'
 
 /** CRC-32C of `bytes`, as blocks and record headers carry it. */

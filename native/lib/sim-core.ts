@@ -116,6 +116,8 @@ export interface SimExport {
   readonly readOnly: boolean
   readonly name: string
   readonly description: string
+  /** A write whose whole blocks are at most so many bytes becomes one record. */
+  readonly recordBytesMax: number
 }
 
 /** Bugs that a simulation has to find (`Plant` in native/src/core/base/parameters.h). */
@@ -129,6 +131,7 @@ export const plants = [
   'own-tail-acknowledged',
   'lease-ignored',
   'boot-ignored',
+  'retried-request-applied-twice',
 ] as const
 export type Plant = (typeof plants)[number]
 
@@ -253,6 +256,11 @@ export class SimCore {
   /** The client of a session's export has all answers to requests up to `sequence` that were refused. */
   sessionSeen(handle: number, sequence: number | bigint): void {
     this.#raw.sessionSeen(handle, sequence)
+  }
+
+  /** Gives its memory back; nothing else may be asked of it any more. */
+  close(): void {
+    this.#raw.close()
   }
 }
 

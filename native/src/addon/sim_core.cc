@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <string>
 
+#include "addon/sim_values.h"
 #include "addon/values.h"
 #include "core/base/hex.h"
 
 namespace cloudfs::addon {
 
 namespace {
-
-Napi::Value number(Napi::Env env, uint64_t value) {
-  return Napi::Number::New(env, static_cast<double>(value));
-}
 
 Napi::Object export_object(Napi::Env env, const Export& found) {
   Napi::Object object = Napi::Object::New(env);
@@ -21,24 +18,7 @@ Napi::Object export_object(Napi::Env env, const Export& found) {
   object.Set("readOnly", Napi::Boolean::New(env, found.read_only));
   object.Set("name", Napi::String::New(env, found.name));
   object.Set("description", Napi::String::New(env, found.description));
-  return object;
-}
-
-Napi::Object reply_object(Napi::Env env, const Reply& reply) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("client", number(env, reply.client));
-  object.Set("request", number(env, reply.request));
-  object.Set("error", Napi::Number::New(env, reply.error));
-  Napi::Array pieces = Napi::Array::New(env, reply.pieces.size());
-  for (uint32_t i = 0; i < reply.pieces.size(); ++i) {
-    const Piece& piece = reply.pieces[i];
-    Napi::Object item = Napi::Object::New(env);
-    item.Set("bytes", number(env, piece.bytes));
-    item.Set("hole", Napi::Boolean::New(env, piece.hole));
-    if (!piece.hole) item.Set("data", to_buffer(env, piece.data.data, piece.data.size));
-    pieces.Set(i, item);
-  }
-  object.Set("pieces", pieces);
+  object.Set("recordBytesMax", number(env, found.record_bytes_max));
   return object;
 }
 
@@ -71,29 +51,6 @@ Napi::Object send_object(Napi::Env env, const StreamSend& send) {
   return object;
 }
 
-template <class Item, class Convert>
-Napi::Array array_of(Napi::Env env, std::vector<Item>& items, Convert convert) {
-  Napi::Array array = Napi::Array::New(env, items.size());
-  for (uint32_t i = 0; i < items.size(); ++i) array.Set(i, convert(items[i]));
-  return array;
-}
-
-ClientOp::Kind op_kind(const Napi::Object& op) {
-  using Kind = ClientOp::Kind;
-  const std::string name = text(op, "kind");
-  const std::pair<const char*, Kind> kinds[] = {{"read", Kind::read},
-                                                {"write", Kind::write},
-                                                {"flush", Kind::flush},
-                                                {"trim", Kind::trim},
-                                                {"cache", Kind::cache},
-                                                {"write-zeroes", Kind::write_zeroes},
-                                                {"block-status", Kind::block_status}};
-  for (const auto& [known, kind] : kinds) {
-    if (name == known) return kind;
-  }
-  throw coded_error(op.Env(), "ERR_ARGUMENT", "kind: no such op: " + name);
-}
-
 Plant plant_of(const Napi::Value& params) {
   if (!params.IsObject() || params.As<Napi::Object>().Get("plant").IsUndefined()) return Plant::none;
   const std::string name = text(params.As<Napi::Object>(), "plant");
@@ -105,9 +62,9 @@ Plant plant_of(const Napi::Value& params) {
       {"trim-lost-in-catch-up", Plant::trim_lost_in_catch_up},
       {"commit-before-own-append", Plant::commit_before_own_append},
       {"own-tail-acknowledged", Plant::own_tail_acknowledged},
-      {"unsynced-promise", Plant::unsynced_promise},
       {"lease-ignored", Plant::lease_ignored},
-      {"boot-ignored", Plant::boot_ignored}};
+      {"boot-ignored", Plant::boot_ignored},
+      {"retried-request-applied-twice", Plant::retried_request_applied_twice}};
   for (const auto& [known, plant] : plants) {
     if (name == known) return plant;
   }
@@ -141,7 +98,7 @@ Napi::Function SimCore::define(Napi::Env env) {
        InstanceMethod<&SimCore::open_stream>("openStream"),
        InstanceMethod<&SimCore::stream_receive>("streamReceive"),
        InstanceMethod<&SimCore::stream_sent>("streamSent"),
-       InstanceMethod<&SimCore::stream_closed>("streamClosed")});
+       InstanceMethod<&SimCore::stream_closed>("streamClosed"), InstanceMethod<&SimCore::close>("close")});
 }
 
 SimCore::SimCore(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -185,21 +142,7 @@ Napi::Value SimCore::complete(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SimCore::submit(const Napi::CallbackInfo& info) {
-  const Napi::Object object = object_of(info[0], "op");
-  ClientOp op;
-  op.kind = op_kind(object);
-  op.client = integer_or(object, "client", 0);
-  op.request = integer(object, "request");
-  op.target = integer(object, "target");
-  op.offset = integer_or(object, "offset", 0);
-  op.length = integer_or(object, "length", 0);
-  op.fua = flag(object, "fua");
-  op.no_hole = flag(object, "noHole");
-  op.fast_zero = flag(object, "fastZero");
-  op.payload = slice_of(object.Get("payload"), "payload");
-  if (op.kind == ClientOp::Kind::write) op.length = op.payload.size;
-  op.sequence = integer_or(object, "sequence", 0);
-  core_->submit(std::move(op));
+  core_->submit(client_op_of(info[0]));
   return info.Env().Undefined();
 }
 
@@ -335,6 +278,13 @@ Napi::Value SimCore::stream_sent(const Napi::CallbackInfo& info) {
 
 Napi::Value SimCore::stream_closed(const Napi::CallbackInfo& info) {
   core_->stream_closed(integer_of(info[0], "stream"));
+  return info.Env().Undefined();
+}
+
+/// What the core has in memory is given back now, and not whenever JavaScript collects the object.
+Napi::Value SimCore::close(const Napi::CallbackInfo& info) {
+  in_flight_.clear();
+  core_.reset();
   return info.Env().Undefined();
 }
 

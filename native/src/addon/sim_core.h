@@ -34,10 +34,11 @@ class SimCore final : public Napi::ObjectWrap<SimCore> {
   Napi::Value stream_receive(const Napi::CallbackInfo& info);
   Napi::Value stream_sent(const Napi::CallbackInfo& info);
   Napi::Value stream_closed(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
 
   Napi::Object io_object(Napi::Env env, IoEffect& effect);
 
-  std::optional<Core> core_;
+  std::optional<Core> core_;  // until close(); `lib/sim-core.ts` asks for nothing more then
   struct Target {
     BufferRef buffer;
     uint32_t bytes = 0;

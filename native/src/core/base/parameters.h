@@ -18,9 +18,9 @@ enum class Plant : uint8_t {
   trim_lost_in_catch_up,
   commit_before_own_append,
   own_tail_acknowledged,
-  unsynced_promise,
   lease_ignored,
   boot_ignored,
+  retried_request_applied_twice,
 };
 
 /// Sizes and distances; tests use small ones. Defaults are what production uses.

@@ -77,7 +77,7 @@ void Store::promise(const VolumeId& id, const Epoch& epoch, uint64_t command) {
     raise_promise(id, epoch, epoch.host == identity.host);
     if (const auto at = followers_.find(id); at != followers_.end()) at->second->end();
   }
-  if (promises_.is_synced(id) || params.plant == Plant::unsynced_promise) {
+  if (promises_.is_synced(id)) {
     commands_.on_promised(command, *this, id);
     return;
   }

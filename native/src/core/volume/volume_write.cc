@@ -27,7 +27,8 @@ void Volume::submit_write(Operation& operation) {
   if (request.kind == ClientOp::Kind::write && request.payload.size != request.length)
     return answer(operation, EINVAL);
   if (request.length == 0) return answer(operation, 0);
-  if (request.sequence != 0 && request.sequence <= made_.last_request(request.session)) {
+  if (request.sequence != 0 && request.sequence <= made_.last_request(request.session) &&
+      parts_.plant != Plant::retried_request_applied_twice) {
     // Sent again after a lost answer: it was made once, and is answered once that is safe.
     operation.wait_lsn = made_.lsn;
     return settle(operation);
