@@ -5,6 +5,7 @@
  */
 import type { VolumeId } from '@cloudfs/interface'
 import type { SimOp, SimReply } from '@cloudfs/native'
+import type { AttachedClient, Attachment } from './attachment.js'
 import { BLOCK_BYTES, contentOf, UNIT_BYTES, UNITS_PER_BLOCK, writeId, writesIn } from './contents.js'
 import type { Coverage } from './coverage.js'
 import type { History, HistoryOp } from './history.js'
@@ -59,23 +60,32 @@ interface Answer extends SimReply {
 
 interface Session {
   readonly id: number
-  readonly host: Host
-  readonly life: number
+  /** Who answers. */
+  readonly name: string
   readonly target: number
+  send(what: SimOp, op: HistoryOp | undefined): void
+}
+
+/** A session with a host, past every endpoint. */
+interface Direct extends Session {
+  readonly host: Host
   readonly requests: Pipe<SimOp>
   readonly replies: Pipe<Answer | 'end'>
-  isClosed: boolean
 }
 
 export class Clients {
   readonly all: readonly Client[]
   readonly #parts: ClientsParts
-  readonly #sessions = new Map<number, { session: Session; client: Client }>()
+  readonly #sessions = new Map<number, Direct>()
   #nextSession = 1
 
-  constructor(parts: ClientsParts, count: number) {
+  /** Every second one is a client of one of these. */
+  constructor(parts: ClientsParts, count: number, attachments: readonly Attachment[]) {
     this.#parts = parts
-    this.all = Array.from({ length: count }, (_, index) => new Client(index, parts, this))
+    this.all = Array.from({ length: count }, (_, index) => {
+      const attachment = index % 2 === 0 ? undefined : attachments[(index >> 1) % attachments.length]
+      return new Client(index, parts, this, attachment)
+    })
   }
 
   /** They begin, or go on. */
@@ -98,14 +108,13 @@ export class Clients {
   }
 
   onReply(reply: SimReply): void {
-    const session = this.#sessions.get(reply.client)?.session
+    const session = this.#sessions.get(reply.client)
     session?.replies.push({ ...reply, isOfFailed: session.host.disk.hasFailed })
   }
 
   /** A host's process is gone, or lets its clients go. */
   onGone(host: Host): void {
-    for (const { session } of [...this.#sessions.values()])
-      if (session.host === host) session.replies.push('end')
+    for (const session of [...this.#sessions.values()]) if (session.host === host) session.replies.push('end')
   }
 
   /** @internal */
@@ -115,11 +124,14 @@ export class Clients {
     if (found === undefined) return undefined
     const home = client.home.index
     const { life } = host
-    const session: Session = {
+    const session: Direct = {
       id: this.#nextSession++,
+      name: host.name,
       host,
-      life,
       target: found.handle,
+      send: (what) => {
+        session.requests.push(what)
+      },
       requests: network.pipe(home, host.index, (op) => {
         if (host.life === life)
           host.give((core) => {
@@ -131,16 +143,16 @@ export class Clients {
       replies: network.pipe(host.index, home, (reply) => {
         client.onReply(session, reply)
       }),
-      isClosed: false,
     }
-    this.#sessions.set(session.id, { session, client })
+    this.#sessions.set(session.id, session)
     return session
   }
 
   /** @internal What was sent may still arrive. */
-  close(session: Session): void {
-    session.isClosed = true
-    this.#sessions.delete(session.id)
+  close({ id }: Session): void {
+    const session = this.#sessions.get(id)
+    if (session === undefined) return
+    this.#sessions.delete(id)
     session.replies.close()
     if (chance(this.#parts.random, 0.5)) session.requests.close()
   }
@@ -153,6 +165,7 @@ export class Client {
   readonly #clients: Clients
   readonly #depth: number
   readonly #thinkNs: number
+  readonly #attachment: Attachment | undefined
   #session: Session | undefined
   #isConnecting = false
   #serving: number
@@ -165,8 +178,9 @@ export class Client {
   #patience: Planned | undefined
   #thinking = 0
 
-  constructor(number: number, parts: ClientsParts, clients: Clients) {
+  constructor(number: number, parts: ClientsParts, clients: Clients, attachment: Attachment | undefined) {
     this.number = number
+    this.#attachment = attachment
     this.#parts = parts
     this.#clients = clients
     this.home = parts.hosts[number % parts.hosts.length] as Host
@@ -230,7 +244,7 @@ export class Client {
         (reply.error === EIO && reply.isOfFailed)
       if (!isExpected)
         onFault(
-          `client ${String(this.number)}: ${kind} is answered with errno ${String(reply.error)} by ${session.host.name}`,
+          `client ${String(this.number)}: ${kind} is answered with errno ${String(reply.error)} by ${session.name}`,
         )
       return
     }
@@ -239,7 +253,7 @@ export class Client {
       `client ${String(this.number)}`,
       now,
       () =>
-        `[${String(request.begun)}, ${String(now)}] ${kind} at ${String(request.firstUnit / UNITS_PER_BLOCK)} is done by ${session.host.name}`,
+        `[${String(request.begun)}, ${String(now)}] ${kind} at ${String(request.firstUnit / UNITS_PER_BLOCK)} is done by ${session.name}`,
     )
     if (kind === 'flush') {
       history.flush(request.begun, now)
@@ -252,7 +266,7 @@ export class Client {
       try {
         op.seen = writesIn(bytes, request.firstUnit)
       } catch (error) {
-        onFault(`client ${String(this.number)} read at ${session.host.name}: ${(error as Error).message}`)
+        onFault(`client ${String(this.number)} read at ${session.name}: ${(error as Error).message}`)
         return
       }
     } else {
@@ -285,7 +299,8 @@ export class Client {
   #hope(): void {
     this.#patience?.cancel()
     this.#patience = undefined
-    if (this.#waiting.size === 0) return
+    // A guest waits for its disk as long as it takes.
+    if (this.#waiting.size === 0 || this.#attachment !== undefined) return
     this.#patience = this.#parts.schedule.after(PATIENCE_NS, () => {
       this.#lose('patience')
     })
@@ -293,6 +308,10 @@ export class Client {
 
   #connect(): void {
     if (this.#isConnecting) return
+    if (this.#attachment !== undefined) {
+      this.#join(this.#attachment)
+      return
+    }
     this.#isConnecting = true
     const { schedule, network, hosts, random } = this.#parts
     const host = hosts[this.#serving % hosts.length] as Host
@@ -317,6 +336,39 @@ export class Client {
       schedule.after(spread(random, 2 * MILLISECOND, 20 * MILLISECOND), () => {
         if (this.#wants) this.#connect()
       })
+    })
+  }
+
+  /** Over the socket of its endpoint. */
+  #join(attachment: Attachment): void {
+    const { coverage, random, schedule } = this.#parts
+    const client: AttachedClient = {
+      number: this.number,
+      onAnswer: (reply, isOfFailed) => {
+        this.onReply(session, { ...reply, isOfFailed })
+      },
+      onEnd: () => {
+        this.onReply(session, 'end')
+      },
+    }
+    const session: Session = {
+      id: 0,
+      name: 'its endpoint',
+      target: 0,
+      send: (what, op) => {
+        attachment.submit(client, what, op)
+      },
+    }
+    if (attachment.join(client)) {
+      coverage.count('client:attached')
+      this.#session = session
+      this.#think()
+      return
+    }
+    this.#isConnecting = true
+    schedule.after(spread(random, 2 * MILLISECOND, 20 * MILLISECOND), () => {
+      this.#isConnecting = false
+      if (this.#wants) this.#connect()
     })
   }
 
@@ -419,13 +471,13 @@ export class Client {
     const request = this.#nextRequest++
     const begun = op?.begun ?? this.#parts.schedule.nextOrder()
     this.#waiting.set(request, { kind: what.kind, op, begun, fua: what.fua === true, firstUnit })
-    session.requests.push({ ...what, request, client: session.id, target: session.target })
+    session.send({ ...what, request, client: session.id, target: session.target }, op)
     if (this.#patience === undefined) this.#hope()
     this.#parts.log.event(
       `client ${String(this.number)}`,
       request,
       () =>
-        `[${String(begun)}] asks ${session.host.name}: ${what.kind}${what.fua === true ? ' FUA' : ''} at ${String(Number(what.offset ?? 0) / BLOCK_BYTES)} +${String(what.payload?.length ?? what.length ?? 0)}`,
+        `[${String(begun)}] asks ${session.name}: ${what.kind}${what.fua === true ? ' FUA' : ''} at ${String(Number(what.offset ?? 0) / BLOCK_BYTES)} +${String(what.payload?.length ?? what.length ?? 0)}`,
     )
   }
 }

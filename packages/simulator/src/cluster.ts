@@ -52,6 +52,8 @@ export interface ClusterListener {
   /** A volume goes on from `lsn`, with what was acknowledged and not flushed behind it lost (R3). */
   onRestart(volume: VolumeId, lsn: number): void
   onVolume(volume: VolumeId): void
+  /** A host has answered another's question (`ViewRequests`). */
+  onAnswered(host: Host, name: string, caller: Host): void
 }
 
 /** Flag of an `ack` frame (docs/wire-protocol.md). */
@@ -82,6 +84,7 @@ export class Cluster implements HostListener {
   readonly #commitRule: CommitRule
   readonly #keys: Keys
   readonly #restarted = new Set<VolumeId>()
+  readonly #leaders = new Map<VolumeId, number>()
   #isStirred = false
 
   constructor(options: ClusterOptions) {
@@ -186,6 +189,35 @@ export class Cluster implements HostListener {
     return answer
   }
 
+  /** The host that came to lead the volume last. */
+  leaderOf(volume: VolumeId): number {
+    return this.#leaders.get(volume) ?? this.volumes.get(volume) ?? 0
+  }
+
+  /** An operator has another host lead. @param done - is told what came of it, unless the host that leads goes meanwhile */
+  handOver(volume: VolumeId, to: number, done: (code: string) => void): void {
+    const from = this.host(this.leaderOf(volume))
+    const { life } = from
+    const isAlive = (): boolean => from.life === life && from.isUp
+    this.#stir()
+    const handing = this.#policies[from.index]?.handOver?.(volume, this.host(to).host)
+    if (handing === undefined) {
+      done('ERR_ENGINE_GONE')
+      return
+    }
+    handing.then(
+      () => {
+        if (isAlive()) done('')
+      },
+      (error: unknown) => {
+        if (!isAlive()) return
+        const { code } = error as { code?: string }
+        if (code === undefined) this.onFault(`${from.name}: ${String((error as Error).stack)}`)
+        else done(code)
+      },
+    )
+  }
+
   /** Has a volume made at host 0, with a replica at every host. */
   create(name: string, sizeBytes: number, done?: (answer: SimAnswer | undefined) => void): void {
     const epoch = { counter: 1, host: hostIdOf(0) }
@@ -210,7 +242,11 @@ export class Cluster implements HostListener {
   }
 
   onEvent(host: Host, event: CoreEvent): void {
+    this.coverage.count(`event:${event.name}`)
     switch (event.name) {
+      case 'leading':
+        this.#leaders.set(event.detail.volume, host.index)
+        break
       case 'volume-created':
         if (host.index === 0) this.#onVolume(event.detail.volume, host.index)
         break
@@ -221,7 +257,6 @@ export class Cluster implements HostListener {
         break
       }
       case 'history-undone':
-        this.coverage.count('protocol:history undone')
         if (!this.#restarted.has(event.detail.volume))
           this.onFault(`${host.name} drops what it knows to be committed, and there was no restart`)
         break
@@ -274,6 +309,7 @@ export class Cluster implements HostListener {
     const { schedule, network, hosts } = this
     const ports = portsOf(host, {
       schedule,
+      coverage: this.coverage,
       network,
       hosts,
       keys: this.#keys,
@@ -303,6 +339,9 @@ export class Cluster implements HostListener {
         this.history.lose(volume, lsn)
         this.listener?.onRestart(volume, lsn)
       },
+      onAnswered: (by, name, caller) => {
+        this.listener?.onAnswered(by, name, caller)
+      },
       onBug: (from, error) => {
         this.onFault(`${from.name}: ${error instanceof Error ? String(error.stack) : String(error)}`)
       },
@@ -320,8 +359,8 @@ export class Cluster implements HostListener {
   #onFrame({ host, volume, isOfLeader, name, flags, epoch, payload }: SentFrame): void {
     if (name === 'ack') {
       const [appended, synced] = [payload.readBigUInt64LE(0), payload.readBigUInt64LE(8)]
-      if ((flags & FRAME_RECOVERING) === 0)
-        this.#commitRule.onAck(volume, epoch, host.index, Number(appended), Number(synced))
+      if ((flags & FRAME_RECOVERING) !== 0) this.coverage.count('protocol:ack of a recovering replica')
+      else this.#commitRule.onAck(volume, epoch, host.index, Number(appended), Number(synced))
     } else if (isOfLeader && (name === 'runs' || name === 'commit')) {
       const lsn = Number(payload.readBigUInt64LE(0))
       const fault = this.#commitRule.onCommit(volume, this.options.mode, lsn)

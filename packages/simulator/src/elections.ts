@@ -45,6 +45,7 @@ export const elections: PolicyMaker = (ports) => {
     },
     onRequest: (name, body, caller) =>
       views.answer(name as ViewRequest, body as ViewRequests[ViewRequest]['body'], caller),
+    handOver: (volume, to) => views.handOver(volume, to),
     onDown: () => {
       run(views.close())
     },

@@ -1,4 +1,5 @@
 /** What goes wrong in a run: each kind begins at a moment of its own and ends after a while, or when all is to be whole. */
+import type { Attachment } from './attachment.js'
 import type { Cluster } from './cluster.js'
 import type { Host } from './host.js'
 import { below, chance, pick, type Random, spread } from './random.js'
@@ -8,11 +9,14 @@ export const faultKinds = [
   'kill',
   'power',
   'power-all',
+  'power-at-promise',
+  'power-others',
   'freeze',
   'suspend',
   'partition',
   'one-way',
   'broken-stream',
+  'broken-route',
   'slow-network',
   'lost-messages',
   'slow-disk',
@@ -31,6 +35,7 @@ interface FaultsParts {
   readonly random: Random
   readonly kinds: readonly FaultKind[]
   readonly meanNs: number
+  readonly attachments: readonly Attachment[]
   /** What is not synced at this host may go: what was acknowledged lives elsewhere, or was never promised to last. */
   readonly mayCutPower: (host: Host) => boolean
   readonly mayFailSync: (host: Host) => boolean
@@ -41,6 +46,7 @@ export class Faults {
   /** What ends faults that last. */
   readonly #ends = new Set<() => void>()
   #isOn = false
+  #isPromiseAwaited = false
 
   constructor(parts: FaultsParts) {
     this.#parts = parts
@@ -59,6 +65,23 @@ export class Faults {
       host.disk.failsNextSync = host.disk.failsNextWrite = false
       if (!host.isUp) host.start()
     }
+  }
+
+  /** A host has answered another's question. */
+  onAnswered(host: Host, name: string, caller: Host): void {
+    const { cluster, mayCutPower, random } = this.#parts
+    if (name !== 'promise' || !this.#isPromiseAwaited || !mayCutPower(host)) return
+    this.#isPromiseAwaited = false
+    this.#end(host, () => {
+      cluster.coverage.count('fault:power-at-promise')
+      cluster.log.story(host.name, 'fault: power-at-promise')
+      host.cutPower()
+    })
+    // Whoever has the promise goes on with it much later.
+    if (chance(random, 0.5))
+      cluster.schedule.after(spread(random, MILLISECOND, 10 * MILLISECOND), () => {
+        if (this.#isOn) this.#freeze(caller, [])
+      })
   }
 
   /** A host's process ended by itself: it is started again. */
@@ -85,7 +108,7 @@ export class Faults {
 
   /** @returns whether it could be done */
   #do(kind: FaultKind, host: Host): boolean {
-    const { cluster, random, mayCutPower, mayFailSync } = this.#parts
+    const { attachments, cluster, random, mayCutPower, mayFailSync } = this.#parts
     switch (kind) {
       case 'kill':
         return this.#end(host, () => {
@@ -106,6 +129,10 @@ export class Faults {
               one.cutPower()
             })
         return true
+      case 'power-at-promise':
+        return this.#cutPowerAtPromise()
+      case 'power-others':
+        return this.#cutPowerOfOthers(chance(random, 0.7) ? this.#leader : host)
       case 'freeze':
         return this.#freeze(host, [])
       case 'suspend':
@@ -116,6 +143,8 @@ export class Faults {
         return this.#cutOff(this.#oneWay(host))
       case 'broken-stream':
         return cluster.streams.breakOne(host.index, below(random, cluster.hosts.length))
+      case 'broken-route':
+        return attachments.length > 0 && pick(random, attachments).breakRoute()
       case 'slow-network':
         return this.#slowNetwork(host)
       case 'lost-messages':
@@ -153,6 +182,39 @@ export class Faults {
     end()
     this.#startLater(host, spread(this.#parts.random, 5 * MILLISECOND, 3 * SECOND))
     return true
+  }
+
+  /** Whoever promises next is without power at once: nothing may be left of a promise that was not synced. It counts then. */
+  #cutPowerAtPromise(): false {
+    this.#isPromiseAwaited = true
+    this.#for(spread(this.#parts.random, 2 * SECOND, 8 * SECOND), () => {
+      this.#isPromiseAwaited = false
+    })
+    return false
+  }
+
+  get #leader(): Host {
+    const { cluster } = this.#parts
+    const [volume] = cluster.volumes.keys()
+    return cluster.host(volume === undefined ? 0 : cluster.leaderOf(volume))
+  }
+
+  /** Those without power may have to go on without what only this one still has, and then it comes back. */
+  #cutPowerOfOthers(host: Host): boolean {
+    const { cluster, random, mayCutPower } = this.#parts
+    const others = cluster.hosts.filter((one) => one !== host)
+    if (others.length === 0 || !others.every(mayCutPower)) return false
+    const restore = this.#around(host).map(([from, to]) => cluster.network.cutOff(from, to))
+    cluster.schedule.after(spread(random, MILLISECOND, 400 * MILLISECOND), () => {
+      for (const one of others)
+        if (this.#isOn)
+          this.#end(one, () => {
+            one.cutPower()
+          })
+    })
+    return this.#for(spread(random, 2 * SECOND, 8 * SECOND), () => {
+      for (const one of restore) one()
+    })
   }
 
   /** As a supervisor does it: a process that does not end in time is killed. */

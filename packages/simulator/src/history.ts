@@ -17,6 +17,8 @@ export interface HistoryOp {
   ended: number
   /** From then on nothing may take it away. Infinity: a power cut may. */
   durable: number
+  /** Of a write: it has happened by then, or never does. */
+  lapses: number
   /** Of a read that ended: the writes that its units were of. */
   seen: readonly number[] | undefined
 }
@@ -87,6 +89,7 @@ export class History {
       begun,
       ended: Infinity,
       durable: Infinity,
+      lapses: Infinity,
       seen: undefined,
     }
     this.ops.push(op)

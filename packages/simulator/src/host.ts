@@ -134,6 +134,12 @@ export class Host {
     })
   }
 
+  /** The run is over: gives back what the core has in memory. */
+  close(): void {
+    this.core?.close()
+    this.core = undefined
+  }
+
   freeze(): void {
     this.isFrozen = true
   }
@@ -270,6 +276,7 @@ export class Host {
 
   #down(how: Down): void {
     this.#parts.log.story(this.name, `is down: ${how}`)
+    this.core?.close()
     this.core = undefined
     this.isReady = this.isFrozen = false
     this.#turn?.cancel()

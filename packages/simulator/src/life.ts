@@ -7,6 +7,7 @@ import { verifyStore } from '@cloudfs/format'
 import type { VolumeId, VolumeStatus } from '@cloudfs/interface'
 import type { Plant } from '@cloudfs/native'
 import { findFault } from './checkers/linearizability.js'
+import { Attachments } from './attachment.js'
 import { Clients } from './clients.js'
 import { Cluster } from './cluster.js'
 import { BLOCK_BYTES, UNITS_PER_BLOCK, writesIn } from './contents.js'
@@ -91,6 +92,7 @@ class Life {
     const volume = await this.#prepare()
     if (volume !== undefined) await this.#live(volume)
     if (cluster.fault === undefined) this.#checkHistory()
+    for (const host of cluster.hosts) host.close()
     const { fault, coverage, log, schedule } = cluster
     return {
       seed: this.#seed,
@@ -128,6 +130,19 @@ class Life {
     const { schedule } = cluster
     const { blockCount, clientCount, faultMeanNs, faults: kinds, mode, operatorMeanNs } = this.#scenario
     const seed = this.#seed
+    const attachments = new Attachments(
+      {
+        schedule,
+        coverage: cluster.coverage,
+        log: cluster.log,
+        network: cluster.network,
+        hosts: cluster.hosts,
+        history: this.#history,
+        random: randomFrom(seed, 'attachments'),
+        volume,
+      },
+      this.#scenario.attachmentCount,
+    )
     const clients = new Clients(
       {
         schedule,
@@ -143,9 +158,11 @@ class Life {
         },
       },
       clientCount,
+      attachments.all,
     )
     const faults = new Faults({
       cluster,
+      attachments: attachments.all,
       kinds,
       random: randomFrom(seed, 'faults'),
       meanNs: faultMeanNs,
@@ -155,14 +172,18 @@ class Life {
     const operator = new Operator({
       cluster,
       volume,
+      attachments: attachments.all,
       random: randomFrom(seed, 'operator'),
       meanNs: operatorMeanNs,
     })
     cluster.listener = {
       onReply: (reply) => {
-        clients.onReply(reply)
+        if (!attachments.onReply(reply)) clients.onReply(reply)
       },
       onVolume: () => undefined,
+      onAnswered: (host, name, caller) => {
+        faults.onAnswered(host, name, caller)
+      },
       onLoss: () => {
         this.#onLoss(volume)
       },
@@ -170,6 +191,7 @@ class Life {
         if (mode !== 'durable') this.#lose(volume, lsn)
       },
       onDown: (host, how) => {
+        attachments.onDown(host, how === 'power')
         if (how !== 'power') clients.onGone(host)
         if (how === 'failed' || how === 'stopped') faults.onDown(host)
       },
@@ -186,7 +208,7 @@ class Life {
       faults.end()
       cluster.log.story('life', 'all is made whole')
       if (await cluster.runTill(() => operator.isIdle, PATIENCE_NS)) await this.#check(volume, clients)
-      else this.#fail('a command is not answered, though nothing is wrong any more')
+      else this.#fail('a command is not answered, though nothing is wrong any more', operator.waiting)
     }
     if (cluster.fault !== undefined || !this.#scenario.endsInRot || this.#contents === undefined) return
     await rot({ cluster, volume, blockCount, random: randomFrom(seed, 'rot') }, this.#contents)

@@ -36,6 +36,17 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
   'own-tail-acknowledged': { seedsMax: 40, scenario: { hasElections: false } },
   'lease-ignored': { seedsMax: 75 },
   'boot-ignored': { seedsMax: 40 },
+  'retried-request-applied-twice': {
+    seedsMax: 30,
+    scenario: {
+      hostCount: 3,
+      attachmentCount: 2,
+      clientCount: 16,
+      blockCount: 8,
+      faults: ['broken-route', 'partition', 'one-way', 'slow-network'],
+      faultMeanNs: 60 * MILLISECOND,
+    },
+  },
 }
 
 test.each(plants)('%s is found', { timeout: 900_000 }, async (plant) => {

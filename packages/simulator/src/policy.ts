@@ -4,6 +4,7 @@
  */
 import type { CoreCommands, CoreEvent, CoreVerb, Epoch, HostId, StoreId, VolumeId } from '@cloudfs/interface'
 import { CloudfsError } from '@cloudfs/interface'
+import type { Coverage } from './coverage.js'
 import type { Host } from './host.js'
 import type { Keys } from './keys.js'
 import type { Network } from './network.js'
@@ -19,6 +20,8 @@ export interface Policy {
   onVolume(volume: VolumeId, primary: number): void
   /** Another host asks; what is thrown, and has a code, is its answer. */
   onRequest(name: string, body: unknown, caller: HostId): Promise<unknown>
+  /** An operator has another host lead the volume in this one's stead. */
+  handOver?(volume: VolumeId, to: HostId): Promise<void>
   /** The host's processes are gone: nothing of this instance is to act any more. */
   onDown(): void
 }
@@ -78,6 +81,7 @@ class SimulatedError extends CloudfsError {
 
 interface PortsParts {
   readonly schedule: Schedule
+  readonly coverage: Coverage
   readonly random: Random
   readonly network: Network
   readonly hosts: readonly Host[]
@@ -92,11 +96,17 @@ interface PortsParts {
   readonly onElected: (volume: VolumeId, epoch: Epoch, viewLsn: number) => void
   readonly onRestart: (host: Host, volume: VolumeId, lsn: number) => void
   readonly onBug: (host: Host, error: unknown) => void
+  /** A host has answered another's question, and done what that asks for. */
+  readonly onAnswered: (host: Host, name: string, caller: Host) => void
+}
+
+function outcomeOf(what: string, code: string): string {
+  return code === '' ? what : `${what} ${code}`
 }
 
 /** The ports of one life of a host's policy. */
 export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
-  const { schedule, random, network, hosts, keys, stir } = parts
+  const { schedule, coverage, random, network, hosts, keys, stir } = parts
   const { life } = host
   const isAlive = (): boolean => host.life === life && host.isUp
   /** What a frozen process would do it does when it goes on. */
@@ -144,6 +154,7 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
     command: (verb, args) =>
       new Promise((resolve, reject) => {
         host.command(verb, args, (answer) => {
+          if (answer !== undefined) coverage.count(outcomeOf(`command:${verb}`, answer.errorCode))
           whenAwake(() => {
             if (answer === undefined) reject(new SimulatedError('ERR_ENGINE_GONE', 'the engine is gone'))
             else if (answer.errorCode !== '') reject(new SimulatedError(answer.errorCode, answer.message))
@@ -171,16 +182,22 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
           const policy = parts.policyOf(to)
           if (policy === undefined || !other.isUp || other.isFrozen) return
           stir()
+          const { life: otherLife } = other
           policy.onRequest(name, JSON.parse(text), host.host).then(
             (result) => {
+              coverage.count(`asked:${name}`)
+              parts.onAnswered(other, name, host)
               const said = JSON.stringify(result)
               answer(() => {
                 resolve(JSON.parse(said))
               })
             },
             (error: unknown) => {
+              // It was cut short.
+              if (other.life !== otherLife || !other.isUp) return
               const { code, message } = error as { code?: string; message: string }
               if (code === undefined) throw error
+              coverage.count(outcomeOf(`asked:${name}`, code))
               answer(() => {
                 reject(new SimulatedError(code, message))
               })

@@ -23,6 +23,7 @@ export async function readExport(
     onDown: () => undefined,
     onLoss: () => undefined,
     onRestart: () => undefined,
+    onAnswered: () => undefined,
     ...listener,
     onReply: (given) => {
       if (given.client === READER) reply = given

@@ -10,6 +10,8 @@ export interface Scenario {
   /** Who leads is decided by elections; otherwise whoever made the volume leads it for ever. */
   readonly hasElections: boolean
   readonly clientCount: number
+  /** Hosts that have the volume attached; every second client is one of theirs. */
+  readonly attachmentCount: number
   /** Of the volume that clients use; it has some more. */
   readonly blockCount: number
   readonly segmentCount: number
@@ -24,11 +26,18 @@ export interface Scenario {
   readonly endsInRot: boolean
 }
 
-/** Of a single host: there is no network, and nobody else has what it loses. */
-const aloneKinds: readonly FaultKind[] = faultKinds.filter(
-  (kind) =>
-    !['partition', 'one-way', 'broken-stream', 'slow-network', 'lost-messages', 'suspend'].includes(kind),
-)
+/** They take others: a single host has no network, and nobody else has what it loses. */
+const togetherKinds: readonly FaultKind[] = [
+  'power-at-promise',
+  'power-others',
+  'suspend',
+  'partition',
+  'one-way',
+  'broken-stream',
+  'slow-network',
+  'lost-messages',
+]
+const aloneKinds: readonly FaultKind[] = faultKinds.filter((kind) => !togetherKinds.includes(kind))
 
 export function scenarioOf(seed: number): Scenario {
   const random = randomFrom(seed, 'scenario')
@@ -47,6 +56,7 @@ export function scenarioOf(seed: number): Scenario {
     isReadOffline: below(random, 8) === 0,
     endsInRot: below(random, 4) === 0,
     hasElections: below(random, 5) > 0,
+    attachmentCount: pick(random, [0, 1, 2, 2]),
   }
 }
 

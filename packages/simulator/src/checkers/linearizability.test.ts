@@ -14,6 +14,13 @@ class Story {
     return value
   }
 
+  /** Never answered; it has happened by `lapses`, or never does. */
+  lapsing(begun: number, lapses: number): number {
+    const value = this.#next++
+    this.history.write(value, 0, 8, value, begun).lapses = lapses
+    return value
+  }
+
   zero(begun: number, ended: number): void {
     this.#end(this.history.write(99, 0, 8, 0, begun), ended)
   }
@@ -215,4 +222,50 @@ test('without a loss every acknowledged write counts, flushed or not', () => {
       s.read(5, 6, 1)
     }),
   ).toBeDefined()
+})
+
+test('what was asked in a session that was taken away may have happened before that', () => {
+  expect(
+    story((s) => {
+      const first = s.write(1, 2)
+      const taken = s.lapsing(3, 6)
+      s.read(4, 5, first)
+      s.read(7, 8, taken)
+    }),
+  ).toBeUndefined()
+})
+
+test('what was asked in a session that was taken away is found if it happens behind that', () => {
+  expect(
+    story((s) => {
+      const first = s.write(1, 2)
+      const taken = s.lapsing(3, 4)
+      s.read(5, 6, first)
+      s.read(7, 8, taken)
+    }),
+  ).toMatch(/cannot be/)
+})
+
+test('a request that is answered behind the taking away of its session happened before that', () => {
+  const tell = (end: number) => (s: Story) => {
+    const first = s.write(1, 2)
+    const late = s.write(3, end)
+    s.history.ops[1]!.lapses = 5
+    s.read(6, 7, end === Infinity ? first : late)
+    s.read(10, 11, late)
+  }
+  expect(story(tell(9))).toBeUndefined()
+  expect(story(tell(Infinity))).toMatch(/cannot be/)
+})
+
+test('a retried request that is applied once more, over what was written since, is found', () => {
+  expect(
+    story((s) => {
+      const retried = s.write(1, 10)
+      s.read(2, 3, retried)
+      const other = s.write(4, 5)
+      s.read(6, 7, other)
+      s.read(8, 9, retried)
+    }),
+  ).toMatch(/cannot be/)
 })

@@ -56,17 +56,19 @@ class BlockCheck {
   }
 
   run(): Fault | undefined {
-    const events: { at: number; part?: BlockOp; isEnd: boolean }[] = []
+    const events: { at: number; part?: BlockOp; what: 'begin' | 'end' | 'lapse' | 'loss' }[] = []
     for (const part of this.#ops) {
-      events.push({ at: part.op.begun, part, isEnd: false })
-      if (part.op.ended < Infinity) events.push({ at: part.op.ended, part, isEnd: true })
+      const { begun, ended, lapses } = part.op
+      events.push({ at: begun, part, what: 'begin' })
+      if (ended < Infinity) events.push({ at: ended, part, what: 'end' })
+      if (lapses < ended) events.push({ at: lapses, part, what: 'lapse' })
     }
-    for (const at of this.#losses) events.push({ at, isEnd: false })
+    for (const at of this.#losses) events.push({ at, what: 'loss' })
     events.sort((a, b) => a.at - b.at)
-    for (const { at, part, isEnd } of events) {
+    for (const { at, part, what } of events) {
       if (part === undefined) this.#lose(at)
-      else if (!isEnd) this.#begin(part)
-      else if (!this.#end(part)) return this.#fault(part)
+      else if (what === 'begin') this.#begin(part)
+      else if (what === 'lapse' ? !this.#lapse(part) : !this.#end(part)) return this.#fault(part)
       if (this.#states.length > STATES_MAX)
         return { what: `block ${String(this.#block)}: too many states to tell`, story: this.#story(at) }
     }
@@ -81,15 +83,35 @@ class BlockCheck {
   /** @returns whether it can have happened */
   #end(part: BlockOp): boolean {
     if (this.#excused.has(part)) return this.#forget(part)
+    this.#states = unique(this.#after(part).map((state) => without(state, part)))
+    this.#open.delete(part)
+    return this.#states.length > 0
+  }
+
+  /** From here on it takes no effect. @returns whether that can be */
+  #lapse(part: BlockOp): boolean {
+    if (this.#excused.has(part)) return true
+    const after = this.#after(part)
+    // It is answered yet: it has happened.
+    if (part.op.ended < Infinity) {
+      this.#states = unique(after)
+      return after.length > 0
+    }
+    const before = this.#states.filter((state) => !state.done.has(part))
+    this.#states = unique([...after.map((state) => without(state, part)), ...before])
+    this.#open.delete(part)
+    return true
+  }
+
+  /** All states in which it has taken effect by now, perhaps behind others. */
+  #after(part: BlockOp): State[] {
     const reached: State[] = []
-    const queue = this.#states
+    const queue = [...this.#states]
     const known = new Set<string>()
     for (let at = 0; at < queue.length && queue.length <= STATES_MAX; at++) {
       const state = queue[at] as State
       if (state.done.has(part)) {
-        const done = new Set(state.done)
-        done.delete(part)
-        reached.push({ units: state.units, done })
+        reached.push(state)
         continue
       }
       for (const next of this.#open) {
@@ -102,19 +124,12 @@ class BlockCheck {
         }
       }
     }
-    this.#states = unique(reached)
-    this.#open.delete(part)
-    return this.#states.length > 0
+    return reached
   }
 
   #forget(part: BlockOp): true {
     this.#open.delete(part)
-    this.#states = unique(
-      this.#states.map(({ units, done }) => ({
-        units,
-        done: new Set([...done].filter((one) => one !== part)),
-      })),
-    )
+    this.#states = unique(this.#states.map((state) => without(state, part)))
     return true
   }
 
@@ -193,6 +208,10 @@ class BlockCheck {
         return `[${String(op.begun)}, ${op.ended === Infinity ? '?' : String(op.ended)}] client ${String(op.client)} ${range}: ${what}${durable}`
       })
   }
+}
+
+function without({ units, done }: State, part: BlockOp): State {
+  return { units, done: new Set([...done].filter((one) => one !== part)) }
 }
 
 function namesOf(ids: readonly number[]): string {
