@@ -15,27 +15,56 @@ interface Hunt {
   readonly scenario?: Partial<Scenario>
 }
 
+/** A primary that stays one, and clients without sessions: nothing comes between the fault and what it does to a store. */
+const plain: Partial<Scenario> = { hasElections: false, attachmentCount: 0 }
+const elected: Partial<Scenario> = { hasElections: true, attachmentCount: 0, hostCount: 3 }
+
 const hunts: Readonly<Record<Plant, Hunt>> = {
   'ack-before-majority': { seedsMax: 20 },
-  'flush-without-sync': { seedsMax: 20 },
-  'freed-before-commit': {
-    seedsMax: 250,
+  // A host that is alone has no majority that remembers what it forgot.
+  'flush-without-sync': {
+    seedsMax: 20,
     scenario: {
-      hasElections: false,
+      hostCount: 1,
+      mode: 'quorum',
+      attachmentCount: 0,
+      faults: ['power', 'kill', 'slow-disk'],
+      faultMeanNs: 100 * MILLISECOND,
+    },
+  },
+  'freed-before-commit': {
+    seedsMax: 200,
+    scenario: {
+      ...plain,
       segmentCount: 40,
       operatorMeanNs: 30 * MILLISECOND,
       faults: ['kill', 'power', 'restart', 'slow-disk'],
     },
   },
   'torn-tail-accepted': { seedsMax: 20 },
-  'trim-lost-in-catch-up': { seedsMax: 20 },
+  'trim-lost-in-catch-up': { seedsMax: 60, scenario: { attachmentCount: 0 } },
   'commit-before-own-append': {
-    seedsMax: 75,
-    scenario: { hostCount: 3, faults: ['slow-disk', 'kill', 'slow-network'] },
+    seedsMax: 200,
+    scenario: { ...plain, hostCount: 3, faults: ['slow-disk', 'kill', 'slow-network'] },
   },
-  'own-tail-acknowledged': { seedsMax: 40, scenario: { hasElections: false } },
-  'lease-ignored': { seedsMax: 75 },
-  'boot-ignored': { seedsMax: 40 },
+  'own-tail-acknowledged': {
+    seedsMax: 20,
+    scenario: {
+      ...plain,
+      hostCount: 2,
+      mode: 'durable',
+      faults: ['power', 'kill', 'slow-disk', 'slow-network'],
+      faultMeanNs: 100 * MILLISECOND,
+    },
+  },
+  'lease-ignored': {
+    seedsMax: 20,
+    scenario: { ...elected, faults: ['freeze', 'suspend', 'partition', 'one-way'] },
+  },
+  'boot-ignored': {
+    seedsMax: 40,
+    scenario: { ...elected, faults: ['power', 'power-all', 'power-others', 'kill', 'slow-disk'] },
+  },
   'retried-request-applied-twice': {
     seedsMax: 30,
     scenario: {
