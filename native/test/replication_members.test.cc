@@ -222,3 +222,45 @@ TEST_CASE("members: a volume of one copy gets more, and goes back to one") {
   CHECK(can_write(cluster, 1, volume, 5));
   check_audits(cluster);
 }
+
+TEST_CASE("members: a store that left and dropped its replica may join again, and gets everything anew") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  elect(cluster, volume, 0, 3, {1, 2, 3}, {}, swaps(2, 3));
+  cluster.run(200);
+  cluster.cut(2);
+  cluster.run(20);
+  const auto command = [&](size_t index, const std::string& verb, const nlohmann::json& arguments) {
+    return command_at(cluster, index, verb, arguments.dump()).error_code;
+  };
+  CHECK(command(2, "drop", {{"volume", volume}, {"left", true}}).empty());
+  CHECK(ask_promise(cluster, 2, volume, epoch_of(9, 2)).error_code == "ERR_UNKNOWN_VOLUME");
+  CHECK(can_write(cluster, 0, volume, 2));
+  elect(cluster, volume, 0, 4, {1, 3}, {}, adds(2, MemberRole::learner));
+  SUBCASE("at once") {}
+  SUBCASE("after a start") {
+    Random random(9);
+    cluster.kill(2, random);
+    cluster.start(2);
+    cluster.run(20);
+    CHECK(ask_promise(cluster, 2, volume, epoch_of(9, 2)).error_code == "ERR_UNKNOWN_VOLUME");
+  }
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(500);
+  CHECK(holds(cluster, 2, volume, 1, 1));
+  CHECK(holds(cluster, 2, volume, 2, 2));
+  elect(cluster, volume, 0, 5, {1, 2, 3}, {}, swaps(1, 2));
+  CHECK(can_write(cluster, 0, volume, 3));
+  // And it is a member like any other: another start changes nothing.
+  Random random(10);
+  cluster.kill(2, random);
+  cluster.start(2);
+  cluster.run(20);
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(300);
+  check_equal(cluster, volume);
+  cluster.cut(3);
+  CHECK(can_write(cluster, 0, volume, 4));
+  check_audits(cluster);
+}

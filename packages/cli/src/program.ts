@@ -13,6 +13,7 @@ import { nodesCommand, statusCommand } from './commands/status.js'
 import { topCommand } from './commands/top.js'
 import { exportCommand, importCommand } from './commands/transfer.js'
 import { verifyCommand } from './commands/verify.js'
+import { addReplicaCommand, removeReplicaCommand, replaceCommand } from './commands/members.js'
 import {
   branchCommand,
   deletediskCommand,
@@ -45,6 +46,9 @@ export function buildProgram(): Command {
     attachCommand(),
     detachCommand(),
     migrateCommand(),
+    replaceCommand(),
+    addReplicaCommand(),
+    removeReplicaCommand(),
     snapshotCommand(),
     branchCommand(),
     deletediskCommand(),

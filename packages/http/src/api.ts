@@ -250,6 +250,28 @@ export const operations = {
     body: z.strictObject({ host }),
     answer: z.object({ volume, host }),
   },
+  replace: {
+    method: 'POST',
+    path: '/v1/volumes/{volume}/replace',
+    summary:
+      'Has another host keep the volume, in the place of `leaves` or, without that, beside the others; answered when it learns. The rest goes on by itself',
+    status: 200,
+    params: volumeParameter,
+    body: z.strictObject({
+      leaves: host.optional(),
+      /** Left out: chosen. */
+      joins: host.optional(),
+    }),
+    answer: z.object({ volume, joins: host, leaves: host.optional() }),
+  },
+  removeReplica: {
+    method: 'DELETE',
+    path: '/v1/volumes/{volume}/replicas/{host}',
+    summary: 'Has a host keep the volume no longer; its replica is dropped when nobody can need it any more',
+    status: 200,
+    params: z.object({ volume: reference, host }),
+    answer: z.object({ volume, leaves: host }),
+  },
   snapshot: {
     method: 'POST',
     path: '/v1/volumes/{volume}/snapshots',

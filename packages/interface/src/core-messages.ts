@@ -204,6 +204,8 @@ export interface VolumeStatus {
   readonly deleted: boolean
   /** And that is committed: nothing of the volume is left here. */
   readonly deletionCommitted: boolean
+  /** This store was a member once and has dropped its replica; it may join again. */
+  readonly left: boolean
   /** At the primary: how the other members are. */
   readonly members?: readonly MemberProgress[]
   readonly snapshots: readonly unknown[]
@@ -290,7 +292,8 @@ export interface CoreCommands {
   'delete-snapshot': { args: { readonly volume: string; readonly name: string }; result: unknown }
   resize: { args: { readonly volume: string; readonly sizeBytes: number }; result: unknown }
   /** Drops this store's replica of a volume that was deleted while its host was away. */
-  drop: { args: { readonly volume: string }; result: unknown }
+  /** `left`: this store is a member no longer, and may be one again; else the volume is deleted. */
+  drop: { args: { readonly volume: string; readonly left?: boolean }; result: unknown }
   volumes: { args: { readonly all?: boolean; readonly volume?: string }; result: readonly VolumeStatus[] }
   records: {
     args: { readonly volume: string; readonly lsn: number; readonly bytesMax: number }

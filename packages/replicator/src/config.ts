@@ -72,6 +72,7 @@ const schema = z.strictObject({
   peerPort: port.default(PEER_PORT_DEFAULT),
   nbdHost: address.default(loopback),
   nbdPort: port.default(NBD_PORT_DEFAULT),
+  replaceAfterSeconds: z.coerce.number().min(1).max(31_536_000).default(600),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 })
 
@@ -105,6 +106,7 @@ export const CONFIG_KEYS: Readonly<Record<ConfigKey, string>> = {
   peerPort: 'the port for other replicators; 0 = any',
   nbdHost: 'the address of NBD over TCP',
   nbdPort: 'the port of NBD over TCP; 0 = any',
+  replaceAfterSeconds: 'a replica whose host has been gone this long is made anew at another',
   logLevel: 'trace, debug, info, warn, error, fatal or silent',
 }
 

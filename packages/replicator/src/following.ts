@@ -95,7 +95,10 @@ export class Following {
       const { volume, role } = status
       const follow = follows.get(volume)
       const leader = leaderOf(status, host)
-      if (status.deletionCommitted || role === 'primary') {
+      if (status.left) {
+        // It joins again, or is nothing to this host any more.
+        if (follow !== undefined) wanted.set(volume, HostId.parse(follow.leader))
+      } else if (status.deletionCommitted || role === 'primary') {
         if (follow !== undefined && (role === 'primary' || this.#isLongDeleted(volume))) {
           await this.#unfollow(volume)
         }

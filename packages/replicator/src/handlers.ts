@@ -1,6 +1,7 @@
 /** What each operation of the API does, in terms of the node's parts. */
 import type { Answer } from '@cloudfs/http'
 import type { Attachments } from './attachments.js'
+import type { Membership } from './membership.js'
 import type { Handlers } from './http-server.js'
 import { healthOf } from './health.js'
 import type { Catalogue } from './catalogue.js'
@@ -14,10 +15,11 @@ export interface HandlerParts {
   readonly creation: Creation
   readonly volumes: Volumes
   readonly attachments: Attachments
+  readonly membership: Membership
 }
 
 export function handlersOf(parts: HandlerParts): Handlers {
-  const { self, nodes, catalogue, creation, volumes, attachments } = parts
+  const { self, nodes, catalogue, creation, volumes, attachments, membership } = parts
   return {
     self,
     nodes,
@@ -37,6 +39,8 @@ export function handlersOf(parts: HandlerParts): Handlers {
     volume: async ({ params }) => (await catalogue.find(params.volume)).volume,
     deleteVolume: ({ params }) => volumes.delete(params.volume),
     migrate: ({ params, body }) => volumes.migrate(params.volume, body.host),
+    replace: ({ params, body }) => membership.replace(params.volume, body),
+    removeReplica: ({ params }) => membership.remove(params.volume, params.host),
     snapshot: ({ params, body }) => volumes.snapshot(params.volume, body.name),
     deleteSnapshot: ({ params }) => volumes.deleteSnapshot(params.volume, params.name),
     branch: ({ body }) => volumes.branch(body),

@@ -142,6 +142,7 @@ export class ReplicatorNode {
       address: () => engineAddressOf(this.#engineHttp, this.#peers?.addresses ?? []),
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
+      replaceAfterMs: config.replaceAfterSeconds * 1_000,
       commitTimeoutMs: this.#times.commitTimeoutMs ?? COMMIT_TIMEOUT_MS_DEFAULT,
       log,
     }))
@@ -170,6 +171,7 @@ export class ReplicatorNode {
         creation: this.#replication.creation,
         volumes: this.#replication.volumes,
         attachments: this.#replication.attachments,
+        membership: this.#replication.membership,
       }),
       pages: {
         id: () => ({ host: this.host, json: this.#identityJson() }),

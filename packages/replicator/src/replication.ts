@@ -26,6 +26,8 @@ import { appearance, Following } from './following.js'
 import { Holders } from './holders.js'
 import { LeadTeller } from './lead-teller.js'
 import { Leading } from './leading.js'
+import { Leaving } from './leaving.js'
+import { Membership } from './membership.js'
 import { Upkeep } from './upkeep.js'
 import { askLead } from './peer-requests.js'
 import { Viewing, type ViewCounts } from './viewing.js'
@@ -46,6 +48,8 @@ export interface ReplicationOptions {
   readonly store: () => StoreId
   /** How long a majority may take to take a new volume. */
   readonly commitTimeoutMs: number
+  /** A member that has been gone this long is replaced. */
+  readonly replaceAfterMs: number
   readonly log: Logger
 }
 
@@ -54,6 +58,7 @@ export class Replication {
   readonly blocks: BlockRedirects
   readonly catalogue: Catalogue
   readonly creation: Creation
+  readonly membership: Membership
   readonly volumes: Volumes
   readonly #options: ReplicationOptions
   readonly #holders: Holders
@@ -105,12 +110,20 @@ export class Replication {
       attachments: this.attachments,
       handOver: (volume, to) => this.#viewing.handOver(volume, to),
     })
+    const effects = creationEffects({ host, peers, candidates, store, make: (plan) => maker.create(plan) })
+    this.membership = new Membership({
+      ...options,
+      catalogue: this.catalogue,
+      effects,
+      changeSet: (volume, change) => this.#viewing.changeSet(volume, change),
+      handOver: (volume, to) => this.#viewing.handOver(volume, to),
+    })
     this.creation = new Creation({
       host,
       candidates,
       log,
       member: (at, place) => this.volumes.member(at, place),
-      effects: creationEffects({ host, peers, candidates, store, make: (plan) => maker.create(plan) }),
+      effects,
     })
     const following = new Following({ ...options, onPassed })
     this.#following = following
@@ -118,10 +131,14 @@ export class Replication {
       ...options,
       follow: (volume, leader) => following.followElected(volume, leader),
     })
+    const { membership } = this
+    const leaving = new Leaving(options)
     this.#upkeep = new Upkeep({
       engine,
       following,
       leading,
+      leaving,
+      membership,
       viewing: this.#viewing,
       attachments: this.attachments,
       teller: this.#teller,
@@ -149,6 +166,7 @@ export class Replication {
 
   async close(): Promise<void> {
     this.attachments.close()
+    await this.membership.close()
     await this.#viewing.close()
     await this.#upkeep.close()
   }

@@ -6,6 +6,8 @@ import type { Attachments } from './attachments.js'
 import type { Following } from './following.js'
 import type { LeadTeller } from './lead-teller.js'
 import type { Leading } from './leading.js'
+import type { Leaving } from './leaving.js'
+import type { Membership } from './membership.js'
 import type { Viewing } from './viewing.js'
 
 /** What no event tells is noticed within this time, on a host of few volumes. */
@@ -17,6 +19,8 @@ interface UpkeepOptions {
   readonly engine: EngineSupervisor
   readonly following: Following
   readonly leading: Leading
+  readonly leaving: Leaving
+  readonly membership: Membership
   readonly viewing: Viewing
   readonly attachments: Attachments
   readonly teller: LeadTeller
@@ -77,13 +81,15 @@ export class Upkeep {
   }
 
   async #mend(): Promise<void> {
-    const { engine, following, leading, viewing, attachments, teller } = this.#options
+    const { engine, following, leading, leaving, membership, viewing, attachments, teller } = this.#options
     if ((await engine.store())?.state !== 'ready') return
     const volumes = await engine.result('volumes', { all: true })
     viewing.mend(volumes)
     leading.mend(volumes)
     teller.mend(volumes)
     await attachments.mend()
+    membership.mend(volumes)
     await following.mend(volumes)
+    await leaving.mend(volumes)
   }
 }

@@ -12,7 +12,7 @@ import {
   type VolumeStatus,
 } from '@cloudfs/interface'
 import type { HostKey, PeerNode } from '@cloudfs/peers'
-import { coreEngine, type ViewPeers, Views } from '@cloudfs/protocol'
+import { coreEngine, type SetChange, type ViewPeers, Views } from '@cloudfs/protocol'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { viewOf } from './held-volumes.js'
@@ -132,6 +132,11 @@ export class Viewing {
   /** Has another host lead a volume that this one leads. */
   handOver(volume: VolumeId, to: HostId): Promise<void> {
     return this.#views.handOver(volume, to)
+  }
+
+  /** Has the set of a volume that this host leads changed; it leads on. */
+  changeSet(volume: VolumeId, change: SetChange): Promise<void> {
+    return this.#views.changeSet(volume, change)
   }
 
   /** Another host leads in this epoch, or has promised it: who leads here in an earlier one finds out what it is now. */

@@ -51,12 +51,13 @@ void Follower::begin(StreamId stream, bool copy) {
   acked_appended_ = acked_synced_ = 0;
   acked_recovering_ = false;
   told_commit_ = 0;
-  shared_ = volume_ == nullptr ? 0 : volume_->committed();
+  returns_ = volume_ != nullptr && volume_->applied().deleted && maker_.has_left(id_);
+  shared_ = volume_ == nullptr || returns_ ? 0 : volume_->committed();
   fetch_next_.reset();
   wants_blocks_ = false;
   abandon();
   HelloFrame hello;
-  if (volume_ != nullptr) hello = volume_->hello();
+  if (volume_ != nullptr && !returns_) hello = volume_->hello();
   hello.volume = id_;
   hello.host = self_.host;
   hello.store = self_.store;
@@ -147,6 +148,11 @@ bool Follower::on_hello(const HelloFrame& hello) {
   asked_ = hello.head.lsn;
   if (!copy_) leases_.followed(stream_, id_, hello.store, leader_epoch_);
   if (volume_ == nullptr) return true;
+  if (returns_) {
+    wants_blocks_ = true;
+    streams_.send(stream_, encode_want_blocks(epoch()));
+    return true;
+  }
   const VersionId version = volume_->version_at(hello.head.lsn);
   if (version == hello.head.version) {
     shared_ = std::max(shared_, hello.head.lsn);
@@ -200,7 +206,7 @@ bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
       if (transfer_ != 0) return refuse("ERR_FRAME_CORRUPT", "a version amid another"), true;
       if (landing_) return false;
       // Up to there its history is the leader's, and committed.
-      if (volume_ != nullptr && compact->from_lsn <= volume_->made().lsn) {
+      if (volume_ != nullptr && !returns_ && compact->from_lsn <= volume_->made().lsn) {
         note_shared(compact->from_lsn);
         note_commit(compact->from_lsn);
       }
@@ -220,7 +226,7 @@ bool Follower::on_blocks_frame(const FrameChannel::Frame& frame) {
       if (closed.wait || closed.code != nullptr) return settle(closed);
       ensure(volume_ != nullptr, "a volume that was brought is adopted");
       transfer_ = 0;
-      wants_blocks_ = false;
+      wants_blocks_ = returns_ = false;
       // What was here and the leader's history lacks is gone.
       shared_ = std::min(std::max(shared_, end->to_lsn), volume_->made().lsn);
       commit_ = std::min(std::max(commit_, end->to_lsn), volume_->made().lsn);

@@ -39,6 +39,8 @@ class ReplicaMaker {
   /// An elected leader's epoch is a promise (E1). @returns whether it is durable; else ask again
   [[nodiscard]] virtual bool try_promise(const VolumeId& volume, const Epoch& epoch) = 0;
   virtual void on_recovered(Volume& volume) = 0;
+  /// Its replica was dropped because this store was no member any more.
+  virtual bool has_left(const VolumeId& volume) const = 0;
   virtual uint64_t now_ns() const = 0;
 
  protected:
@@ -117,6 +119,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   Lsn acked_appended_ = 0;
   Lsn acked_synced_ = 0;
   bool acked_recovering_ = false;
+  bool returns_ = false;             // to a volume that this store had left
   bool wants_blocks_ = false;        // asked for: runs are of no use until they come
   TransferId transfer_ = 0;          // blocks that are being staged
   std::optional<uint64_t> landing_;  // the checkpoint that makes a move durable

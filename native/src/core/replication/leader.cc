@@ -387,6 +387,13 @@ std::vector<MemberStatus> Leader::members() const {
   std::vector<MemberStatus> out;
   for (size_t index = 0; index < members_.size(); ++index) {
     const Member& member = members_[index];
+    // One that left hears what is to be heard, and is nobody's concern.
+    const auto counts = [&](const ViewInForce& view) {
+      return std::any_of(
+          view.payload.members.begin(), view.payload.members.end(),
+          [&](const ViewMember& one) { return one.host == member.host && one.store == member.store; });
+    };
+    if (std::none_of(volume_.views().begin(), volume_.views().end(), counts)) continue;
     const char* state = member.feed == nullptr ? "away"
                         : member.feed->verified && progress_[index].appended >= volume_.committed()
                             ? "in-step"

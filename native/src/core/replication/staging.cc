@@ -99,6 +99,12 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
       return {false, "ERR_CHAIN_BROKEN", "blocks on top of a history that is not here"};
     if ((made->state.flags & kVolumeDeleted) != 0)
       return {false, "ERR_UNKNOWN_VOLUME", "the volume is deleted"};
+  } else if (parts_.host.has_left(id)) {
+    if (volume->create_bytes() != made->state.create) return corrupt("a description of another volume");
+    // Its description has this store for a member, so it is of an epoch behind the one it left in.
+    if (made->state.epochs.back().epoch <= volume->made().epoch())
+      return corrupt("a description of what this store has left");
+    made->returns = true;
   } else {
     if (volume->writable()) return {false, "ERR_HISTORY_DIVERGED", "a primary takes no blocks"};
     if (volume->deleted()) return {false, "ERR_UNKNOWN_VOLUME", "the volume is deleted here"};
@@ -119,7 +125,7 @@ Volume::Accepted Staging::open(const VolumeId& id, const Epoch& epoch, const Com
             {snapshot.lsn, snapshot.version, snapshot.size_bytes / kBlockBytes, snapshot.name, 0});
     made->stages.push_back(
         {frame.to_lsn, made->state.applied_public, made->state.size_bytes / kBlockBytes, {}, 0});
-    if (volume != nullptr && !made->undoes) {
+    if (volume != nullptr && !made->undoes && !made->returns) {
       const NodeId hidden =
           parts_.lineage.branch_point(volume->head(), made->base, volume->applied().public_id);
       made->head = parts_.lineage.branch(hidden, id);
@@ -316,6 +322,10 @@ void Staging::move(Transfer& transfer) {
     volume->restore(transfer.id, state_of(transfer.state), std::move(transfer.state.applied_link),
                     transfer.head, std::move(transfer.state.create));
     parts_.host.list_volume(*volume);
+    parts_.host.event("volume-created", "{\"volume\":\"" + to_hex(transfer.id) + "\"}");
+  } else if (transfer.returns) {
+    volume->forget_history();
+    volume->jump(state_of(transfer.state), std::move(transfer.state.applied_link), transfer.head);
     parts_.host.event("volume-created", "{\"volume\":\"" + to_hex(transfer.id) + "\"}");
   } else if (transfer.head == 0) {
     lineage.delete_volume(transfer.id);

@@ -27,6 +27,8 @@ class StagingHost {
   /// The volume has its id.
   virtual void list_volume(Volume& volume) = 0;
   virtual void event(std::string name, std::string detail) = 0;
+  /// Its replica was dropped because this store was no member any more: as one that joins it gets everything anew.
+  virtual bool has_left(const VolumeId& id) const = 0;
 
  protected:
   ~StagingHost() = default;
@@ -73,9 +75,10 @@ class Staging final : BatchMember {
     VolumeId id;
     CheckpointVolume state;
     std::vector<SnapshotItem> snapshots;
-    Lsn base = 0;         // what the volume holds itself
-    bool undoes = false;  // what the volume holds is not the leader's: everything comes anew
-    NodeId head = 0;      // 0: there is nothing to stage
+    Lsn base = 0;          // what the volume holds itself
+    bool undoes = false;   // what the volume holds is not the leader's: everything comes anew
+    bool returns = false;  // to a store that had left: nothing is held
+    NodeId head = 0;       // 0: there is nothing to stage
     std::vector<Stage> stages;
     size_t stage = 0;
     size_t items_done = 0;   // of the frame at hand

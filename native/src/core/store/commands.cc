@@ -107,6 +107,7 @@ Json describe(const Store& store, const Volume& volume) {
   out["established"] = volume.established();
   out["deleted"] = volume.deleted();
   out["deletionCommitted"] = state.deleted;
+  out["left"] = store.has_left(volume.id());
   out["serving"] = volume.replication() == nullptr || volume.replication()->serving();
   out["epoch"] = {{"counter", state.epoch().counter}, {"host", to_hex(state.epoch().host)}};
   const Epoch promised = store.promised(volume.id());
@@ -207,6 +208,11 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
         throw Refused{"ERR_VOLUME_BUSY", "a client has the volume open"};
       if (const char* code = store.try_drop(volume))
         throw Refused{code, "the replica cannot be dropped while its records are under way"};
+      if (flag_of(arguments, "left")) {
+        // It may join again, and knows nothing then (R4).
+        volume.set_recovering(true);
+        store.put_local(volume.id(), volume.made().epoch(), LocalKind::recovering, {1}, 0);
+      }
       store.put_local(volume.id(), volume.made().epoch(), LocalKind::dropped, {}, begin(command.id));
     } else if (verb == "snapshot" || verb == "delete-snapshot") {
       Volume& volume = volume_of(store, arguments);

@@ -260,8 +260,7 @@ void Recovery::on_superblock(int error) {
   store_.lineage.drop_other_heads(heads);
   store_.lineage.drop_strays();
   for (const auto& volume : store_.volumes()) {
-    const bool dropped = store_.locals.find(volume->id(), LocalKind::dropped) != nullptr;
-    if (dropped && !volume->applied().deleted)
+    if (store_.is_dropped(volume->id()) && !volume->applied().deleted)
       ensure(volume->try_drop(), "nothing is under way after recovery");
   }
   listener_.on_recovered(superblock_.current().starts, last_sequence_);

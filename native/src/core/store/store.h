@@ -99,6 +99,8 @@ class Store final : public VolumeHost,
   /// `copy`: whoever speaks is no leader, and this store no member.
   StreamId open_to_leader(const VolumeId& volume, bool copy, std::string& refusal);
   /// Primaries go on, where they may; the others follow.
+  /// This store has given its replica up.
+  bool is_dropped(const VolumeId& id) const;
   void begin_replication();
   /// As the local items have it.
   void restore_recovering();
@@ -120,6 +122,7 @@ class Store final : public VolumeHost,
   /// This store is in the view.
   bool is_member(const ViewPayload& view) const;
   bool is_alone(const Volume& volume) const;
+  bool has_left(const VolumeId& id) const override;
   void replicate(Volume& volume);
   /// Of one of the sets that have to agree (M1).
   bool is_member(const Volume& volume) const;

@@ -80,6 +80,18 @@ const Leader* Store::leader_of(const Volume& volume) const {
   return at == leaders_.end() ? nullptr : at->second.get();
 }
 
+/// One that this store joined again has gone on to a later epoch.
+bool Store::is_dropped(const VolumeId& id) const {
+  const LocalValue* item = locals.find(id, LocalKind::dropped);
+  const Volume* volume = find(id);
+  return item != nullptr && (volume == nullptr || volume->made().epoch() <= item->epoch);
+}
+
+bool Store::has_left(const VolumeId& id) const {
+  const LocalValue* recovering = locals.find(id, LocalKind::recovering);
+  return is_dropped(id) && recovering != nullptr && recovering->bytes[0] == 1;
+}
+
 const char* Store::try_drop(Volume& volume) {
   if (volume.writable() || leaders_.contains(volume.id())) return "ERR_IS_PRIMARY";
   if (volume.applied().deleted) return nullptr;
@@ -129,7 +141,7 @@ StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refus
   }
   if (const Volume* volume = find(id); volume != nullptr) {
     // One deleted by a record follows still: its primary may have started again, and ask whether that is committed.
-    const bool dropped = locals.find(id, LocalKind::dropped) != nullptr;
+    const bool dropped = is_dropped(id) && !has_left(id);
     if (volume->replication() == nullptr || dropped) {
       refusal = dropped ? "ERR_UNKNOWN_VOLUME" : "ERR_NOT_MEMBER";
       return 0;

@@ -37,7 +37,7 @@ Epoch Store::promised(const VolumeId& id) const {
 
 bool Store::may_promise_unseen(const VolumeId& id) const {
   // What was here is not unseen.
-  if (locals.find(id, LocalKind::dropped) != nullptr) return false;
+  if (is_dropped(id)) return false;
   if (promises_.of(id) != Epoch{}) return true;
   size_t unseen = 0;
   for (const auto& [key, value] : locals.values())
