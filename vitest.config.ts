@@ -11,6 +11,8 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     testTimeout: patienceMs,
+    // Most of the time tests wait for processes, so two cores are not too few for two files.
+    maxWorkers: 2,
     hookTimeout: 60_000,
     include: [
       'native/lib/**/*.test.ts',

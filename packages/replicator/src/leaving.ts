@@ -82,7 +82,7 @@ export class Leaving {
         if (each.status === 'rejected' && !isCloudfsError(each.reason)) throw each.reason
       for (const said of answers.values()) if (compareEpochs(said.epoch, newest.epoch) > 0) newest = said
     }
-    if (this.#isOut(newest.voters) === false) return false
+    if (!this.#isOut(newest.voters)) return false
     const know = newest.voters.filter((voter) => {
       const said = answers.get(voter.host)
       return said !== undefined && compareEpochs(said.epoch, newest.epoch) >= 0

@@ -33,6 +33,8 @@ const STEP_TIMEOUT_MS = 25_000
 const LOOK_MS = 250
 /** Behind a step that failed. */
 const RETRY_MS = 1_000
+/** Another member may stand at the same time, and then nobody has its way. */
+const CHANGE_TRIES = 3
 /** Learners that are brought up by this host at once without anybody having asked for it. */
 const REBUILDS_MAX = 4
 /** Room that a new replica needs at first: volumes are thin. */
@@ -258,7 +260,19 @@ export class Membership {
 
   async #change(volume: VolumeId, from: readonly Member[], to: readonly Member[]): Promise<void> {
     if (sameMembers(from, to)) return
-    await this.#options.changeSet(volume, { from, to })
+    for (let left = CHANGE_TRIES; ;) {
+      try {
+        await this.#options.changeSet(volume, { from, to })
+        return
+      } catch (error) {
+        if (!isCloudfsError(error) || --left === 0) throw error
+        this.#options.log.info({ volume, err: error }, 'the set is changed at another try')
+        await delay(RETRY_MS, undefined, { signal: this.#stop.signal })
+        const now = await this.#members(volume)
+        if (sameMembers(now, to)) return
+        if (!sameMembers(now, from)) throw error
+      }
+    }
   }
 
   async #status(volume: VolumeId): Promise<VolumeStatus> {

@@ -85,10 +85,12 @@ const failed = (why: string, afterMs = 0): Outcome => ({ result: 'failed', why, 
 
 export async function stand(
   candidate: Candidate,
-  { mayDefer, refused, hasLostLease }: StandOptions,
+  { mayDefer, refused: told, hasLostLease }: StandOptions,
 ): Promise<Outcome> {
   const { ports, volume } = candidate
   const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
+  // What this host leads in by now was refused to its earlier self.
+  const refused = told !== undefined && compareEpochs(told, own.promised) > 0 ? told : undefined
   if (own.role === 'primary' && refused === undefined && !hasLostLease) return { result: 'leads' }
   const views = viewsOf(own)
   const view = views.at(-1)

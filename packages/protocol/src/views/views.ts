@@ -52,6 +52,8 @@ interface Keeper {
   readonly told: Mailbox<Told>
   /** Ends the try under way. */
   abort: AbortController | undefined
+  /** Until that has ended. */
+  running: Promise<void> | undefined
   /** Counts what was told that calls for a try: what comes during one may change its outcome. */
   calls: number
   /** This host is primary, and no majority's leases run. */
@@ -88,6 +90,7 @@ export class Views {
     this.#keepers.set(volume, {
       told: new Mailbox<Told>({}),
       abort: undefined,
+      running: undefined,
       calls: 0,
       hasLostLease: false,
       isUrgent: false,
@@ -129,6 +132,7 @@ export class Views {
         if (keeper.abort === own) keeper.abort = undefined
         this.#running.delete(running)
       })
+    keeper.running = running
     this.#running.add(running)
   }
 
@@ -232,11 +236,16 @@ export class Views {
         volume,
         host: to,
       })
-    // This host, whose own lease keeps it from nothing, would else be the first to stand.
-    this.#favour(volume, to)
-    const { epoch, head, stamp } = await engine.resign(volume)
-    const resigned = signResignation(volume, epoch, seed)
-    await peers.take(to, { volume, head, stamp, resigned }, HAND_OVER_MS)
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
+    const late = new HandOverError(`host ${to} does not lead volume ${volume} in time`, { volume, host: to })
+    await this.#alone(volume, keeper, { ms: 2 * HAND_OVER_MS, late }, async () => {
+      // This host, whose own lease keeps it from nothing, would else be the first to stand.
+      this.#favour(volume, to)
+      const { epoch, head, stamp } = await engine.resign(volume)
+      const resigned = signResignation(volume, epoch, seed)
+      await peers.take(to, { volume, head, stamp, resigned }, HAND_OVER_MS)
+    })
   }
 
   /**
@@ -253,8 +262,7 @@ export class Views {
     const outcome = await this.#alone(volume, keeper, limit, (candidate) => changeSet(candidate, change))
     this.#ports.log({ volume, message: `set changed: ${outcome.result}`, detail: outcome })
     if (outcome.result === 'leads') return
-    const why = outcome.result === 'failed' ? outcome.why : outcome.result
-    throw new SetChangeError(`the set of volume ${volume} is not changed: ${why}`, { volume })
+    throw new SetChangeError(`the set of volume ${volume} is not changed: ${whyOf(outcome)}`, { volume })
   }
 
   /** Ends what is under way. */
@@ -280,21 +288,23 @@ export class Views {
     const outcome = await this.#alone(volume, keeper, limit, (candidate) => takeOver(candidate, given))
     this.#ports.log({ volume, message: `handed over: ${outcome.result}`, detail: outcome })
     if (outcome.result !== 'leads')
-      throw new HandOverError(`volume ${volume} is not led by this host: ${outcome.result}`, { volume })
+      throw new HandOverError(`volume ${volume} is not led by this host: ${whyOf(outcome)}`, { volume })
   }
 
   /** No other try is made meanwhile; what calls for one has it afterwards. */
-  async #alone(
+  async #alone<T>(
     volume: VolumeId,
     keeper: Keeper,
     limit: Limit,
-    work: (candidate: Candidate) => Promise<Outcome>,
-  ): Promise<Outcome> {
+    work: (candidate: Candidate) => Promise<T>,
+  ): Promise<T> {
     keeper.abort?.abort(new HandOverError('the volume is handed over, or its set changed'))
     const own = new AbortController()
     keeper.abort = own
     const { calls } = keeper
     try {
+      // What it has asked the engine for is not to come behind what is asked for now.
+      await keeper.running
       return await this.#within(limit, own.signal, (signal) => work(this.#candidate(volume, keeper, signal)))
     } finally {
       if (keeper.abort === own) keeper.abort = undefined
@@ -464,6 +474,10 @@ export class Views {
     const [byte = 0] = this.#ports.randomBytes(1)
     return (byte / 256) * below
   }
+}
+
+function whyOf(outcome: Outcome): string {
+  return outcome.result === 'failed' ? outcome.why : outcome.result
 }
 
 type Answers = {
