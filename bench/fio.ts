@@ -10,6 +10,8 @@ export interface Measured {
   /** Completion latency in us, as the client sees it. */
   readonly p50: number
   readonly p99: number
+  /** The slowest. */
+  readonly max: number
   readonly operations: number
 }
 
@@ -17,7 +19,7 @@ const Direction = z.object({
   iops: z.number(),
   bw_bytes: z.number(),
   total_ios: z.number(),
-  clat_ns: z.object({ percentile: z.record(z.string(), z.number()).optional() }),
+  clat_ns: z.object({ max: z.number(), percentile: z.record(z.string(), z.number()).optional() }),
 })
 const Output = z.object({ jobs: z.array(z.object({ read: Direction, write: Direction })).min(1) })
 
@@ -88,5 +90,12 @@ function first(jobs: Jobs, direction: 'read' | 'write'): Measured {
   if (job === undefined) throw new Error('fio ran no job')
   const { iops, bw_bytes, total_ios, clat_ns } = job[direction]
   const at = (percentile: string): number => (clat_ns.percentile?.[percentile] ?? 0) / 1000
-  return { iops, bandwidth: bw_bytes, operations: total_ios, p50: at('50.000000'), p99: at('99.000000') }
+  return {
+    iops,
+    bandwidth: bw_bytes,
+    operations: total_ios,
+    p50: at('50.000000'),
+    p99: at('99.000000'),
+    max: clat_ns.max / 1000,
+  }
 }

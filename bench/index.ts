@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseBytes } from '@cloudfs/interface'
 import { Command, InvalidArgumentError } from 'commander'
+import { measureFailover } from './failover.js'
 import { measureIo } from './io.js'
 import { measureLayouts } from './layout.js'
 import { type PageSources, writePage } from './page.js'
-import { describeIo, describeLayouts } from './report.js'
+import { describeFailover, describeIo, describeLayouts } from './report.js'
 
 const build = fileURLToPath(new URL('../../build/bench/', import.meta.url))
 const page = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
@@ -44,6 +45,19 @@ program
   })
 
 program
+  .command('failover')
+  .description('how long I/O stalls when a host dies, hangs or hands over')
+  .option('--seconds <n>', 'of each run', count, 6)
+  .option('--rounds <n>', 'of all events', count, 20)
+  .option('--only <text>', 'events whose name contains this', '')
+  .option('--json <file>', 'where the figures go', join(build, 'failover.json'))
+  .action(async ({ seconds, rounds, only, json }: FailoverFlags) => {
+    const report = await measureFailover({ directory: build, seconds, rounds, only, say })
+    writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
+    process.stdout.write(`${describeFailover(report)}\n`)
+  })
+
+program
   .command('layout')
   .description('durable appends of one block, by the layout of the batch')
   .option('--seconds <n>', 'of each run', count, 3)
@@ -60,9 +74,17 @@ program
   .description('docs/performance.md of the figures measured last')
   .option('--io <file>', 'figures of io', join(build, 'io.json'))
   .option('--layout <file>', 'figures of layout', join(build, 'layout.json'))
+  .option('--failover <file>', 'figures of failover', join(build, 'failover.json'))
   .action((sources: PageSources) => {
     writePage(page, sources)
   })
+
+interface FailoverFlags {
+  readonly seconds: number
+  readonly rounds: number
+  readonly only: string
+  readonly json: string
+}
 
 interface LayoutFlags {
   readonly seconds: number

@@ -1,6 +1,7 @@
 /** What was measured, as tables that a terminal and docs/performance.md show alike. */
 import { markdownTable } from 'markdown-table'
 import type { Measured } from './fio.js'
+import type { FailoverReport } from './failover.js'
 import type { LayoutReport } from './layout.js'
 import type { IoReport, IoResult } from './io.js'
 
@@ -37,6 +38,16 @@ export function describeLayouts({ machine, results }: LayoutReport): string {
     [['a batch of one block', 'durable appends/s', 'log bytes per user byte'], ...rows],
     { align: ['l', 'r', 'r'] },
   )
+  return `${machine}\n\n${table}`
+}
+
+/** @returns Markdown */
+export function describeFailover({ machine, results }: FailoverReport): string {
+  const rows = results.map(({ event, stallsMs }) => {
+    const stalls = [...stallsMs].sort((a, b) => a - b)
+    return [event, rounded(stalls[Math.floor(stalls.length / 2)] ?? 0), rounded(stalls.at(-1) ?? 0)]
+  })
+  const table = markdownTable([['event', 'median ms', 'worst ms'], ...rows], { align: ['l', 'r', 'r'] })
   return `${machine}\n\n${table}`
 }
 

@@ -1,0 +1,108 @@
+/**
+ * How long I/O stalls when a host dies, hangs or hands over: the slowest request of a client at depth 16 whose own node
+ * lives, at a volume of three copies that another node leads.
+ */
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { z } from 'zod'
+import { BenchCluster } from './cluster.js'
+import { fill, measureNbd } from './fio.js'
+import { describeMachine } from './machine.js'
+import type { Workload } from './workloads.js'
+
+/** The client's node. */
+const HOME = 1
+const SIZE_BYTES = 256 * 1024 ** 2
+const STORE_BYTES = 2 * 1024 ** 3
+const WORKLOAD: Workload = { name: 'random write, depth 16', rw: 'randwrite', blockBytes: 4096, depth: 16 }
+/** Into the run, so that it is under way. */
+const EVENT_AFTER_MS = 2_000
+
+interface Event {
+  readonly name: string
+  readonly happen: (cluster: BenchCluster, primary: number, replica: number) => Promise<void>
+  readonly mend: (cluster: BenchCluster, primary: number, replica: number) => Promise<void>
+}
+
+const nothing = (): Promise<void> => Promise.resolve()
+const send =
+  (whom: 'primary' | 'replica', name: NodeJS.Signals): Event['happen'] =>
+  (cluster, primary, replica) => {
+    cluster.signal(whom === 'primary' ? primary : replica, name)
+    return Promise.resolve()
+  }
+const start =
+  (whom: 'primary' | 'replica'): Event['mend'] =>
+  (cluster, primary, replica) =>
+    cluster.start(whom === 'primary' ? primary : replica)
+
+const EVENTS: readonly Event[] = [
+  { name: 'nothing', happen: nothing, mend: nothing },
+  { name: 'primary SIGKILL', happen: send('primary', 'SIGKILL'), mend: start('primary') },
+  { name: 'primary SIGSTOP', happen: send('primary', 'SIGSTOP'), mend: send('primary', 'SIGCONT') },
+  { name: 'replica SIGKILL', happen: send('replica', 'SIGKILL'), mend: start('replica') },
+  { name: 'replica SIGSTOP', happen: send('replica', 'SIGSTOP'), mend: send('replica', 'SIGCONT') },
+  { name: 'hand-over', happen: (cluster, _, replica) => cluster.lead(HOME, 'bench', replica), mend: nothing },
+]
+
+export interface FailoverOptions {
+  readonly directory: string
+  readonly rounds: number
+  /** Of each run. */
+  readonly seconds: number
+  /** Only events whose name contains this. */
+  readonly only: string
+  readonly say: (line: string) => void
+}
+
+export interface FailoverReport {
+  readonly machine: string
+  readonly rounds: number
+  /** The slowest request of each run, in ms. */
+  readonly results: readonly { readonly event: string; readonly stallsMs: readonly number[] }[]
+}
+
+export async function measureFailover(options: FailoverOptions): Promise<FailoverReport> {
+  const cluster = await BenchCluster.up(join(options.directory, 'cluster'), 3, STORE_BYTES)
+  try {
+    await cluster.at(HOME, 'newdisk', '3', `--size=${String(SIZE_BYTES)}`, '--name=bench')
+    const attached = await cluster.at(HOME, 'attach', 'bench', '--keep-primary')
+    const { uri } = z.object({ uri: z.string() }).parse(attached)
+    await fill({ uri, sizeBytes: SIZE_BYTES })
+    const events = EVENTS.filter(({ name }) => name.includes(options.only))
+    const results = events.map(({ name }) => ({ event: name, stallsMs: [] as number[] }))
+    for (let round = 1; round <= options.rounds; round++) {
+      for (const [index, event] of events.entries()) {
+        const stallMs = await measureOne(cluster, event, uri, options.seconds)
+        results[index]?.stallsMs.push(stallMs)
+        options.say(`round ${String(round)}: ${event.name}: ${stallMs.toFixed(0)} ms`)
+      }
+    }
+    return { machine: describeMachine(), rounds: options.rounds, results }
+  } finally {
+    await cluster.down()
+  }
+}
+
+async function measureOne(
+  cluster: BenchCluster,
+  event: Event,
+  uri: string,
+  seconds: number,
+): Promise<number> {
+  await cluster.whole(HOME, 'bench')
+  const leads = await cluster.primary(HOME, 'bench')
+  const primary = leads === HOME || leads === 0 ? 2 : leads
+  await cluster.lead(HOME, 'bench', primary)
+  const replica = primary === 2 ? 3 : 2
+  await cluster.whole(HOME, 'bench')
+  const running = measureNbd(WORKLOAD, { uri, sizeBytes: SIZE_BYTES, seconds })
+  try {
+    await delay(EVENT_AFTER_MS)
+    await event.happen(cluster, primary, replica)
+    return (await running).max / 1000
+  } finally {
+    await running.catch(() => undefined)
+    await event.mend(cluster, primary, replica)
+  }
+}
