@@ -12,7 +12,7 @@ import {
   type VolumeStatus,
 } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
-import { isVoter, majorityOf } from '@cloudfs/protocol'
+import { isVoter, majorityOf, type Member } from '@cloudfs/protocol'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { viewOf } from './held-volumes.js'
@@ -28,10 +28,31 @@ interface LeavingOptions {
   readonly log: Logger
 }
 
-/** What a member says of the set. */
-type Settled = {
+/** What a member says of the set: the newest view that it knows to be committed. */
+export type Settled = {
   readonly epoch: Epoch
-  readonly voters: { readonly host: HostId; readonly store: StoreId }[]
+  readonly members: Member[]
+}
+
+/**
+ * Nobody will ever need this store's replica (`may_drop` of `test/model/rules.cc`).
+ *
+ * @param newest - of all that was said, and of what this host knows
+ */
+export function mayDrop(
+  own: { readonly host: HostId; readonly store: StoreId; readonly promised: Epoch },
+  newest: Settled,
+  answers: ReadonlyMap<HostId, Settled>,
+): boolean {
+  if (newest.members.some(({ host, store }) => host === own.host && store === own.store)) return false
+  // Who joins has promised whoever takes it in, and does not know yet that it is a member.
+  if (compareEpochs(newest.epoch, own.promised) < 0) return false
+  const voters = newest.members.filter(isVoter)
+  const know = voters.filter(({ host }) => {
+    const said = answers.get(host)
+    return said !== undefined && compareEpochs(said.epoch, newest.epoch) >= 0
+  })
+  return know.length >= majorityOf(voters.length)
 }
 
 export class Leaving {
@@ -65,15 +86,12 @@ export class Leaving {
   async #isSettled({ volume, ...status }: VolumeStatus): Promise<boolean> {
     const { peers, host } = this.#options
     const answers = new Map<HostId, Settled>()
-    let newest: Settled = {
-      epoch: status.epoch,
-      voters: viewOf({ volume, ...status }).members.filter(isVoter),
-    }
+    let newest: Settled = { epoch: status.epoch, members: [...viewOf({ volume, ...status }).members] }
     // Whoever knows a newer set names others to ask.
     for (let asked = -1; asked < answers.size;) {
       asked = answers.size
-      const questions = newest.voters
-        .filter((voter) => voter.host !== host && !answers.has(voter.host))
+      const questions = newest.members
+        .filter((each) => isVoter(each) && each.host !== host && !answers.has(each.host))
         .map(async (voter) => {
           const said = await peers.request(voter.host, askSettled, { volume }, { timeoutMs: ASK_TIMEOUT_MS })
           answers.set(voter.host, said)
@@ -82,12 +100,7 @@ export class Leaving {
         if (each.status === 'rejected' && !isCloudfsError(each.reason)) throw each.reason
       for (const said of answers.values()) if (compareEpochs(said.epoch, newest.epoch) > 0) newest = said
     }
-    if (!this.#isOut(newest.voters)) return false
-    const know = newest.voters.filter((voter) => {
-      const said = answers.get(voter.host)
-      return said !== undefined && compareEpochs(said.epoch, newest.epoch) >= 0
-    })
-    return know.length >= majorityOf(newest.voters.length)
+    return mayDrop({ host, store: this.#options.store(), promised: status.promised }, newest, answers)
   }
 
   async #drop(volume: VolumeId): Promise<void> {
@@ -100,9 +113,9 @@ export class Leaving {
 
   async #settled(volume: VolumeId): Promise<Settled> {
     const [status] = await this.#options.engine.result('volumes', { volume })
-    if (status === undefined) return { epoch: { counter: 0, host: this.#options.host }, voters: [] }
-    const voters = viewOf(status).members.filter(isVoter)
-    return { epoch: status.epoch, voters: voters.map(({ host, store }) => ({ host, store })) }
+    if (status === undefined) return { epoch: { counter: 0, host: this.#options.host }, members: [] }
+    const { members } = viewOf(status)
+    return { epoch: status.epoch, members: members.map(({ host, store, role }) => ({ host, store, role })) }
   }
 
   #isOut(members: readonly { readonly host: HostId; readonly store: StoreId }[]): boolean {

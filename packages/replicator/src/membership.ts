@@ -35,6 +35,8 @@ const LOOK_MS = 250
 const RETRY_MS = 1_000
 /** Another member may stand at the same time, and then nobody has its way. */
 const CHANGE_TRIES = 3
+/** Where nobody could take the place of a member that is gone, it is tried again behind this. */
+const REBUILD_AGAIN_MS = 30_000
 /** Learners that are brought up by this host at once without anybody having asked for it. */
 const REBUILDS_MAX = 4
 /** Room that a new replica needs at first: volumes are thin. */
@@ -73,6 +75,8 @@ export class Membership {
   readonly #running = new Set<Promise<void>>()
   /** Since when a member has been away, by volume and store, as far as this process knows. */
   readonly #awayMs = new Map<string, number>()
+  /** When that was tried last. */
+  readonly #triedMs = new Map<VolumeId, number>()
   readonly #stop = new AbortController()
 
   constructor(options: MembershipOptions) {
@@ -143,10 +147,13 @@ export class Membership {
         const isVoter = viewOf(status).members.some((each) => each.store === store && each.role === 'data')
         if (!isVoter || now - since < this.#options.replaceAfterMs) continue
         if (this.#wishes.has(status.volume) || this.#wishes.size >= REBUILDS_MAX) continue
+        if (now - (this.#triedMs.get(status.volume) ?? Number.NEGATIVE_INFINITY) < REBUILD_AGAIN_MS) continue
+        this.#triedMs.set(status.volume, now)
         this.#rebuild(status, host)
       }
     }
     for (const name of this.#awayMs.keys()) if (!away.has(name)) this.#awayMs.delete(name)
+    for (const [volume, ms] of this.#triedMs) if (now - ms >= REBUILD_AGAIN_MS) this.#triedMs.delete(volume)
   }
 
   async close(): Promise<void> {

@@ -26,5 +26,8 @@ export const askSet = defineRequest(
 export const askSettled = defineRequest(
   'volume/settled',
   z.object({ volume }),
-  z.object({ epoch, voters: z.array(z.object({ host, store })) }),
+  z.object({
+    epoch,
+    members: z.array(z.object({ host, store, role: z.enum(['data', 'witness', 'learner']) })),
+  }),
 )
