@@ -71,18 +71,26 @@ test('a disk appears in the run directory, and its secret is its owner’s alone
   await cluster.shell(`cloudfs attach ${disk}`)
   const path = `${cluster.run(0)}/${disk}`
   expect(statSync(path).isSocket()).toBe(true)
-  expect(await info(disk)).toBe(disk)
+  // Who has it attached is part of its history.
+  await expect
+    .poll(async () => {
+      const versions = (await headsOf(disk)).map((line) => line.split(':')[1])
+      return [versions.length, new Set([...versions, await info(disk)]).size]
+    }, SOON)
+    .toEqual([REPLICAS, 1])
+  expect(await info(disk)).not.toBe(disk)
   expect(statSync(`${path}.secret`).mode & 0o777).toBe(0o600)
   expect(await cluster.shell(`cat ${path}.secret`)).toMatch(/^[0-9a-f]{64}$/)
 })
 
 test('after a write the heads are others, and equal', options, async () => {
   const uri = nbdUri(`${cluster.run(0)}/${disk}`)
+  const before = await info(disk)
   await runTool('qemu-io', '-f', 'raw', '-c', 'write -P 0x41 0 1M', '-c', 'flush', uri)
   await expect
     .poll(async () => {
       const lines = await headsOf(disk)
-      const isMoved = lines.every((line) => line !== `${disk}:${disk}`)
+      const isMoved = lines.every((line) => line !== `${disk}:${before}`)
       return [lines.length, new Set(lines).size, isMoved]
     }, SOON)
     .toEqual([REPLICAS, 1, true])

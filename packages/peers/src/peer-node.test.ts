@@ -227,11 +227,12 @@ describe('membership', () => {
     }
     const short = hostIdOf(key.publicKey).slice(0, 4)
     await vi.waitFor(() => {
-      expect(states).toEqual([`${short} up`])
+      expect(states.at(-1)).toBe(`${short} up`)
     }, patience)
     await a.close()
+    // On a busy machine it may have been silent for too long before.
     await vi.waitFor(() => {
-      expect(states).toEqual([`${short} up`, `${short} suspect`, `${short} down`])
+      expect(states.slice(-2)).toEqual([`${short} suspect`, `${short} down`])
     }, patience)
     const again = await start({ key, bootstrap: b.addresses })
     expect(again.hostId).toBe(a.hostId)
