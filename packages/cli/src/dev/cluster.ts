@@ -37,6 +37,10 @@ const SEMI_SPACE_MIB = 1
 const NodePlace = z.object({
   index: z.int().min(1),
   directory: z.string(),
+  /** Others may be written into the cluster's file: of a network namespace, say. */
+  address: z.string().default('127.0.0.1'),
+  /** A command that becomes the node, which is given as its arguments: `ip netns exec NAME`, say. */
+  within: z.array(z.string()).default([]),
   httpPort: z.int(),
   enginePort: z.int(),
   peerPort: z.int(),
@@ -73,7 +77,8 @@ export class DevCluster {
     while (file.nodes.length < count) {
       const index = file.nodes.length + 1
       const ports = await choosePorts(index === 1, file.nodes)
-      file.nodes.push({ index, directory: join(this.directory, `node${String(index)}`), ...ports })
+      const directory = join(this.directory, `node${String(index)}`)
+      file.nodes.push(NodePlace.parse({ index, directory, ...ports }))
     }
     this.#write(file)
     this.#ensureKey()
@@ -195,14 +200,21 @@ export class DevCluster {
       'engine-http-port': node.enginePort,
       'peer-port': node.peerPort,
       'nbd-port': node.nbdPort,
+      'http-host': node.address,
+      'engine-http-host': node.address,
+      'peer-host': node.address,
       'private-network-key': this.#ensureKey(),
     }
     const others = nodes.filter(({ index }) => index !== node.index)
     try {
       const args = Object.entries(flags).map(([name, value]) => `--${name}=${String(value)}`)
-      const peers = others.map(({ httpPort }) => `127.0.0.1:${String(httpPort)}`)
+      const peers = others.map(({ address, httpPort }) => `${address}:${String(httpPort)}`)
       const heap = `--max-semi-space-size=${String(SEMI_SPACE_MIB)}`
-      const child = spawn(process.execPath, [heap, program, 'replicator', ...peers, ...args], {
+      const [command = '', ...rest] = [
+        ...node.within,
+        ...[process.execPath, heap, program, 'replicator', ...peers, ...args],
+      ]
+      const child = spawn(command, rest, {
         detached: true,
         stdio: ['ignore', log, log],
       })
@@ -269,8 +281,8 @@ function portsOf({ httpPort, enginePort, peerPort, nbdPort }: NodePlace): string
   return [httpPort, enginePort, peerPort, nbdPort].join(', ')
 }
 
-function urlOf({ httpPort }: NodePlace): string {
-  return `http://127.0.0.1:${String(httpPort)}`
+function urlOf({ address, httpPort }: NodePlace): string {
+  return `http://${address}:${String(httpPort)}`
 }
 
 function stateOf(node: NodePlace): NodeState {
