@@ -76,7 +76,7 @@ export class Cluster {
     return {
       ...process.env,
       PATH: `${BINARIES}:${process.env['PATH'] ?? ''}`,
-      CLOUDFS_NODE: `127.0.0.1:${String(this.node(index).httpPort)}`,
+      CLOUDFS_NODE: new URL(this.node(index).url).host,
       XDG_STATE_HOME: this.path('state'),
     }
   }
