@@ -160,6 +160,38 @@ TEST_CASE("leases: H1, who resigned leads no more in that epoch, and the next on
   CHECK(holds(cluster, 2, volume, 0, 1));
 }
 
+TEST_CASE("leases: H1, who resigns promises the next one's epoch with it, and keeps that over a crash") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const Export disk = cluster.node(0).open(volume);
+  CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+  const nlohmann::json next = epoch_of(2, 1);
+  const CommandReply reply =
+      command_at(cluster, 0, "resign", nlohmann::json{{"volume", volume}, {"next", next}}.dump());
+  REQUIRE(reply.error_code.empty());
+  const nlohmann::json told = nlohmann::json::parse(reply.result);
+  CHECK(told["epoch"] == epoch_of(1, 0));
+  CHECK(told["promise"]["promised"] == next);
+  CHECK(told["promise"]["head"] == told["head"]);
+  CHECK(try_write(cluster, 0, disk.handle, 1, 2) == kUnanswered);
+  Random random(3);
+  cluster.kill(0, random);
+  cluster.start(0);
+  CHECK(ask_promise(cluster, 0, volume, epoch_of(1, 2)).error_code == "ERR_EPOCH_STALE");
+  elect(cluster, volume, 1, 2, {0}, epoch_of(1, 0));
+  CHECK(holds(cluster, 1, volume, 0, 1));
+}
+
+TEST_CASE("leases: H1, a next epoch that cannot be promised is not, and it resigns all the same") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const CommandReply reply =
+      command_at(cluster, 0, "resign", nlohmann::json{{"volume", volume}, {"next", epoch_of(0, 1)}}.dump());
+  REQUIRE(reply.error_code.empty());
+  CHECK_FALSE(nlohmann::json::parse(reply.result).contains("promise"));
+  elect(cluster, volume, 1, 2, {0, 2}, epoch_of(1, 0));
+}
+
 TEST_CASE(
     "leases: H1, a primary that is written to gives up when all that it made is committed, and no more is "
     "made") {

@@ -52,6 +52,8 @@ export class Engine {
   #control: ControlServer | undefined
   #http: HttpServer | undefined
   #follows: FollowManager | undefined
+  /** Lets nobody have a stream without a ticket. */
+  readonly #gate = new TicketGate()
   readonly #ending = new AbortController()
   /** Where the host's replicator serves HTTP, as it said last. */
   #replicator: Address | undefined
@@ -130,10 +132,9 @@ export class Engine {
       ['/stream', streamRoute(this.#stores)],
       ['/blocks', blocksRoute(this.#stores, redirects)],
     ])
-    const gate = new TicketGate()
     const upgrade = new Map([
-      ['/stream', recordsRoute(this.#stores, gate)],
-      ['/session', sessionRoute(this.#stores, gate)],
+      ['/stream', recordsRoute(this.#stores, this.#gate)],
+      ['/session', sessionRoute(this.#stores, this.#gate)],
       ['/apply', applyRoute(this.#stores)],
     ])
     this.#http = await HttpServer.listen({ ...http, get, raw, upgrade, log })
@@ -177,7 +178,8 @@ export class Engine {
         return { result: this.#http?.address ?? {} }
       case 'follow-key': {
         const found = await findLeader(this.#stores, request.args.volume)
-        return { result: { key: (await keyAtLeader(found, request.args)).toString('hex') } }
+        const key = await keyAtLeader(found, request.args)
+        return { result: { key: key.toString('hex'), nonce: this.#gate.challenge() } }
       }
       case 'follow':
         this.#follow().follow(this.#storeOf(request), request.args)
@@ -220,7 +222,7 @@ export class Engine {
     if (address === undefined || status.host === undefined)
       throw new UnknownStoreError('no address, or no host')
     const { signal } = this.#ending
-    await routeThere({ handle, host: status.host, volume, session, address, key: to.key, signal })
+    await routeThere({ ...to, handle, host: status.host, volume, session, address, signal })
   }
 
   #storeOf({ store }: Request): StoreService {

@@ -35,6 +35,8 @@ const address = z
   .refine((text) => parseAddress(text) !== undefined, 'HOST:PORT')
 /** What `follow-key` gave. */
 const key = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
+/** A challenge. */
+const nonce = z.string().regex(/^[0-9a-f]{32}$/, '16 bytes in hex')
 /** Of an attachment's endpoint. */
 const session = z.string().regex(/^[0-9a-f]{32}$/, '16 bytes in hex')
 const nothing = z.strictObject({})
@@ -54,14 +56,14 @@ const verbs = {
     host: hostId,
     protocol: z.enum([UPGRADE_RECORDS, UPGRADE_SESSION]),
   }),
-  follow: z.strictObject({ volume, leader: hostId, address, key }),
+  follow: z.strictObject({ volume, leader: hostId, address, key, nonce: nonce.optional() }),
   unfollow: z.strictObject({ volume }),
   follows: nothing,
   endpoint: z.strictObject({ volume, session, socket: socketPath, mode }),
   route: z.strictObject({
     volume,
     session,
-    to: z.union([z.literal('here'), z.strictObject({ address, key })]),
+    to: z.union([z.literal('here'), z.strictObject({ address, key, nonce: nonce.optional() })]),
   }),
   'end-endpoint': z.strictObject({ volume }),
   endpoints: nothing,
@@ -81,7 +83,7 @@ const verbs = {
     restart: z.boolean().optional(),
   }),
   'slice-check': z.strictObject({ volume, epoch, head }),
-  resign: z.strictObject({ volume }),
+  resign: z.strictObject({ volume, next: epoch.optional() }),
   attach: z.strictObject({
     volume,
     holders: z
@@ -112,6 +114,7 @@ const verbs = {
       .max(2 * 1024 * 1024),
   }),
   checkpoint: nothing,
+  sync: nothing,
   segments: nothing,
   clean: z.strictObject({ logical: z.int().positive() }),
   stats: nothing,

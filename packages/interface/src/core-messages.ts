@@ -263,10 +263,19 @@ export interface CoreCommands {
     args: EpochArguments & { readonly head: Head }
     result: { readonly view: string; readonly nonce: string }
   }
-  /** The primary gives up its epoch for good; what another needs to follow it without slices. */
+  /**
+   * The primary gives up its epoch for good; what another needs to follow it without slices. `next`: of that other host, which it
+   * promises with it, if it can.
+   */
   resign: {
-    args: { readonly volume: string }
-    result: { readonly epoch: Epoch; readonly head: Head; readonly token: string; readonly stamp: string }
+    args: { readonly volume: string; readonly next?: Epoch }
+    result: {
+      readonly epoch: Epoch
+      readonly head: Head
+      readonly token: string
+      readonly stamp: string
+      readonly promise?: Standing
+    }
   }
   create: { args: CreateArguments; result: CreateResult }
   branch: {
@@ -300,6 +309,8 @@ export interface CoreCommands {
     result: { readonly nextLsn: Lsn }
   }
   checkpoint: { args: object; result: { readonly sequence: number } }
+  /** Answered when all that is appended by now is synced. */
+  sync: { args: object; result: unknown }
   segments: { args: object; result: SegmentTable }
   clean: { args: { readonly logical: number }; result: { readonly movedBytes: number } }
   stats: { args: object; result: Readonly<Record<string, number>> }

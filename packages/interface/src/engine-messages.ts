@@ -52,6 +52,8 @@ export interface FollowArguments {
   readonly address: string
   /** Hex; a secret. */
   readonly key: string
+  /** A challenge that came with the key: the first attempt need not ask for one. */
+  readonly nonce?: string | undefined
 }
 
 /** What serves a volume that is attached at this host. */
@@ -106,7 +108,8 @@ export interface EngineCommands extends CoreCommands {
       readonly host: HostId
       readonly protocol: 'cloudfs-records' | 'cloudfs-session'
     }
-    result: { readonly key: string }
+    /** `nonce`: a challenge that the first ticket may answer, so that it need not be asked for. */
+    result: { readonly key: string; readonly nonce: string }
   }
   /**
    * Keeps a stream open from the volume's primary, from now on and after restarts. Doing it again replaces address and
@@ -138,7 +141,8 @@ export interface EngineCommands extends CoreCommands {
     args: {
       readonly volume: VolumeId
       readonly session: string
-      readonly to: 'here' | { readonly address: string; readonly key: string }
+      readonly to:
+        'here' | { readonly address: string; readonly key: string; readonly nonce?: string | undefined }
     }
     result: unknown
   }

@@ -4,7 +4,7 @@
 export * from './errors.js'
 export { LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN, MEMBERS_MAX, newView } from './new-view.js'
 export type { NewView, ViewPlan } from './new-view.js'
-export { HOST_KEY_BYTES, seal, SEAL_BYTES, unseal } from './sealed-box.js'
+export { seal, SEAL_BYTES, unseal } from './sealed-box.js'
 export type { RandomBytes } from './secret-sharing.js'
 export { isVoter, majorityOf, openSlice, recoverStamp, SLICE_BYTES, stampHashOf } from './stamp-slices.js'
 export type { OpenSlice, SlicedView, SliceRecipient, ViewScope } from './stamp-slices.js'
@@ -18,7 +18,7 @@ export type {
   ViewRequests,
 } from './views/ports.js'
 export type { LeadPlan, NextView } from './views/ports.js'
-export type { SetChange } from './views/candidacy.js'
+export type { SetChange } from './views/candidate.js'
 export { type Member, sameMembers, viewsOf } from './views/sets.js'
 export { Views } from './views/views.js'
 export type { Resignation } from './views/resignation.js'

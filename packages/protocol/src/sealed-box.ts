@@ -6,13 +6,11 @@
  * does with SSH keys; the derivation's label keeps the uses apart.
  */
 import assert from 'node:assert'
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
-import { ed25519, x25519 } from '@noble/curves/ed25519.js'
+import { createCipheriv, createDecipheriv, diffieHellman, hkdfSync, type KeyObject } from 'node:crypto'
+import { ed25519 } from '@noble/curves/ed25519.js'
+import { CURVE_KEY_BYTES, publicBytesOf, publicKeyOf, secretKeyOf } from './curve-keys.js'
 import { HostKeyInvalidError, SealBrokenError } from './errors.js'
 import type { RandomBytes } from './secret-sharing.js'
-
-/** Bytes of a public host key, and of the seed of a secret one. */
-export const HOST_KEY_BYTES = 32
 
 /** What a sealed box adds to its contents: the fresh public key before, the authenticator behind. */
 export const SEAL_BYTES = 48
@@ -33,9 +31,10 @@ export function seal(
   associated: Uint8Array,
   randomBytes: RandomBytes,
 ): Uint8Array {
-  const freshSecret = randomBytes(HOST_KEY_BYTES)
-  assert(freshSecret.length === HOST_KEY_BYTES, 'as many random bytes as asked for')
-  const freshPublic = x25519.getPublicKey(freshSecret)
+  const freshBytes = randomBytes(CURVE_KEY_BYTES)
+  assert(freshBytes.length === CURVE_KEY_BYTES, 'as many random bytes as asked for')
+  const freshSecret = secretKeyOf('x25519', freshBytes)
+  const freshPublic = publicBytesOf(freshSecret)
   const recipient = agreementKeyOf(publicKey)
   const { key, nonce } = deriveKey(agree(freshSecret, recipient), freshPublic, recipient)
   const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
@@ -52,14 +51,14 @@ export function seal(
  * @throws {SealBrokenError} the box was sealed to another key or for another use, or was changed
  */
 export function unseal(box: Uint8Array, seed: Uint8Array, associated: Uint8Array): Uint8Array {
-  assert(seed.length === HOST_KEY_BYTES, 'a seed has 32 bytes')
+  assert(seed.length === CURVE_KEY_BYTES, 'a seed has 32 bytes')
   if (box.length < SEAL_BYTES)
     throw new SealBrokenError(`a sealed box of ${String(box.length)} bytes is cut short`)
-  const freshPublic = box.subarray(0, HOST_KEY_BYTES)
-  const contents = box.subarray(HOST_KEY_BYTES, box.length - TAG_BYTES)
-  const secret = ed25519.utils.toMontgomerySecret(seed)
+  const freshPublic = box.subarray(0, CURVE_KEY_BYTES)
+  const contents = box.subarray(CURVE_KEY_BYTES, box.length - TAG_BYTES)
+  const secret = secretKeyOf('x25519', ed25519.utils.toMontgomerySecret(seed))
   try {
-    const { key, nonce } = deriveKey(agree(secret, freshPublic), freshPublic, x25519.getPublicKey(secret))
+    const { key, nonce } = deriveKey(agree(secret, freshPublic), freshPublic, publicBytesOf(secret))
     const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
     decipher.setAAD(associated, { plaintextLength: contents.length })
     decipher.setAuthTag(box.subarray(box.length - TAG_BYTES))
@@ -84,9 +83,9 @@ function agreementKeyOf(publicKey: Uint8Array): Uint8Array {
 }
 
 /** X25519; refuses points of small order, whose result anybody could guess. */
-function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
+function agree(secret: KeyObject, publicKey: Uint8Array): Uint8Array {
   try {
-    return x25519.getSharedSecret(secret, publicKey)
+    return diffieHellman({ privateKey: secret, publicKey: publicKeyOf('x25519', publicKey) })
   } catch (cause) {
     throw new HostKeyInvalidError('not a public key that a secret can be agreed with', { cause })
   }

@@ -320,8 +320,9 @@ export class Attachments {
     const isKnown = attached.lead?.host === host && compareEpochs(attached.lead.told.epoch, lead.epoch) === 0
     attached.lead = { host, told: lead }
     attached.isShared = lead.holder.isShared
-    await this.#files.add(volume, VersionId.parse(lead.version))
+    // Requests wait for the way, nobody for the files.
     if (!isKnown || !attached.isRouted) await this.#route(attached, session, lead)
+    await this.#files.add(volume, VersionId.parse(lead.version))
   }
 
   async #route(attached: Attached, session: string, { way }: Lead): Promise<void> {

@@ -15,7 +15,7 @@ import type { PeerMember, PeerNode } from '@cloudfs/peers'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { viewOf } from './held-volumes.js'
-import { askDeleted, askFollow, askFollowKey } from './peer-requests.js'
+import { askDeleted, askFollow, askFollowKey, type Way } from './peer-requests.js'
 
 /** A volume that is deleted here is followed this much longer: its primary may want to hear that this is synced. */
 const DELETED_GRACE_MS = 2_000
@@ -69,9 +69,9 @@ export class Following {
     })
   }
 
-  /** A host was elected to lead. @throws what asking it fails with, soon */
-  followElected(volume: VolumeId, leader: HostId): Promise<void> {
-    return this.#follow(volume, leader, ELECTED_TIMEOUT_MS)
+  /** A host was elected to lead. @param way - left out: it is asked for it @throws what asking it fails with, soon */
+  followElected(volume: VolumeId, leader: HostId, way?: Way): Promise<void> {
+    return this.#follow(volume, leader, { timeoutMs: ELECTED_TIMEOUT_MS, way })
   }
 
   /** An engine that was started or found knows by itself what it follows; what was told to another may be old. */
@@ -146,12 +146,16 @@ export class Following {
     )
   }
 
-  async #follow(volume: VolumeId, leader: HostId, timeoutMs?: number): Promise<void> {
+  async #follow(
+    volume: VolumeId,
+    leader: HostId,
+    { timeoutMs, way }: { timeoutMs?: number; way?: Way | undefined } = {},
+  ): Promise<void> {
     const { engine, peers, log } = this.#options
     const member = peers.member(leader)
     const options = timeoutMs === undefined ? {} : { timeoutMs }
-    const { key, address } = await peers.request(leader, askFollowKey, { volume }, options)
-    await engine.call('follow', { volume, leader, address, key })
+    const { key, address, nonce } = way ?? (await peers.request(leader, askFollowKey, { volume }, options))
+    await engine.call('follow', { volume, leader, address, key, nonce })
     if (member !== undefined) this.#told.set(volume, { volume, leader, seen: appearance(member) })
     log.info({ volume, leader, address }, 'follows')
   }

@@ -63,16 +63,25 @@ export class Holders {
     return this.#known.get(volume) ?? []
   }
 
-  /** Looks at the record. @returns who stands in it, or stood in it before: nobody, if this host does not lead the volume */
-  async look(volume: VolumeId): Promise<HostId[]> {
+  /**
+   * Looks at the record.
+   *
+   * @returns what each host is to know that stands in it, or stood in it before: none, if this host does not lead the volume
+   * @throws {NotPrimaryError} it has no majority that says so
+   */
+  async leads(volume: VolumeId): Promise<ReadonlyMap<HostId, Lead>> {
     const before = this.of(volume)
     const [status] = await this.#options.engine.result('volumes', { volume })
     if (status?.role !== 'primary') {
       this.#known.delete(volume)
-      return []
+      return new Map()
     }
     this.#known.set(volume, status.attach.holders)
-    return [...new Set([...before, ...status.attach.holders].map(({ host }) => host))]
+    refuseUnconfirmed(status)
+    const hosts = new Set([...before, ...status.attach.holders].map(({ host }) => host))
+    return new Map(
+      await Promise.all([...hosts].map(async (host) => [host, await this.#leadFor(status, host)] as const)),
+    )
   }
 
   forget(volume: VolumeId): void {
@@ -89,8 +98,11 @@ export class Holders {
    * @throws {NotPrimaryError} it does not, or has no majority that says so; {UnknownVolumeError}
    */
   async lead(volume: VolumeId, host: HostId): Promise<Lead> {
-    const status = await this.#led(volume)
-    const { epoch, version, attach } = status
+    return this.#leadFor(await this.#led(volume), host)
+  }
+
+  async #leadFor(status: VolumeStatus, host: HostId): Promise<Lead> {
+    const { volume, epoch, version, attach } = status
     const holder = attach.holders.find((each) => each.host === host)
     const { members } = viewOf(status)
     return {
@@ -177,10 +189,14 @@ export class Holders {
   async #led(volume: VolumeId): Promise<VolumeStatus> {
     const [status] = await this.#options.engine.result('volumes', { volume })
     if (status === undefined) throw new UnknownVolumeError(`no volume ${volume} is here`, { volume })
-    if (status.role !== 'primary' || !status.serving)
-      throw new NotPrimaryError(`this host does not lead volume ${volume}, or nobody confirms it`, { volume })
+    refuseUnconfirmed(status)
     return status
   }
+}
+
+function refuseUnconfirmed({ volume, role, serving }: VolumeStatus): void {
+  if (role !== 'primary' || !serving)
+    throw new NotPrimaryError(`this host does not lead volume ${volume}, or nobody confirms it`, { volume })
 }
 
 function withHolder(

@@ -31,8 +31,12 @@ export class LeadTeller {
 
   /** This host has come to lead the volume, or who has it attached has changed. */
   async tell(volume: VolumeId): Promise<void> {
-    const hosts = await this.#options.holders.look(volume)
-    await Promise.all(hosts.map((host) => this.#tellOne(volume, host)))
+    try {
+      const leads = await this.#options.holders.leads(volume)
+      await Promise.all([...leads].map(([host, lead]) => this.#tellOne(volume, host, () => lead)))
+    } catch (error) {
+      this.#note(error, volume)
+    }
   }
 
   /** Tells those that do not know yet. `volumes` are all that the store has. */
@@ -44,9 +48,11 @@ export class LeadTeller {
         const isUp = host === this.#options.host || peers.member(host)?.state === 'up'
         if (!isUp || this.#known.get(keyOf(volume, host)) === stateOf({ epoch, revision: attach.revision }))
           continue
-        this.#tellOne(volume, host).catch((error: unknown) => {
-          log.error({ err: error }, 'a bug')
-        })
+        this.#tellOne(volume, host, () => this.#options.holders.lead(volume, host)).catch(
+          (error: unknown) => {
+            log.error({ err: error }, 'a bug')
+          },
+        )
       }
     }
   }
@@ -61,18 +67,22 @@ export class LeadTeller {
     this.#known.clear()
   }
 
-  async #tellOne(volume: VolumeId, host: HostId): Promise<void> {
-    const { host: self, holders, told, peers, log } = this.#options
+  async #tellOne(volume: VolumeId, host: HostId, find: () => Lead | Promise<Lead>): Promise<void> {
+    const { host: self, told, peers } = this.#options
     try {
-      const lead = await holders.lead(volume, host)
+      const lead = await find()
       if (host === self) await told(self, lead)
       else await peers.request(host, tellLead, lead, { timeoutMs: TELL_TIMEOUT_MS })
       if (lead.holder === undefined) this.#known.delete(keyOf(volume, host))
       else this.#known.set(keyOf(volume, host), stateOf(lead))
     } catch (error) {
-      if (!isCloudfsError(error)) throw error
-      log.info({ volume, host, err: error }, 'a host that has a volume attached is not told who leads')
+      this.#note(error, volume, host)
     }
+  }
+
+  #note(error: unknown, volume: VolumeId, host?: HostId): void {
+    if (!isCloudfsError(error)) throw error
+    this.#options.log.info({ volume, host, err: error }, 'who has a volume attached is not told who leads')
   }
 }
 

@@ -58,6 +58,11 @@ export class Leading {
     return this.#wayTo(volume, host, 'cloudfs-session')
   }
 
+  /** What a member's engine needs to follow a volume that this one leads, or was elected to. */
+  wayToFollow(volume: VolumeId, member: HostId): Promise<Way> {
+    return this.#wayTo(volume, member, 'cloudfs-records')
+  }
+
   /** Tells members that are away; resolves when they are being told. `volumes` are all that the store has. */
   mend(volumes: readonly VolumeStatus[]): void {
     const halfMade = new Set<VolumeId>()
@@ -118,7 +123,7 @@ export class Leading {
     if (!viewOf(status).members.some(({ host }) => host === caller)) {
       throw new NotMemberError(`host ${caller} is not a member of volume ${volume}`, { volume, host: caller })
     }
-    return this.#wayTo(volume, caller, 'cloudfs-records')
+    return this.wayToFollow(volume, caller)
   }
 
   async #wayTo(
@@ -127,7 +132,7 @@ export class Leading {
     protocol: 'cloudfs-records' | 'cloudfs-session',
   ): Promise<Way> {
     const { engine, address } = this.#options
-    const { key } = await engine.result('follow-key', { volume, host, protocol })
-    return { key, address: address() }
+    const { key, nonce } = await engine.result('follow-key', { volume, host, protocol })
+    return { key, nonce, address: address() }
   }
 }

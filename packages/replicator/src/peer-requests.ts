@@ -6,6 +6,8 @@ import { z } from 'zod'
 
 const id = z.string().regex(/^[0-9a-f]{40}$/)
 const key = z.string().regex(/^[0-9a-f]{64}$/)
+/** A challenge that the first ticket made with a key answers. */
+const nonce = z.string().regex(/^[0-9a-f]{32}$/)
 /** `HOST:PORT` of an engine's HTTP. */
 const address = z
   .string()
@@ -89,12 +91,12 @@ export const askFollow = defineRequest(
   z.object({ promised: epoch.optional() }),
 )
 
+/** What a host needs to reach a volume at its primary's engine. */
+export const Way = z.object({ key, address, nonce })
+export type Way = z.output<typeof Way>
+
 /** Lets the caller, a member, follow a volume whose primary is asked: its key and the way to the primary's engine. */
-export const askFollowKey = defineRequest(
-  'volume/follow-key',
-  z.object({ volume: id }),
-  z.object({ key, address }),
-)
+export const askFollowKey = defineRequest('volume/follow-key', z.object({ volume: id }), Way)
 
 /** `HOST:PORT` where other hosts reach the engine's HTTP of the host asked. */
 export const askEngine = defineRequest('host/engine', z.object({}), z.object({ address }))
@@ -115,10 +117,6 @@ export const askVersion = defineRequest(
 
 /** Of an endpoint; 16 bytes. */
 const session = z.string().regex(/^[0-9a-f]{32}$/)
-
-/** What a host needs to reach a volume at its primary's engine. */
-const Way = z.object({ key, address })
-export type Way = z.output<typeof Way>
 
 /** What a volume's primary tells a host that has it attached, or had. */
 export const Lead = z.object({

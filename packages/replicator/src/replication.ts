@@ -129,7 +129,8 @@ export class Replication {
     this.#following = following
     this.#viewing = new Viewing({
       ...options,
-      follow: (volume, leader) => following.followElected(volume, leader),
+      follow: (volume, leader, way) => following.followElected(volume, leader, way),
+      wayToFollow: (volume, member) => leading.wayToFollow(volume, member),
     })
     const { membership } = this
     const leaving = new Leaving(options)

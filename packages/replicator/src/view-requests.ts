@@ -13,6 +13,7 @@ import {
 import { defineRequest } from '@cloudfs/peers'
 import type { Resignation } from '@cloudfs/protocol'
 import { z } from 'zod'
+import { Way } from './peer-requests.js'
 
 /** Views that are not known to be committed pile up where elections fail; a replica of more is in no state to be one. */
 const VIEWS_MAX = 1024
@@ -82,14 +83,27 @@ export const askSlice = defineRequest(
 )
 
 /** The caller has won this epoch. */
-export const tellElected = defineRequest('view/follow', z.object({ volume, epoch }), z.object({}))
+export const tellElected = defineRequest(
+  'view/follow',
+  z.object({ volume, epoch, way: Way.optional() }),
+  z.object({}),
+)
 
 /** The host asked has a more advanced history than the caller, who would have stood. */
 export const askStand = defineRequest('view/stand', z.object({ volume }), z.object({}))
 
+/** The caller leads, and the host of `next` is about to: what can be done before is done when this is answered. */
+export const askReady = defineRequest('view/ready', z.object({ volume, next: epoch }), z.object({}))
+
 /** The caller has resigned in favour of the host asked, which answers when it leads. `stamp` is of the head's view. */
 export const askTake = defineRequest(
   'view/take',
-  z.object({ volume, head, stamp: z.string().regex(/^[0-9a-f]{64}$/), resigned: resignation }),
+  z.object({
+    volume,
+    head,
+    stamp: z.string().regex(/^[0-9a-f]{64}$/),
+    resigned: resignation,
+    promise: standing.optional(),
+  }),
   z.object({}),
 )

@@ -16,7 +16,16 @@ import { coreEngine, type SetChange, type ViewPeers, Views } from '@cloudfs/prot
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { viewOf } from './held-volumes.js'
-import { askForesee, askPromise, askSlice, askStand, askTake, tellElected } from './view-requests.js'
+import type { Way } from './peer-requests.js'
+import {
+  askForesee,
+  askPromise,
+  askReady,
+  askSlice,
+  askStand,
+  askTake,
+  tellElected,
+} from './view-requests.js'
 
 /**
  * A volume that nobody leads for this long is stood for without an event: one that came while no replicator was there is
@@ -32,7 +41,9 @@ interface ViewingOptions {
   readonly engine: EngineSupervisor
   readonly peers: PeerNode
   /** Has the engine follow a host that has won. */
-  readonly follow: (volume: VolumeId, leader: HostId) => Promise<void>
+  readonly follow: (volume: VolumeId, leader: HostId, way?: Way) => Promise<void>
+  /** What a member's engine needs to follow this host's. */
+  readonly wayToFollow: (volume: VolumeId, member: HostId) => Promise<Way>
   readonly log: Logger
 }
 
@@ -52,7 +63,7 @@ export class Viewing {
 
   constructor(options: ViewingOptions) {
     this.#options = options
-    const { host, key, store, engine, peers, follow, log } = options
+    const { host, key, store, engine, peers, follow, wayToFollow, log } = options
     const views = new Views({
       host,
       get store() {
@@ -67,6 +78,7 @@ export class Viewing {
       engine: coreEngine((verb, args) => engine.result(verb, args)),
       peers: viewPeers(peers, { host, publicKey: key.publicKey }),
       follow,
+      wayToFollow,
       run: (work) => {
         work.catch((error: unknown) => {
           if (isCloudfsError(error)) log.info({ err: error }, 'an election is left')
@@ -87,6 +99,10 @@ export class Viewing {
     })
     peers.handle(askStand, async (body, caller) => {
       await views.answer('stand', body, caller)
+      return {}
+    })
+    peers.handle(askReady, async (body, caller) => {
+      await views.answer('ready', body, caller)
       return {}
     })
     peers.handle(askTake, async (body, caller) => {
@@ -164,6 +180,7 @@ function viewPeers(
     slice: (host, body, timeoutMs) => peers.request(host, askSlice, body, { timeoutMs }),
     follow: (host, body, timeoutMs) => peers.request(host, tellElected, body, { timeoutMs }),
     stand: (host, body, timeoutMs) => peers.request(host, askStand, body, { timeoutMs }),
+    ready: (host, body, timeoutMs) => peers.request(host, askReady, body, { timeoutMs }),
     take: (host, body, timeoutMs) => peers.request(host, askTake, body, { timeoutMs }),
     publicKeyOf: (host) => (host === own.host ? own.publicKey : peers.member(host)?.publicKey),
   }

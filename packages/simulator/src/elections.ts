@@ -23,6 +23,7 @@ export const elections: PolicyMaker = (ports) => {
     randomBytes,
     engine: watched(ports),
     peers: peersOf(ports),
+    wayToFollow: () => Promise.resolve(undefined),
     follow: (volume, leader) => {
       follow(volume, indexOf(leader))
       return Promise.resolve()
@@ -85,6 +86,7 @@ function peersOf({ ask, indexOf, publicKeyOf }: PolicyPorts): ViewPeers {
     slice: asking('slice'),
     follow: asking('follow'),
     stand: asking('stand'),
+    ready: asking('ready'),
     take: asking('take'),
     publicKeyOf,
   }

@@ -43,6 +43,7 @@ export class EngineViews {
       randomBytes: (count) => new Uint8Array(randomBytes(count)),
       engine: coreEngine(async (verb, args) => (await engine.client.call(verb, args)).result),
       peers: this.#peersOf(host),
+      wayToFollow: () => Promise.resolve(undefined),
       follow: (_, leader) => inTime(cluster.follow(index, cluster.indexOf(leader)), FOLLOW_MS),
       run: (work) => {
         this.#bugs.push(work)
@@ -121,6 +122,7 @@ export class EngineViews {
       slice: ask('slice'),
       follow: ask('follow'),
       stand: ask('stand'),
+      ready: ask('ready'),
       take: ask('take'),
       publicKeyOf: (host) => this.#cluster.member(this.#cluster.indexOf(host)).key.publicKey,
     }

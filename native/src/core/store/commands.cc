@@ -253,6 +253,8 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       answer(command.id, Json{{"volume", to_hex(volume->id())}}.dump());
     } else if (verb == "checkpoint") {
       store.begin_checkpoint(begin(command.id));
+    } else if (verb == "sync") {
+      store.sync(begin(command.id));
     } else if (verb == "records") {
       Volume& volume = volume_of(store, arguments);
       const uint64_t bytes_max = std::min<uint64_t>(number_of(arguments, "bytesMax"), kRecordsBytesMax);

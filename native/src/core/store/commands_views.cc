@@ -146,7 +146,9 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
   } else if (verb == "resign") {
     Volume& volume = replica_of(store, arguments);
     const uint64_t number = begin(command.id);
-    const char* code = store.resign(volume, number);
+    std::optional<Epoch> next;
+    if (arguments.contains("next")) next = epoch_in(arguments, "next");
+    const char* code = store.resign(volume, next, number);
     if (code != nullptr) pending_.erase(number);
     refuse_if(code);
   } else if (verb == "slice-check") {
@@ -168,7 +170,15 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
 }
 
 void Commands::on_promised(uint64_t command, const Store& store, const VolumeId& volume) {
-  on_result(command, standing(store, volume).dump(), {});
+  const auto at = pending_.find(command);
+  if (at == pending_.end()) return;
+  Json out = standing(store, volume);
+  // Who resigns says more.
+  if (Json result = Json::parse(at->second.result); !result.empty()) {
+    result["promise"] = std::move(out);
+    out = std::move(result);
+  }
+  on_result(command, out.dump(), {});
 }
 
 }  // namespace cloudfs

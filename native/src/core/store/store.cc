@@ -80,6 +80,18 @@ void Store::put_local(const VolumeId& volume, const Epoch& epoch, LocalKind kind
   puts_.push_back({volume, epoch, kind, std::move(bytes), command});
 }
 
+void Store::sync(uint64_t command) {
+  sync_waits_.push_back({appender.want_next_sync(), command});
+}
+
+void Store::mind_syncs() {
+  std::erase_if(sync_waits_, [this](const SyncWait& one) {
+    if (appender.syncs_done() < one.sync) return false;
+    commands_.on_done(one.command);
+    return true;
+  });
+}
+
 void Store::begin_checkpoint(uint64_t command) {
   // One that runs was frozen before: the next one counts.
   checkpoint_wanted_ = true;
@@ -132,6 +144,7 @@ void Store::turn(uint64_t now_ns) {
   prepare_segments();
   appender.turn(now_ns);
   advance_volumes();
+  mind_syncs();
   if (params.elections) leases_.turn(now_ns);
   for (const auto& [id, leader] : leaders_) leader->turn(now_ns);
   for (const auto& [id, follower] : followers_) follower->turn();

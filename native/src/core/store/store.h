@@ -138,11 +138,14 @@ class Store final : public VolumeHost,
   void promise(const VolumeId& volume, const Epoch& epoch, uint64_t command);
   /// One more promise can be kept for a volume of which nothing is here yet.
   bool may_promise_unseen(const VolumeId& volume) const;
+  /// Syncs what is appended by now. `command` is done then.
+  void sync(uint64_t command);
   /// This host was elected to go on from `head`. @returns nullptr, or why not (a code)
   const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
   /// H1: the primary makes no more records, and gives its epoch up for good once all that it made is applied; `command` is
-  /// answered when that is durable. It stays primary if it takes too long. @returns why not (a code), or nullptr
-  const char* resign(Volume& volume, uint64_t command);
+  /// answered when that is durable. It stays primary if it takes too long. `next`: of the host that it hands over to, which it
+  /// promises with it. @returns why not (a code), or nullptr
+  const char* resign(Volume& volume, const std::optional<Epoch>& next, uint64_t command);
   /// @returns nullptr, or why not (a code)
   const char* begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
                          const ViewPayload& payload, bool restart, uint64_t command);
@@ -258,11 +261,17 @@ class Store final : public VolumeHost,
   };
   struct Resignation {
     VolumeId volume;
+    std::optional<Epoch> next;
     uint64_t command = 0;
     uint64_t until_ns = 0;
   };
+  struct SyncWait {
+    uint64_t sync = 0;
+    uint64_t command = 0;
+  };
   void mind_resignations();
-  void give_up_epoch(Volume& volume, uint64_t command);
+  void give_up_epoch(Volume& volume, const Resignation& resignation);
+  void mind_syncs();
   void raise_promise(const VolumeId& volume, const Epoch& epoch, bool to_candidate);
   void promise_settled(uint64_t number, bool is_synced);
   void step_down(Volume& volume, const Epoch& promised);
@@ -312,6 +321,7 @@ class Store final : public VolumeHost,
   Promises promises_{locals};
   Leases leases_{streams, *this};
   std::vector<Resignation> resignations_;
+  std::vector<SyncWait> sync_waits_;
   std::deque<Creation> creations_;
   StepWaiter rebuild_waiter_;
   bool rebuilding_ = false;  // a creation has steps to do

@@ -179,14 +179,14 @@ const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& o
   return nullptr;
 }
 
-const char* Store::resign(Volume& volume, uint64_t command) {
+const char* Store::resign(Volume& volume, const std::optional<Epoch>& next, uint64_t command) {
   if (!volume.writable()) return "ERR_NOT_PRIMARY";
   const auto at = leaders_.find(volume.id());
   if (at != leaders_.end() && !at->second->serving()) return "ERR_NOT_PRIMARY";
   const auto is_under_way = [&](const Resignation& one) { return one.volume == volume.id(); };
   if (std::any_of(resignations_.begin(), resignations_.end(), is_under_way)) return "ERR_VOLUME_BUSY";
   volume.hold(true);
-  resignations_.push_back({volume.id(), command, now_ns_ + kResignNsMax});
+  resignations_.push_back({volume.id(), next, command, now_ns_ + kResignNsMax});
   return nullptr;
 }
 
@@ -206,7 +206,7 @@ void Store::mind_resignations() {
     }
     volume.hold(false);
     if (code == nullptr) {
-      give_up_epoch(volume, one.command);
+      give_up_epoch(volume, one);
     } else {
       make_soon(volume);
       commands_.on_failed(one.command, code, message);
@@ -216,18 +216,28 @@ void Store::mind_resignations() {
 }
 
 /// It is drained, so whoever has its head has everything. What clients ask for and is no record yet ends unanswered.
-void Store::give_up_epoch(Volume& volume, uint64_t command) {
+void Store::give_up_epoch(Volume& volume, const Resignation& resignation) {
   const Epoch epoch = volume.made().epoch();
   const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
   ensure(stamp.has_value(), "a primary has logged its stamp");
-  commands_.set_result(command, "{\"epoch\":" + epoch_json(epoch) + ",\"head\":{\"epoch\":" +
-                                    epoch_json(epoch) + ",\"lsn\":" + std::to_string(volume.made().lsn) +
-                                    ",\"version\":\"" + to_hex(volume.made().public_id) + "\"},\"token\":\"" +
-                                    to_hex(token_of(*stamp, volume.head_link())) + "\",\"stamp\":\"" +
-                                    to_hex(ByteSpan(*stamp)) + "\"}");
-  step_down(volume, epoch);
+  commands_.set_result(resignation.command,
+                       "{\"epoch\":" + epoch_json(epoch) + ",\"head\":{\"epoch\":" + epoch_json(epoch) +
+                           ",\"lsn\":" + std::to_string(volume.made().lsn) + ",\"version\":\"" +
+                           to_hex(volume.made().public_id) + "\"},\"token\":\"" +
+                           to_hex(token_of(*stamp, volume.head_link())) + "\",\"stamp\":\"" +
+                           to_hex(ByteSpan(*stamp)) + "\"}");
   // A stamp of no epoch: no later life goes on in this one.
-  put_local(volume.id(), {}, LocalKind::stamp, std::vector<uint8_t>(stamp->size()), command);
+  const auto forget_stamp = [&](uint64_t command) {
+    put_local(volume.id(), {}, LocalKind::stamp, std::vector<uint8_t>(stamp->size()), command);
+  };
+  const std::optional<Epoch>& next = resignation.next;
+  if (next && !judge_promise(volume.id(), *next, {}).code) {
+    forget_stamp(0);
+    promise(volume.id(), *next, resignation.command);
+  } else {
+    step_down(volume, epoch);
+    forget_stamp(resignation.command);
+  }
 }
 
 // --- Leases -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ export interface RouteThere {
   readonly address: Address
   /** Hex. */
   readonly key: string
+  readonly nonce?: string | undefined
   readonly signal: AbortSignal
 }
 
@@ -33,6 +34,7 @@ export async function routeThere(options: RouteThere): Promise<void> {
     volume,
     host: options.host,
     key: Buffer.from(options.key, 'hex'),
+    nonce: options.nonce,
     signal: options.signal,
   })
   socket.on('error', () => undefined)

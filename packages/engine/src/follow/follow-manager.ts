@@ -74,7 +74,8 @@ export class FollowManager {
   #save(): void {
     const follows = [...this.#follows.values()].flatMap(({ arguments: follow, store }) => {
       const id = store.status.store
-      return id === undefined ? [] : [{ store: id, ...follow }]
+      const { volume, leader, address, key } = follow
+      return id === undefined ? [] : [{ store: id, volume, leader, address, key }]
     })
     writeFollows(this.#options.path, follows)
   }

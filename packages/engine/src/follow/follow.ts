@@ -28,6 +28,7 @@ export class Follow {
   readonly arguments: FollowArguments
   readonly store: StoreService
   readonly #log: Logger
+  #nonce: string | undefined
   readonly #abort = new AbortController()
   readonly #ended: Promise<void>
   #state: State = { state: 'connecting', since: new Date().toISOString() }
@@ -36,6 +37,7 @@ export class Follow {
   constructor(options: FollowOptions) {
     this.arguments = options.arguments
     this.store = options.store
+    this.#nonce = options.arguments.nonce
     this.#log = options.log.child({ volume: options.arguments.volume })
     this.#ended = this.#run(this.#abort.signal)
   }
@@ -73,6 +75,8 @@ export class Follow {
     const host = this.store.status.host
     const target = parseAddress(address)
     if (host === undefined || target === undefined) throw new Error('a follow has a host and an address')
+    const nonce = this.#nonce
+    this.#nonce = undefined
     const { socket, early } = await openStream({
       address: target,
       path: `/stream?${volume}&${await this.#lsn(volume)}`,
@@ -80,6 +84,7 @@ export class Follow {
       volume,
       host,
       key: Buffer.from(key, 'hex'),
+      nonce,
       signal,
     })
     socket.on('error', () => undefined)

@@ -1,5 +1,5 @@
 /** What is followed, as an engine that starts alone finds it: `follows.json` in the run directory. It holds keys. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { HostId, type StoreId, StoreId as StoreIds, VolumeId } from '@cloudfs/interface'
 import type { FollowArguments } from '@cloudfs/interface'
 import { z } from 'zod'
@@ -33,15 +33,9 @@ export function readFollows(path: string): readonly StoredFollow[] {
   return schema.parse(JSON.parse(text)).follows
 }
 
-/** Replaces the file as a whole. */
+/** Replaces the file as a whole; after a power cut it may be empty, and then replicators tell again. */
 export function writeFollows(path: string, follows: readonly StoredFollow[]): void {
   const draft = `${path}.new`
-  const fd = openSync(draft, 'w', 0o600)
-  try {
-    writeSync(fd, `${JSON.stringify({ version: 1, follows }, null, 1)}\n`)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
+  writeFileSync(draft, `${JSON.stringify({ version: 1, follows }, null, 1)}\n`, { mode: 0o600 })
   renameSync(draft, path)
 }

@@ -16,6 +16,8 @@ export interface StreamRequest extends StreamScope {
   /** With the query, as in `/stream?VOLUME`. */
   readonly path: string
   readonly key: Uint8Array
+  /** A challenge, if one came with the key. */
+  readonly nonce?: string | undefined
   readonly signal: AbortSignal
   /** What the protocol wants besides. */
   readonly headers?: Readonly<Record<string, string>>
@@ -45,7 +47,8 @@ export class StreamRefusedError extends CloudfsError {
  */
 export async function openStream(options: StreamRequest): Promise<OpenedStream> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(OPEN_MS_MAX)])
-  const first = await ask(options, undefined, signal)
+  const given = options.nonce === undefined ? undefined : ticketOf(options.key, options.nonce, options)
+  const first = await ask(options, given, signal)
   if ('socket' in first) return first
   const nonce = /^CloudFS nonce="([0-9a-f]{32})"$/.exec(first.challenge ?? '')?.[1]
   if (nonce === undefined) throw first.error

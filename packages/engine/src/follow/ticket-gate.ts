@@ -11,6 +11,11 @@ const STAMP_KIND = 1
 export class TicketGate {
   readonly #challenges = new Challenges()
 
+  /** A fresh nonce, for one ticket. */
+  challenge(): string {
+    return this.#challenges.give()
+  }
+
   /** @returns the host that was let in @throws {TicketError} with a challenge for the next attempt */
   async check(
     request: IncomingMessage,
@@ -19,22 +24,22 @@ export class TicketGate {
   ): Promise<HostId> {
     const host = request.headers[HOST_HEADER]
     const text = request.headers[TICKET_HEADER]
-    if (text === undefined) throw this.#challenge('a stream needs a ticket')
-    if (typeof text !== 'string' || typeof host !== 'string') throw this.#challenge('one ticket, of one host')
+    if (text === undefined) throw this.#refuse('a stream needs a ticket')
+    if (typeof text !== 'string' || typeof host !== 'string') throw this.#refuse('one ticket, of one host')
     const ticket = parseTicket(text)
     // Used up before it is looked at: it is not worth a second guess.
     if (ticket === undefined || !this.#challenges.take(ticket.nonce)) {
-      throw this.#challenge('the ticket is not for a challenge of late')
+      throw this.#refuse('the ticket is not for a challenge of late')
     }
     const scope = { protocol, volume: found.status.volume, host: HostId.parse(host) }
     if (!isProven(await keyAtLeader(found, scope), ticket, scope)) {
-      throw this.#challenge('the ticket does not prove the key')
+      throw this.#refuse('the ticket does not prove the key')
     }
     return scope.host
   }
 
-  #challenge(message: string): TicketError {
-    const headers = { 'WWW-Authenticate': `CloudFS nonce="${this.#challenges.give()}"` }
+  #refuse(message: string): TicketError {
+    const headers = { 'WWW-Authenticate': `CloudFS nonce="${this.challenge()}"` }
     return new TicketError(message, { headers })
   }
 }

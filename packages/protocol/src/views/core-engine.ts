@@ -16,7 +16,10 @@ export function coreEngine(call: CoreCall): ViewEngine {
   return {
     wouldPromise: (volume, epoch) => call('would-promise', { volume, epoch }),
     promise: (volume, epoch, resigned) => call('promise', { volume, epoch, ...(resigned && { resigned }) }),
-    resign: (volume) => call('resign', { volume }),
+    resign: (volume, next) => call('resign', { volume, next }),
+    sync: async () => {
+      await call('sync', {})
+    },
     lead: async (volume, plan) => {
       await call('lead', { volume, ...plan })
     },

@@ -9,8 +9,10 @@ export interface ViewEngine {
   wouldPromise(volume: VolumeId, epoch: Epoch): Promise<Foresight>
   /** `resigned`: an epoch whose primary has given it up, which was checked. */
   promise(volume: VolumeId, epoch: Epoch, resigned?: Epoch): Promise<Standing>
-  /** This host's primary gives its epoch up for good. */
-  resign(volume: VolumeId): Promise<{ readonly epoch: Epoch; readonly head: Head; readonly stamp: string }>
+  /** This host's primary gives its epoch up for good, and promises `next`. */
+  resign(volume: VolumeId, next: Epoch): Promise<Resigned>
+  /** What is appended by now. */
+  sync(): Promise<void>
   lead(volume: VolumeId, plan: LeadPlan): Promise<void>
   beginView(volume: VolumeId, view: NextView): Promise<void>
   /** Throws unless this replica has promised `epoch` and holds `head`. @returns the view of that head, and the nonce; in hex */
@@ -21,6 +23,15 @@ export interface ViewEngine {
   ): Promise<{ readonly view: string; readonly nonce: string }>
   /** The stamp of the newest view that this store made, or was to make. */
   stampHere(volume: VolumeId): Promise<Stamp | undefined>
+}
+
+interface Resigned {
+  readonly epoch: Epoch
+  readonly head: Head
+  /** In hex. */
+  readonly stamp: string
+  /** Left out: it could not promise that epoch. */
+  readonly promise?: Standing
 }
 
 export interface LeadPlan {
@@ -38,6 +49,16 @@ export interface NextView {
   readonly isRestart: boolean
 }
 
+/** What a member's engine needs to follow another: one key and one challenge each. */
+type FollowWay = {
+  /** `HOST:PORT` */
+  readonly address: string
+  /** Hex; a secret. */
+  readonly key: string
+  /** Hex. */
+  readonly nonce: string
+}
+
 /** What hosts ask each other (docs/protocol.md, "Elections"). */
 export interface ViewRequests {
   foresee: { body: { volume: VolumeId; epoch: Epoch }; answer: Foresight }
@@ -47,10 +68,22 @@ export interface ViewRequests {
     /** In hex. */
     answer: { store: StoreId; share: string }
   }
-  follow: { body: { volume: VolumeId; epoch: Epoch }; answer: object }
+  /** `way`: left out, the host asked has to ask for it. */
+  follow: { body: { volume: VolumeId; epoch: Epoch; way?: FollowWay | undefined }; answer: object }
   stand: { body: { volume: VolumeId }; answer: object }
-  /** Answered when the host asked leads. `stamp`, in hex, is that of the head's view. */
-  take: { body: { volume: VolumeId; head: Head; stamp: string; resigned: Resignation }; answer: object }
+  /** Answered when what the host asked has of the volume is synced, and it has made what it needs to lead in `next`, if that is its own. */
+  ready: { body: { volume: VolumeId; next: Epoch }; answer: object }
+  /** Answered when the host asked leads. `stamp`, in hex, is that of the head's view. `promise`: the caller's, of an epoch of the host asked. */
+  take: {
+    body: {
+      volume: VolumeId
+      head: Head
+      stamp: string
+      resigned: Resignation
+      promise?: Standing | undefined
+    }
+    answer: object
+  }
 }
 export type ViewRequest = keyof ViewRequests
 
@@ -83,7 +116,9 @@ export interface ViewPorts {
   readonly engine: ViewEngine
   readonly peers: ViewPeers
   /** Has this host's engine follow another. A coded error, soon: that does not answer. */
-  readonly follow: (volume: VolumeId, leader: HostId) => Promise<void>
+  readonly follow: (volume: VolumeId, leader: HostId, way?: FollowWay) => Promise<void>
+  /** What a member needs to follow this host, which was elected. Undefined: it is to ask. A coded error: the engine's. */
+  readonly wayToFollow: (volume: VolumeId, member: HostId) => Promise<FollowWay | undefined>
   /** Work that nobody waits for: what it throws is a bug. */
   readonly run: (work: Promise<void>) => void
   readonly log: (what: ViewLog) => void

@@ -1,6 +1,7 @@
 /** The word of a primary that it leads no more in an epoch (docs/protocol.md, E2 and H1): signed, for others pass it on. */
-import { ed25519 } from '@noble/curves/ed25519.js'
+import { sign, verify } from 'node:crypto'
 import { bytesToHex, type Epoch, hexToBytes, type VolumeId } from '@cloudfs/interface'
+import { publicKeyOf, secretKeyOf } from '../curve-keys.js'
 import { ResignationInvalidError } from '../errors.js'
 
 const LABEL = 'cloudfs resigned 1'
@@ -14,7 +15,8 @@ export type Resignation = {
 
 /** @param seed - of the host key of the epoch's host */
 export function signResignation(volume: VolumeId, epoch: Epoch, seed: Uint8Array): Resignation {
-  return { epoch, signature: bytesToHex(ed25519.sign(signedBytes(volume, epoch), seed)) }
+  const signature = sign(undefined, signedBytes(volume, epoch), secretKeyOf('ed25519', seed))
+  return { epoch, signature: bytesToHex(signature) }
 }
 
 /** @throws {ResignationInvalidError} it is not the word of whoever has this public key, undefined: nobody known */
@@ -30,7 +32,7 @@ export function checkResignation(
 
 function isSigned(signature: Uint8Array, bytes: Uint8Array, publicKey: Uint8Array): boolean {
   try {
-    return ed25519.verify(signature, bytes, publicKey)
+    return verify(undefined, bytes, publicKeyOf('ed25519', publicKey), signature)
   } catch {
     return false
   }

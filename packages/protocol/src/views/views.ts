@@ -17,19 +17,21 @@ import {
 import { decodeView } from '@cloudfs/format'
 import { HandOverError, NotTheCandidateError, SetChangeError } from '../errors.js'
 import { openSlice } from '../stamp-slices.js'
+import { stand } from './candidacy.js'
+import type { Candidate, Outcome, SetChange, Told } from './candidate.js'
 import {
-  type Candidate,
-  changeSet,
+  epochFor,
+  HAND_OVER_MS,
+  handOver,
   type HandedOver,
-  type Outcome,
-  type SetChange,
-  stand,
+  prepare,
+  type Prepared,
   takeOver,
-  type Told,
-} from './candidacy.js'
+} from './hand-over.js'
 import { Mailbox } from './mailbox.js'
 import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
-import { checkResignation, signResignation } from './resignation.js'
+import { checkResignation } from './resignation.js'
+import { changeSet } from './set-change.js'
 import { viewsOf } from './sets.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
@@ -41,8 +43,6 @@ const RETRY_MS_MAX = 2_000
 const LOOK_AGAIN_MS = 1_000
 /** Whoever was asked to stand has won by then, or will not. */
 const DEFER_MS = 1_000
-/** A host that is to lead in this one's stead does by then, or another will. */
-const HAND_OVER_MS = 5_000
 /** A set is changed by then, or as it was: a learner that is to vote may have a little to catch up. */
 const CHANGE_MS = 10_000
 /** An election takes a tenth of this where machines are not busy. */
@@ -64,6 +64,8 @@ interface Keeper {
   wake: () => void
   /** Until then this replica favours the host to which it has just given its promise: who wins has its view by then. */
   favour: { readonly host: HostId; readonly untilMs: number } | undefined
+  /** For a hand-over that is to come: used once. */
+  prepared: Prepared | undefined
   /** What a member has promised that refused this host as its primary. */
   refused: Epoch | undefined
 }
@@ -96,6 +98,7 @@ export class Views {
       isUrgent: false,
       wake: () => undefined,
       favour: undefined,
+      prepared: undefined,
       refused: undefined,
     })
     // What the engine told before is not known here.
@@ -192,19 +195,23 @@ export class Views {
         return standing
       },
       slice: (asked) => this.#slice(asked),
-      follow: async ({ volume, epoch }) => {
+      follow: async ({ volume, epoch, way }) => {
         await this.#yield(volume, epoch)
-        await this.#ports.follow(volume, epoch.host)
+        await this.#ports.follow(volume, epoch.host, way)
         return {}
       },
       stand: ({ volume }) => {
         this.#standSoon(volume)
         return Promise.resolve({})
       },
-      take: async ({ volume, head, stamp, resigned }) => {
+      ready: async ({ volume, next }) => {
+        await Promise.all([this.#ports.engine.sync(), this.#prepare(volume, next)])
+        return {}
+      },
+      take: async ({ volume, head, stamp, resigned, promise }) => {
         if (resigned.epoch.host !== caller)
           throw new NotTheCandidateError(`host ${caller} hands over an epoch of host ${resigned.epoch.host}`)
-        await this.#take(volume, { head, stamp: Stamp.parse(stamp), resigned })
+        await this.#take(volume, { head, stamp: Stamp.parse(stamp), resigned, promise })
         return {}
       },
     }
@@ -221,30 +228,14 @@ export class Views {
    * @throws {HandOverError} it does not lead; or what this host's engine refuses with: it leads on
    */
   async handOver(volume: VolumeId, to: HostId): Promise<void> {
-    const { engine, peers, seed } = this.#ports
-    const epochNone = { ...EPOCH_NONE, host: this.#ports.host }
-    const { role, recovering, mode } = await peers.foresee(to, { volume, epoch: epochNone }, HAND_OVER_MS)
-    if (mode === 'local')
-      throw new HandOverError(
-        `volume ${volume} is in mode local: only its primary knows that it has everything`,
-        {
-          volume,
-        },
-      )
-    if (role !== 'follower' || recovering)
-      throw new HandOverError(`host ${to} has not all of volume ${volume}, it cannot lead it`, {
-        volume,
-        host: to,
-      })
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
+    const next = await epochFor(this.#candidate(volume, keeper, this.#stop.signal), to)
     const late = new HandOverError(`host ${to} does not lead volume ${volume} in time`, { volume, host: to })
-    await this.#alone(volume, keeper, { ms: 2 * HAND_OVER_MS, late }, async () => {
+    await this.#alone(volume, keeper, { ms: 2 * HAND_OVER_MS, late }, async (candidate) => {
       // This host, whose own lease keeps it from nothing, would else be the first to stand.
       this.#favour(volume, to)
-      const { epoch, head, stamp } = await engine.resign(volume)
-      const resigned = signResignation(volume, epoch, seed)
-      await peers.take(to, { volume, head, stamp, resigned }, HAND_OVER_MS)
+      await handOver(candidate, next)
     })
   }
 
@@ -280,12 +271,22 @@ export class Views {
     return { ...foresight, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
   }
 
+  async #prepare(volume: VolumeId, next: Epoch): Promise<void> {
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined || next.host !== this.#ports.host) return
+    keeper.prepared = await prepare(this.#candidate(volume, keeper, this.#stop.signal), next)
+  }
+
   async #take(volume: VolumeId, given: HandedOver): Promise<void> {
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
     const late = new HandOverError(`volume ${volume} is not led by this host in time`, { volume })
     const limit = { ms: HAND_OVER_MS, late }
-    const outcome = await this.#alone(volume, keeper, limit, (candidate) => takeOver(candidate, given))
+    const { prepared } = keeper
+    keeper.prepared = undefined
+    const outcome = await this.#alone(volume, keeper, limit, (candidate) =>
+      takeOver(candidate, given, prepared),
+    )
     this.#ports.log({ volume, message: `handed over: ${outcome.result}`, detail: outcome })
     if (outcome.result !== 'leads')
       throw new HandOverError(`volume ${volume} is not led by this host: ${whyOf(outcome)}`, { volume })

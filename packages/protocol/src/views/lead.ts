@@ -1,0 +1,190 @@
+/** What a host does that has won: adoption, slices, view change (docs/protocol.md, "Elections"). */
+import type { ViewPayload } from '@cloudfs/format'
+import {
+  compareEpochs,
+  type Epoch,
+  hexToBytes,
+  type HostId,
+  isCloudfsError,
+  type Stamp,
+} from '@cloudfs/interface'
+import { UnknownMemberError } from '../errors.js'
+import { newView, type NewView } from '../new-view.js'
+import { isVoter, majorityOf, openSlice, type OpenSlice, recoverStamp, stampHashOf } from '../stamp-slices.js'
+import type { Elected } from './ballot.js'
+import { canLead, type Candidate, failed, type Outcome, type SetChange } from './candidate.js'
+import { gather } from './gather.js'
+import type { ViewPorts } from './ports.js'
+import { hostsOf, type Member, sameMembers, votersOf } from './sets.js'
+import { ASK_TIMEOUT_MS, refusalLog } from './votes.js'
+
+/** What has to be adopted is on its way by then, or the try was in vain. Adopting much takes longer, and tells of itself. */
+const ADOPT_TIMEOUT_MS = 5_000
+/** A member that was called and does not follow yet is called again. */
+const CALL_AGAIN_MS = 200
+/** The view change is committed by then. */
+const BEGIN_TIMEOUT_MS = 2_000
+
+/** Who has won goes on from the head that was adopted, and is primary once its view change is committed (E3 to E5). */
+export async function lead(
+  candidate: Candidate,
+  epoch: Epoch,
+  { head, view, views, isRestart }: Elected,
+  nonceHex: string,
+  {
+    stamp: given,
+    change,
+    prepared,
+  }: { readonly stamp?: Stamp; readonly change?: SetChange; readonly prepared?: PreparedView | undefined },
+): Promise<Outcome> {
+  const { ports, volume, told, signal } = candidate
+  const { engine, clock, host, store } = ports
+  // One change at a time, and the one that was meant: the core looks again.
+  if (change !== undefined && !views.every((each) => sameMembers(each.members, change.from)))
+    return failed('the set has been changed by another')
+  const members: readonly Member[] = change?.to ?? view.members
+  if (!canLead({ members }, host, store)) return failed('this host is out of the set')
+  const plan = { epoch, nonce: hexToBytes(nonceHex), members, leaseMs: view.leaseMs }
+  const next = prepared !== undefined && isFor(prepared, plan) ? prepared.view : makeView(ports, plan)
+  // Before the engine puts the new one in its place.
+  const kept = given ?? (await engine.stampHere(volume))
+  await engine.lead(volume, { epoch, stamp: next.stamp, head })
+  const voters = votersOf(view)
+  // A learner that is to vote has to have everything.
+  const needed = votersOf({ members }).filter((one) =>
+    view.members.some((each) => isSame(each, one) && !isVoter(each)),
+  )
+  const isHeld = (holders: readonly Pick<Member, 'host' | 'store'>[]): boolean =>
+    voters.filter((voter) => holders.some((one) => isSame(one, voter))).length >= majorityOf(voters.length) &&
+    needed.every((joins) => holders.some((one) => isSame(one, joins)))
+  const calling = callMembers(candidate, epoch, hostsOf([...views.map((each) => each.members), members]))
+  const holders = await told
+    .until(
+      ({ adopted, outbid }) => {
+        if (isAbove(outbid, epoch)) return 'outbid'
+        const isOwn = adopted !== undefined && compareEpochs(adopted.epoch, epoch) === 0
+        return isOwn && isHeld(adopted.holders) ? adopted.holders : undefined
+      },
+      { clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
+    )
+    .finally(calling)
+  if (holders === 'outbid') return failed('another host was elected meanwhile')
+  if (holders === undefined) return failed('the history is not adopted by a majority in time')
+  const oldStamp =
+    (kept !== undefined && stampHashOf(kept) === view.stampHash ? kept : undefined) ??
+    (await askSlices(candidate, { epoch, head, view, holders, nonce: plan.nonce }))
+  if (oldStamp === undefined) return failed('too few slices of the stamp came')
+  await engine.beginView(volume, { epoch, oldStamp, payload: { ...next.payload, oldStamp }, isRestart })
+  const leads = await told.until(
+    ({ leading, outbid }) => {
+      if (leading !== undefined && compareEpochs(leading, epoch) === 0) return true
+      return isAbove(outbid, epoch) ? false : undefined
+    },
+    { clock, timeoutMs: BEGIN_TIMEOUT_MS, signal },
+  )
+  return leads === true ? { result: 'leads' } : failed('the view change is not committed in time')
+}
+
+/** What a view is made from. */
+export interface OwnView {
+  readonly epoch: Epoch
+  /** Of the volume. */
+  readonly nonce: Uint8Array
+  readonly members: readonly Member[]
+  readonly leaseMs: number
+}
+
+/** One that this host has made and not used: it is used once. */
+export interface PreparedView {
+  readonly epoch: Epoch
+  readonly view: NewView
+}
+
+/** @throws {UnknownMemberError} a member's key is not known */
+export function makeView(ports: ViewPorts, { members, ...plan }: OwnView): NewView {
+  const recipients = members.map((member) => ({ ...member, publicKey: publicKeyOf(ports, member) }))
+  return newView({ ...plan, primary: ports.host, members: recipients }, ports.randomBytes)
+}
+
+function isFor({ epoch, view: { payload } }: PreparedView, plan: OwnView): boolean {
+  return (
+    compareEpochs(epoch, plan.epoch) === 0 &&
+    payload.leaseMs === plan.leaseMs &&
+    sameMembers(payload.members, plan.members)
+  )
+}
+
+function isAbove(one: Epoch | undefined, other: Epoch): boolean {
+  return one !== undefined && compareEpochs(one, other) > 0
+}
+
+/** Tells the members whom to follow, again and again: one may not hear it, or not be able to just then. @returns what ends it */
+function callMembers(
+  { ports, volume, signal }: Candidate,
+  epoch: Epoch,
+  hosts: readonly HostId[],
+): () => void {
+  const over = new AbortController()
+  const isOver = AbortSignal.any([signal, over.signal])
+  const call = async (host: HostId): Promise<void> => {
+    while (!isOver.aborted) {
+      try {
+        const way = await ports.wayToFollow(volume, host)
+        await ports.peers.follow(host, { volume, epoch, way }, ASK_TIMEOUT_MS)
+      } catch (error) {
+        if (!isCloudfsError(error)) throw error
+      }
+      await ports.clock.sleep(CALL_AGAIN_MS, isOver).catch(() => undefined)
+    }
+  }
+  for (const host of hosts) if (host !== ports.host) ports.run(call(host))
+  return () => {
+    over.abort()
+  }
+}
+
+async function askSlices(
+  { ports, volume, signal }: Candidate,
+  won: {
+    readonly epoch: Epoch
+    readonly head: Elected['head']
+    readonly view: ViewPayload
+    readonly holders: readonly Pick<Member, 'host' | 'store'>[]
+    readonly nonce: Uint8Array
+  },
+): Promise<Stamp | undefined> {
+  const { epoch, head, view, holders, nonce } = won
+  // The head's view is the one that its record was made in.
+  const scope = { nonce, epoch: head.epoch }
+  const voters = votersOf(view)
+  const needed = majorityOf(voters.length)
+  const isOwnVoter = voters.some((voter) => isSame(voter, ports))
+  const own = isOwnVoter ? [openSlice(scope, view, ports, ports.seed)] : []
+  const slices = await gather(
+    voters
+      .filter((voter) => !isSame(voter, ports) && holders.some((one) => isSame(one, voter)))
+      .map(async ({ host }): Promise<OpenSlice> => {
+        const { store, share } = await ports.peers.slice(host, { volume, epoch, head }, ASK_TIMEOUT_MS)
+        return { host, store, share: hexToBytes(share) }
+      }),
+    {
+      clock: ports.clock,
+      timeoutMs: ASK_TIMEOUT_MS,
+      signal,
+      onRefused: refusalLog(ports, volume),
+      isEnough: (answers) => answers.length + own.length >= needed,
+    },
+  )
+  return slices.length + own.length < needed ? undefined : recoverStamp(scope, view, [...own, ...slices])
+}
+
+function isSame(one: Pick<Member, 'host' | 'store'>, other: Pick<Member, 'host' | 'store'>): boolean {
+  return one.host === other.host && one.store === other.store
+}
+
+function publicKeyOf(ports: ViewPorts, { host }: Member): Uint8Array {
+  const key = ports.peers.publicKeyOf(host)
+  if (key === undefined)
+    throw new UnknownMemberError(`host ${host} of the view was never met: no slice can be sealed`)
+  return key
+}
