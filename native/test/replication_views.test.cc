@@ -99,6 +99,10 @@ TEST_CASE(
   Cluster cluster(3, views_params());
   const std::string volume = create_volume(cluster, Mode::quorum, 3, kVolumeBytes, 2);
   must_promise(cluster, 2, volume, epoch_of(5, 1));
+  SUBCASE("as logged") {}
+  SUBCASE("in a checkpoint") {
+    CHECK(command_at(cluster, 2, "checkpoint", "{}").error_code.empty());
+  }
   Random random(5);
   cluster.kill(2, random, true);
   cluster.start(2);

@@ -59,6 +59,7 @@ class CheckpointWriter final : PageSink, IoOwner, PageWaiter, SuperblockListener
   void on_superblock(int error) override;
 
   Checkpoint freeze_tables();
+  bool is_over(const VolumeId& id, LocalKind kind) const;
   void freeze_volumes(Checkpoint& out);
   void freeze_segments(Checkpoint& out);
   void walk();

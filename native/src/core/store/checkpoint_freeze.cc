@@ -26,14 +26,19 @@ Checkpoint CheckpointWriter::freeze_tables() {
   });
   freeze_segments(out);
   for (const auto& [key, value] : store_.locals.values()) {
-    // Of a volume that never came to be, or is gone.
-    const bool is_of_view = key.second == LocalKind::stamp || key.second == LocalKind::promise ||
-                            key.second == LocalKind::recovering;
-    if (is_of_view && (store_.find(key.first) == nullptr || store_.find(key.first)->applied().deleted))
-      continue;
+    if (is_over(key.first, key.second)) continue;
     out.locals.push_back({key.first, value.epoch, key.second, value.bytes});
   }
   return out;
+}
+
+/// Of a volume that never came to be, or is deleted. A promise counts before the volume comes here (E1), and where this store
+/// has left it still: it may join again.
+bool CheckpointWriter::is_over(const VolumeId& id, LocalKind kind) const {
+  if (kind != LocalKind::stamp && kind != LocalKind::promise && kind != LocalKind::recovering) return false;
+  const Volume* volume = store_.find(id);
+  if (volume == nullptr) return kind != LocalKind::promise;
+  return volume->applied().deleted && (kind == LocalKind::stamp || !store_.has_left(id));
 }
 
 void CheckpointWriter::freeze_volumes(Checkpoint& out) {
