@@ -30,7 +30,8 @@ uint32_t Store::segments_kept(SpaceClass space) {
     case SpaceClass::data:
       return params.reserved_segments + kept;
     case SpaceClass::shrink:
-      return params.reserved_segments / 2 + kept;
+      // A checkpoint that opens one more segment for its pages leaves the cleaner another.
+      return params.reserved_segments - params.reserved_segments / 4 + kept;
     case SpaceClass::internal:
       return params.reserved_segments / 4 + kept;
     case SpaceClass::vital:
