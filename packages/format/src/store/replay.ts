@@ -2,6 +2,7 @@
 import {
   ChainBrokenError,
   type CloudfsError,
+  compareEpochs,
   isCloudfsError,
   type Lsn,
   StoreCorruptError,
@@ -72,7 +73,14 @@ export class Replay {
       if (pending.isReplaced) continue
       await this.#attempt(() => this.#apply(volume, pending))
     }
-    for (const { volume, kind } of this.#locals.values()) if (kind === 'dropped') this.#volumes.delete(volume)
+    for (const local of this.#locals.values())
+      if (local.kind === 'dropped' && !this.#hasRejoined(local)) this.#volumes.delete(local.volume)
+  }
+
+  /** One that its store joined again has gone on to a later epoch. */
+  #hasRejoined({ volume, epoch }: CheckpointLocal): boolean {
+    const newest = this.#volumes.get(volume)?.epochs.at(-1)?.epoch
+    return newest !== undefined && compareEpochs(newest, epoch) > 0
   }
 
   #read({ batch }: FoundBatch): void {
