@@ -254,6 +254,13 @@ TEST_CASE("members: a store that left and dropped its replica may join again, an
     cluster.run(20);
     CHECK(ask_promise(cluster, 2, volume, epoch_of(9, 2)).error_code == "ERR_UNKNOWN_VOLUME");
   }
+  SUBCASE("after a checkpoint and a start") {
+    CHECK(command_at(cluster, 2, "checkpoint", "{}").error_code.empty());
+    Random random(9);
+    cluster.kill(2, random);
+    cluster.start(2);
+    cluster.run(20);
+  }
   CHECK(cluster.connect(0, 2, volume));
   cluster.run(500);
   CHECK(holds(cluster, 2, volume, 1, 1));
@@ -271,4 +278,31 @@ TEST_CASE("members: a store that left and dropped its replica may join again, an
   cluster.cut(3);
   CHECK(can_write(cluster, 0, volume, 4));
   check_audits(cluster);
+}
+
+TEST_CASE(
+    "members: a store that never heard that it was left out drops its replica once it is told in which "
+    "view") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  cluster.cut(2);
+  elect(cluster, volume, 0, 3, {1, 3}, {}, swaps(2, 3));
+  cluster.run(200);
+  const auto left = [&](uint64_t counter) {
+    const nlohmann::json arguments{{"volume", volume}, {"left", true}, {"epoch", epoch_of(counter, 0)}};
+    return command_at(cluster, 2, "drop", arguments.dump()).error_code;
+  };
+  // The view that it knows is of epoch 2.
+  CHECK(left(1) == "ERR_IS_MEMBER");
+  CHECK(left(3).empty());
+  CHECK(can_write(cluster, 0, volume, 2));
+  elect(cluster, volume, 0, 4, {1, 3}, {}, adds(2, MemberRole::learner));
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(500);
+  elect(cluster, volume, 0, 5, {1, 2, 3}, {}, swaps(1, 2));
+  cluster.cut(3);
+  CHECK(can_write(cluster, 0, volume, 3));
+  CHECK(holds(cluster, 2, volume, 1, 1));
+  CHECK(holds(cluster, 2, volume, 2, 2));
 }

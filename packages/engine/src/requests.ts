@@ -102,7 +102,7 @@ const verbs = {
   snapshot: z.strictObject({ volume, name: snapshotName }),
   'delete-snapshot': z.strictObject({ volume, name: snapshotName }),
   resize: z.strictObject({ volume, sizeBytes: z.int().positive() }),
-  drop: z.strictObject({ volume, left: z.boolean().optional() }),
+  drop: z.strictObject({ volume, left: z.boolean().optional(), epoch: epoch.optional() }),
   volumes: z.strictObject({ all: z.boolean().optional(), volume: volume.optional() }),
   records: z.strictObject({
     volume,

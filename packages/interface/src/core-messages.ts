@@ -300,9 +300,14 @@ export interface CoreCommands {
   }
   'delete-snapshot': { args: { readonly volume: string; readonly name: string }; result: unknown }
   resize: { args: { readonly volume: string; readonly sizeBytes: number }; result: unknown }
-  /** Drops this store's replica of a volume that was deleted while its host was away. */
-  /** `left`: this store is a member no longer, and may be one again; else the volume is deleted. */
-  drop: { args: { readonly volume: string; readonly left?: boolean }; result: unknown }
+  /**
+   * Drops this store's replica of a volume that was deleted while its host was away. `left`: this store is a member no longer,
+   * and may be one again; it is so in the view of `epoch`, of which it may not have heard.
+   */
+  drop: {
+    args: { readonly volume: string; readonly left?: boolean; readonly epoch?: Epoch }
+    result: unknown
+  }
   volumes: { args: { readonly all?: boolean; readonly volume?: string }; result: readonly VolumeStatus[] }
   records: {
     args: { readonly volume: string; readonly lsn: number; readonly bytesMax: number }

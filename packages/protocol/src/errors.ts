@@ -60,3 +60,8 @@ export class HandOverError extends CloudfsError {
 export class SetChangeError extends CloudfsError {
   readonly code = 'ERR_SET_CHANGE'
 }
+
+/** Nobody else has the volume's data. */
+export class LastReplicaError extends CloudfsError {
+  readonly code = 'ERR_LAST_REPLICA'
+}

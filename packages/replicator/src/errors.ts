@@ -70,8 +70,3 @@ export class CreationGivenUpError extends CloudfsError {
 export class ReservationError extends CloudfsError {
   readonly code = 'ERR_RESERVATION'
 }
-
-/** Nobody else has the volume's data. */
-export class LastReplicaError extends CloudfsError {
-  readonly code = 'ERR_LAST_REPLICA'
-}

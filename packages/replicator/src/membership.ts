@@ -1,58 +1,37 @@
 /**
  * Who keeps a volume: replicas that are added, replaced, removed, at an operator's word or because a host has been gone for
- * long. The primary does it, in steps of which each is one change of the set (M1): who joins learns first, and votes when it
- * has everything, in another's place. What is wished is forgotten when the volume gets another primary; a learner that is
- * left over takes the place of a member that is gone, or stays until somebody says what it is for.
+ * long. Here hosts are chosen and primaries found; what the primary then does step by step is the protocol's
+ * (`SetChanges`).
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from '@cloudfs/http'
-import {
-  bytesToHex,
-  HostId,
-  isCloudfsError,
-  NotPrimaryError,
-  StoreId,
-  VolumeId,
-  type VolumeStatus,
-} from '@cloudfs/interface'
+import { bytesToHex, HostId, isCloudfsError, StoreId, VolumeId, type VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
 import { type HostCandidate, placeReplicas } from '@cloudfs/placement'
-import { type Member, sameMembers, type SetChange } from '@cloudfs/protocol'
+import {
+  Absences,
+  LastReplicaError,
+  type Led,
+  type Place,
+  type SetChange,
+  SetChanges,
+  type Wish,
+} from '@cloudfs/protocol'
 import type { Logger } from 'pino'
 import type { Catalogue } from './catalogue.js'
 import type { CreationEffects } from './creation.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
-import { LastReplicaError, NotMemberError } from './errors.js'
+import { NotMemberError } from './errors.js'
 import { viewOf } from './held-volumes.js'
 import { askSet } from './set-requests.js'
 
 /** A step is an election and a hand-over at most. */
 const STEP_TIMEOUT_MS = 25_000
-/** Between two looks at how far a learner is. */
-const LOOK_MS = 250
-/** Behind a step that failed. */
-const RETRY_MS = 1_000
-/** Another member may stand at the same time, and then nobody has its way. */
-const CHANGE_TRIES = 3
-/** Where nobody could take the place of a member that is gone, it is tried again behind this. */
-const REBUILD_AGAIN_MS = 30_000
 /** Learners that are brought up by this host at once without anybody having asked for it. */
 const REBUILDS_MAX = 4
 /** Room that a new replica needs at first: volumes are thin. */
 const FIRST_BYTES_MAX = 64 * 1024 ** 2
-
-/** A member, wherever it stands. */
-type Place = { readonly host: HostId; readonly store: StoreId }
-
-interface Wish {
-  readonly joins: Place
-  readonly leaves?: HostId | undefined
-}
-
-interface WishOrLess extends Omit<Wish, 'joins'> {
-  readonly joins?: Place | undefined
-}
 
 interface MembershipOptions {
   readonly host: HostId
@@ -71,18 +50,35 @@ interface MembershipOptions {
 
 export class Membership {
   readonly #options: MembershipOptions
-  readonly #wishes = new Map<VolumeId, Wish>()
-  readonly #running = new Set<Promise<void>>()
-  /** Since when a member has been away, by volume and store, as far as this process knows. */
-  readonly #awayMs = new Map<string, number>()
-  /** When that was tried last. */
-  readonly #triedMs = new Map<VolumeId, number>()
-  readonly #stop = new AbortController()
+  readonly #changes: SetChanges
+  readonly #absences: Absences
 
   constructor(options: MembershipOptions) {
     this.#options = options
-    options.peers.handle(askSet, async (asked) => {
-      await this.#begin(asked.volume, asked)
+    const { host, engine, peers, changeSet, handOver, log } = options
+    this.#absences = new Absences(options.replaceAfterMs)
+    this.#changes = new SetChanges({
+      host,
+      clock: {
+        nowMs: () => performance.now(),
+        sleep: (ms, signal) => delay(ms, undefined, { signal }),
+      },
+      led: async (volume) => {
+        const [status] = await engine.result('volumes', { volume })
+        return status?.role === 'primary' ? ledOf(status) : undefined
+      },
+      changeSet,
+      handOver,
+      ask: (primary, volume, wish) => this.#ask(volume, primary, wish),
+      log: (message, detail) => {
+        log.info(detail, message)
+      },
+      onBug: (error) => {
+        log.error({ err: error }, 'a bug')
+      },
+    })
+    peers.handle(askSet, async ({ volume, joins, leaves }) => {
+      await this.#changes.begin(volume, { joins, leaves })
       return {}
     })
   }
@@ -134,43 +130,35 @@ export class Membership {
 
   /** Replaces members that have been gone for long, of volumes led here. `volumes` are all that the store has. */
   mend(volumes: readonly VolumeStatus[]): void {
-    const now = performance.now()
-    const away = new Set<string>()
-    for (const status of volumes) {
-      if (status.role !== 'primary' || status.deletionCommitted || !status.established) continue
-      for (const { host, store, state } of status.members ?? []) {
-        if (state !== 'away') continue
-        const name = `${status.volume} ${store}`
-        away.add(name)
-        const since = this.#awayMs.get(name) ?? now
-        this.#awayMs.set(name, since)
-        const isVoter = viewOf(status).members.some((each) => each.store === store && each.role === 'data')
-        if (!isVoter || now - since < this.#options.replaceAfterMs) continue
-        if (this.#wishes.has(status.volume) || this.#wishes.size >= REBUILDS_MAX) continue
-        if (now - (this.#triedMs.get(status.volume) ?? Number.NEGATIVE_INFINITY) < REBUILD_AGAIN_MS) continue
-        this.#triedMs.set(status.volume, now)
-        this.#rebuild(status, host)
-      }
+    const led = volumes.filter(
+      ({ role, deletionCommitted, established }) => role === 'primary' && !deletionCommitted && established,
+    )
+    const nowMs = performance.now()
+    const gone = this.#absences.overdue(new Map(led.map((each) => [each.volume, ledOf(each)])), nowMs)
+    for (const { volume, host } of gone) {
+      const { volumes: busy } = this.#changes
+      const status = led.find((each) => each.volume === volume)
+      if (status === undefined || busy.has(volume) || busy.size >= REBUILDS_MAX) continue
+      this.#absences.tried(volume, nowMs)
+      this.#rebuild(status, host)
     }
-    for (const name of this.#awayMs.keys()) if (!away.has(name)) this.#awayMs.delete(name)
-    for (const [volume, ms] of this.#triedMs) if (now - ms >= REBUILD_AGAIN_MS) this.#triedMs.delete(volume)
   }
 
-  async close(): Promise<void> {
-    this.#stop.abort(new Error('the node stops'))
-    await Promise.all(this.#running)
+  close(): Promise<void> {
+    return this.#changes.close()
   }
 
-  #rebuild({ volume, sizeBytes, ...status }: VolumeStatus, gone: HostId): void {
+  #rebuild(status: VolumeStatus, gone: HostId): void {
     const { log } = this.#options
-    const { members } = viewOf({ volume, sizeBytes, ...status })
+    const { volume, sizeBytes } = status
+    const { members } = ledOf(status)
     const learner = members.find(({ role }) => role === 'learner')
     const begin = async (): Promise<void> => {
       const stay = members.filter(({ host }) => host !== gone)
       const not = members.map(({ host }) => host)
       const joins = learner ?? (await this.#choose(stay, sizeBytes, { not }))
       log.warn({ volume, gone, joins: joins.host }, 'a replica is gone: another takes its place')
-      await this.#begin(volume, { joins: { host: joins.host, store: joins.store }, leaves: gone })
+      await this.#changes.begin(volume, { joins: { host: joins.host, store: joins.store }, leaves: gone })
     }
     begin().catch((error: unknown) => {
       if (isCloudfsError(error)) log.warn({ volume, gone, err: error }, 'no other host takes its place')
@@ -178,125 +166,12 @@ export class Membership {
     })
   }
 
-  async #ask(volume: VolumeId, primary: HostId, wish: WishOrLess): Promise<void> {
+  async #ask(volume: VolumeId, primary: HostId, wish: Wish): Promise<void> {
     const { host, peers } = this.#options
-    if (primary === host) return this.#begin(volume, wish)
+    if (primary === host) return this.#changes.begin(volume, wish)
     const { joins, leaves } = wish
     const message = { volume, ...(joins && { joins }), ...(leaves !== undefined && { leaves }) }
     await peers.request(primary, askSet, message, { timeoutMs: STEP_TIMEOUT_MS })
-  }
-
-  /** The first step, which tells whether it can be done at all; the others follow by themselves. */
-  async #begin(volume: VolumeId, { joins, leaves }: WishOrLess): Promise<void> {
-    if (joins === undefined) {
-      if (leaves !== undefined) await this.#leave(volume, leaves)
-      return
-    }
-    const members = await this.#members(volume)
-    if (!members.some(({ store }) => store === joins.store))
-      await this.#change(volume, members, [...members, { ...joins, role: 'learner' }])
-    const isNew = !this.#wishes.has(volume)
-    this.#wishes.set(volume, { joins, ...(leaves !== undefined && { leaves }) })
-    if (!isNew) return
-    const running = this.#drive(volume).finally(() => {
-      this.#wishes.delete(volume)
-      this.#running.delete(running)
-    })
-    this.#running.add(running)
-  }
-
-  async #drive(volume: VolumeId): Promise<void> {
-    const { log } = this.#options
-    const { signal } = this.#stop
-    for (;;) {
-      let pauseMs = LOOK_MS
-      try {
-        const wish = this.#wishes.get(volume)
-        if (wish === undefined || (await this.#step(volume, wish))) return
-      } catch (error) {
-        if (signal.aborted) return
-        if (!isCloudfsError(error)) {
-          log.error({ volume, err: error }, 'a bug')
-          return
-        }
-        log.info({ volume, err: error }, 'the set is changed later')
-        if (error instanceof NotPrimaryError) return
-        pauseMs = RETRY_MS
-      }
-      await delay(pauseMs, undefined, { signal }).catch(() => undefined)
-      if (signal.aborted) return
-    }
-  }
-
-  /** @returns whether nothing is left to do */
-  async #step(volume: VolumeId, { joins, leaves }: Wish): Promise<boolean> {
-    const { host, log } = this.#options
-    const members = await this.#members(volume)
-    const joined = members.find(({ store }) => store === joins.store)
-    if (joined === undefined) return true
-    if (joined.role === 'learner') {
-      if (!(await this.#isInStep(volume, joins))) return false
-      // This host goes once another leads.
-      const stay = members.filter((each) => each.host !== leaves || each.host === host)
-      const to = stay.map((each) => (each.store === joins.store ? { ...each, role: 'data' as const } : each))
-      await this.#change(volume, members, to)
-      log.info({ volume, joins: joins.host, leaves }, 'a new replica votes')
-    }
-    if (leaves !== undefined) await this.#leave(volume, leaves, joins.host)
-    return true
-  }
-
-  /** @param heir - leads if this host is the one that goes */
-  async #leave(volume: VolumeId, leaves: HostId, heir?: HostId): Promise<void> {
-    const { host, handOver } = this.#options
-    const members = await this.#members(volume)
-    if (!members.some((each) => each.host === leaves)) return
-    if (leaves !== host) {
-      await this.#change(
-        volume,
-        members,
-        members.filter((each) => each.host !== leaves),
-      )
-      return
-    }
-    const next = heir ?? members.find((each) => each.host !== host && each.role === 'data')?.host
-    if (next === undefined) throw new LastReplicaError(`nobody else keeps volume ${volume}`, { volume })
-    await handOver(volume, next)
-    await this.#ask(volume, next, { leaves })
-  }
-
-  async #change(volume: VolumeId, from: readonly Member[], to: readonly Member[]): Promise<void> {
-    if (sameMembers(from, to)) return
-    for (let left = CHANGE_TRIES; ;) {
-      try {
-        await this.#options.changeSet(volume, { from, to })
-        return
-      } catch (error) {
-        if (!isCloudfsError(error) || --left === 0) throw error
-        this.#options.log.info({ volume, err: error }, 'the set is changed at another try')
-        await delay(RETRY_MS, undefined, { signal: this.#stop.signal })
-        const now = await this.#members(volume)
-        if (sameMembers(now, to)) return
-        if (!sameMembers(now, from)) throw error
-      }
-    }
-  }
-
-  async #status(volume: VolumeId): Promise<VolumeStatus> {
-    const [status] = await this.#options.engine.result('volumes', { volume })
-    if (status?.role !== 'primary')
-      throw new NotPrimaryError(`this host does not lead volume ${volume}`, { volume })
-    return status
-  }
-
-  async #members(volume: VolumeId): Promise<Member[]> {
-    const { members } = viewOf(await this.#status(volume))
-    return members.map(({ host, store, role }) => ({ host, store, role }))
-  }
-
-  async #isInStep(volume: VolumeId, { store }: Place): Promise<boolean> {
-    const { members = [] } = await this.#status(volume)
-    return members.some((each) => each.store === store && each.state === 'in-step')
   }
 
   /** A host that can take a replica beside these, in a zone where none is if there is one. */
@@ -321,5 +196,14 @@ export class Membership {
     await effects.reserve(place, reservation, needBytes)
     await effects.release(HostId.parse(place.host), reservation)
     return { host: HostId.parse(place.host), store: StoreId.parse(place.store) }
+  }
+}
+
+function ledOf(status: VolumeStatus): Led {
+  const { members } = viewOf(status)
+  return {
+    mode: status.mode,
+    members: members.map(({ host, store, role }) => ({ host, store, role })),
+    progress: status.members ?? [],
   }
 }

@@ -206,9 +206,10 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       Volume& volume = volume_by_id(store, arguments);
       if (exports.is_open(volume) && !volume.writable())
         throw Refused{"ERR_VOLUME_BUSY", "a client has the volume open"};
-      // Whoever found out that nobody needs this replica did so a moment ago. If the store was taken in again since, as it has
-      // to be known here before it votes, what it holds may count.
-      if (flag_of(arguments, "left") && store.is_member(volume))
+      // Whoever found out that nobody needs this replica did so a moment ago, by the view of an epoch. If the store was taken in
+      // again since, as it has to be known here before it votes, what it holds may count.
+      if (flag_of(arguments, "left") &&
+          store.is_member(volume, arguments.contains("epoch") ? epoch_of(arguments) : Epoch{}))
         throw Refused{"ERR_IS_MEMBER", "this store is a member of the volume, or is becoming one"};
       if (const char* code = store.try_drop(volume))
         throw Refused{code, "the replica cannot be dropped while its records are under way"};
