@@ -9,6 +9,7 @@ import type { History, HistoryOp } from './history.js'
 import type { Host } from './host.js'
 import type { Log } from './log.js'
 import type { Network, Pipe } from './network.js'
+import { OpenExport } from './open-export.js'
 import { below, chance, type Random, spread } from './random.js'
 import { MILLISECOND, type Planned, type Schedule, SECOND } from './schedule.js'
 
@@ -16,6 +17,8 @@ const SESSION_BYTES = 16
 const EIO = 5
 const RETRY_NS_MAX = 60 * MILLISECOND
 const COMMAND_PATIENCE_NS = 2 * SECOND
+/** Until a host learns that an endpoint's connection is gone. */
+const SILENCE_NS_MAX = 200 * MILLISECOND
 
 interface AttachmentParts {
   readonly schedule: Schedule
@@ -42,6 +45,7 @@ interface Route {
   /** The endpoint's number for it. */
   number: number
   readonly host: Host
+  readonly opened: OpenExport
   readonly requests: Pipe<Wire>
   readonly replies: Pipe<SimReply | 'end'>
 }
@@ -53,6 +57,8 @@ const ROUTES_FROM = 1_000_000
 export class Attachments {
   readonly all: readonly Attachment[]
   readonly #routes = new Map<number, Route>()
+  /** Of routes that are over, too: what came by them is answered to nobody. */
+  readonly #opened = new Map<number, OpenExport>()
   #nextRoute = ROUTES_FROM
 
   constructor(parts: AttachmentParts, count: number) {
@@ -65,6 +71,7 @@ export class Attachments {
   /** @returns whether it was for one of these */
   onReply(reply: SimReply): boolean {
     if (reply.client < ROUTES_FROM) return false
+    this.#opened.get(reply.client)?.answered()
     this.#routes.get(reply.client)?.replies.push(reply)
     return true
   }
@@ -80,6 +87,7 @@ export class Attachments {
   add(make: (id: number) => Route): Route {
     const route = make(this.#nextRoute++)
     this.#routes.set(route.id, route)
+    this.#opened.set(route.id, route.opened)
     return route
   }
 
@@ -249,6 +257,9 @@ export class Attachment {
     route.replies.close()
     // What was sent may still arrive.
     if (chance(this.#parts.random, 0.5)) route.requests.close()
+    this.#parts.schedule.after(this.#parts.random() * SILENCE_NS_MAX, () => {
+      route.opened.end()
+    })
     this.#endpoint?.lost(route.number)
     this.#parts.coverage.count('session:route lost')
     this.#tryLater()
@@ -303,18 +314,15 @@ export class Attachment {
       return
     }
     coverage.count('session:route')
-    const { life } = host
+    const opened = new OpenExport(host, found.handle)
     const route = this.#attachments.add((id): Route => ({
       id,
       number: 0,
       host,
+      opened,
       requests: network.pipe(this.home.index, host.index, (wire) => {
-        if (host.life === life)
-          host.give((core) => {
-            if (wire.op === undefined) core.sessionSeen(found.handle, wire.seen)
-            else core.submit({ ...wire.op, target: found.handle })
-          })
-        else if (host.isUp) route.replies.push('end')
+        const isHeard = wire.op === undefined ? opened.seen(wire.seen) : opened.submit(wire.op)
+        if (!isHeard && host.isUp) route.replies.push('end')
       }),
       replies: network.pipe(host.index, this.home.index, (reply) => {
         this.#onReply(route, reply)

@@ -12,6 +12,7 @@ import type { History, HistoryOp } from './history.js'
 import type { Host } from './host.js'
 import type { Log } from './log.js'
 import type { Network, Pipe } from './network.js'
+import { OpenExport } from './open-export.js'
 import { below, chance, pick, type Random, spread } from './random.js'
 import { MILLISECOND, type Planned, type Schedule, SECOND } from './schedule.js'
 
@@ -23,6 +24,8 @@ const ESHUTDOWN = 108
 
 /** A client gives a connection up that answers nothing for so long. */
 const PATIENCE_NS = 3 * SECOND
+/** Until a host learns that a client of it is gone. */
+const SILENCE_NS_MAX = 200 * MILLISECOND
 const CONNECT_PATIENCE_NS = 100 * MILLISECOND
 
 interface Work {
@@ -69,6 +72,7 @@ interface Session {
 /** A session with a host, past every endpoint. */
 interface Direct extends Session {
   readonly host: Host
+  readonly opened: OpenExport
   readonly requests: Pipe<SimOp>
   readonly replies: Pipe<Answer | 'end'>
 }
@@ -77,6 +81,8 @@ export class Clients {
   readonly all: readonly Client[]
   readonly #parts: ClientsParts
   readonly #sessions = new Map<number, Direct>()
+  /** Of sessions that are over, too: what they had asked is answered to nobody. */
+  readonly #opened = new Map<number, OpenExport>()
   #nextSession = 1
 
   /** Every second one is a client of one of these. */
@@ -108,6 +114,7 @@ export class Clients {
   }
 
   onReply(reply: SimReply): void {
+    this.#opened.get(reply.client)?.answered()
     const session = this.#sessions.get(reply.client)
     session?.replies.push({ ...reply, isOfFailed: session.host.disk.hasFailed })
   }
@@ -123,28 +130,26 @@ export class Clients {
     const found = host.core?.openExport(volume)
     if (found === undefined) return undefined
     const home = client.home.index
-    const { life } = host
+    const opened = new OpenExport(host, found.handle)
     const session: Direct = {
       id: this.#nextSession++,
       name: host.name,
       host,
+      opened,
       target: found.handle,
       send: (what) => {
         session.requests.push(what)
       },
       requests: network.pipe(home, host.index, (op) => {
-        if (host.life === life)
-          host.give((core) => {
-            core.submit(op)
-          })
         // Another process, or another boot, knows nothing of the connection.
-        else if (host.isUp) session.replies.push('end')
+        if (!opened.submit(op) && host.isUp) session.replies.push('end')
       }),
       replies: network.pipe(host.index, home, (reply) => {
         client.onReply(session, reply)
       }),
     }
     this.#sessions.set(session.id, session)
+    this.#opened.set(session.id, opened)
     return session
   }
 
@@ -155,6 +160,9 @@ export class Clients {
     this.#sessions.delete(id)
     session.replies.close()
     if (chance(this.#parts.random, 0.5)) session.requests.close()
+    this.#parts.schedule.after(this.#parts.random() * SILENCE_NS_MAX, () => {
+      session.opened.end()
+    })
   }
 }
 

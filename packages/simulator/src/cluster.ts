@@ -12,7 +12,7 @@ import {
   StoreId,
   type VolumeId,
 } from '@cloudfs/interface'
-import { newView } from '@cloudfs/protocol'
+import { newView, type Wish } from '@cloudfs/protocol'
 import type { Plant, SimAnswer, SimEffects, SimReply } from '@cloudfs/native'
 import { CommitRule } from './checkers/commit-rule.js'
 import { OneHistory } from './checkers/one-history.js'
@@ -25,7 +25,8 @@ import type { Mode } from './mode.js'
 import { Network } from './network.js'
 import { type Policy, type PolicyMaker, portsOf } from './policy.js'
 import { type Random, randomFrom, within } from './random.js'
-import { Schedule } from './schedule.js'
+import { MILLISECOND, Schedule } from './schedule.js'
+import { Sets } from './sets.js'
 import { epochName, type SentFrame, Streams } from './streams.js'
 
 /** Small, so that writes soon go round the store, and checkpoints come often. */
@@ -34,6 +35,10 @@ const SEGMENT_LOG2 = 16
 export interface ClusterOptions {
   readonly seed: number
   readonly hostCount: number
+  /** The first so many keep the volume at first. */
+  readonly memberCount: number
+  /** A member that has been away this long is replaced. */
+  readonly replaceAfterNs: number
   readonly segmentCount: number
   /** Of every volume. */
   readonly mode: Mode
@@ -52,6 +57,8 @@ export interface ClusterListener {
   /** A volume goes on from `lsn`, with what was acknowledged and not flushed behind it lost (R3). */
   onRestart(volume: VolumeId, lsn: number): void
   onVolume(volume: VolumeId): void
+  /** A host is about to make a view of another set. */
+  onSetChange?(host: Host): void
   /** A host has answered another's question (`ViewRequests`). */
   onAnswered(host: Host, name: string, caller: Host): void
 }
@@ -71,6 +78,8 @@ export class Cluster implements HostListener {
   readonly streams: Streams
   readonly history = new OneHistory()
   readonly options: ClusterOptions
+  /** Who keeps the volume. */
+  readonly sets: Sets
   /** Volumes that were made, and at which host. */
   readonly volumes = new Map<VolumeId, number>()
   /** What must not be and has been, the first of it. */
@@ -85,6 +94,7 @@ export class Cluster implements HostListener {
   readonly #keys: Keys
   readonly #restarted = new Set<VolumeId>()
   readonly #leaders = new Map<VolumeId, number>()
+  readonly #told = new Set<Host>()
   #isStirred = false
 
   constructor(options: ClusterOptions) {
@@ -130,7 +140,9 @@ export class Cluster implements HostListener {
         this.#onFrame(frame)
       },
     })
-    this.#commitRule = new CommitRule(hostCount)
+    const first = this.hosts.slice(0, options.memberCount)
+    this.#commitRule = new CommitRule(first.map(({ index }) => index))
+    this.sets = new Sets(coverage, first)
     this.#policies = this.hosts.map(() => undefined)
     for (const host of this.hosts) host.format()
   }
@@ -196,16 +208,36 @@ export class Cluster implements HostListener {
 
   /** An operator has another host lead. @param done - is told what came of it, unless the host that leads goes meanwhile */
   handOver(volume: VolumeId, to: number, done: (code: string) => void): void {
+    this.#lead(volume, (policy) => policy.handOver?.(volume, this.host(to).host), done)
+  }
+
+  /** An operator has other hosts keep the volume. @param done - is told what came of the first step, unless the host that leads goes meanwhile */
+  changeSet(volume: VolumeId, wish: Wish, done: (code: string) => void): void {
+    this.#lead(volume, (policy) => policy.changeSet?.(volume, wish), done)
+  }
+
+  /** Something is wished of a set, and not done. */
+  get isChanging(): boolean {
+    return this.#policies.some((policy) => policy?.isBusy === true)
+  }
+
+  /** Asks the policy of whoever leads. */
+  #lead(
+    volume: VolumeId,
+    ask: (policy: Policy) => Promise<void> | undefined,
+    done: (code: string) => void,
+  ): void {
     const from = this.host(this.leaderOf(volume))
     const { life } = from
     const isAlive = (): boolean => from.life === life && from.isUp
     this.#stir()
-    const handing = this.#policies[from.index]?.handOver?.(volume, this.host(to).host)
-    if (handing === undefined) {
+    const policy = this.#policies[from.index]
+    const asking = policy && ask(policy)
+    if (asking === undefined) {
       done('ERR_ENGINE_GONE')
       return
     }
-    handing.then(
+    asking.then(
       () => {
         if (isAlive()) done('')
       },
@@ -218,11 +250,11 @@ export class Cluster implements HostListener {
     )
   }
 
-  /** Has a volume made at host 0, with a replica at every host. */
+  /** Has a volume made at host 0, with a replica at each of the first. */
   create(name: string, sizeBytes: number, done?: (answer: SimAnswer | undefined) => void): void {
     const epoch = { counter: 1, host: hostIdOf(0) }
     const nonce = this.#bytes(16)
-    const members = this.hosts.map(({ host, store }, index) => ({
+    const members = this.sets.first.map(({ host, store, index }) => ({
       host,
       store,
       role: 'data' as const,
@@ -246,6 +278,7 @@ export class Cluster implements HostListener {
     switch (event.name) {
       case 'leading':
         this.#leaders.set(event.detail.volume, host.index)
+        this.sets.onLeading(epochName(event.detail.epoch))
         break
       case 'volume-created':
         if (host.index === 0) this.#onVolume(event.detail.volume, host.index)
@@ -324,12 +357,38 @@ export class Cluster implements HostListener {
       stir: () => {
         this.#stir()
       },
-      isFollowing: (from, volume) => this.streams.isFollowing(from, volume),
+      leaderOf: (from, volume) => this.streams.leaderOf(from, volume),
+      replaceAfterMs: this.options.replaceAfterNs / MILLISECOND,
       say: (from, what) => {
         this.log.story(from.name, what)
       },
-      onElected: (volume, epoch, viewLsn) => {
-        this.#commitRule.onElected(volume, epochName(epoch), viewLsn)
+      onElected: (volume, epoch, head) => {
+        const [leader, before] = [
+          this.hosts.findIndex((one) => one.host === epoch.host),
+          epochName(head.epoch),
+        ]
+        this.#commitRule.onElected(volume, epochName(epoch), { leader, viewLsn: head.lsn + 1, before })
+      },
+      onView: (volume, epoch, { members: all }) => {
+        const members = all.map(({ host: id, role }) => ({
+          index: this.hosts.findIndex((one) => one.host === id),
+          isVoter: role !== 'learner',
+        }))
+        this.sets.onView(epochName(epoch), members)
+        const voters = members.filter(({ isVoter }) => isVoter)
+        this.#commitRule.onView(
+          volume,
+          epochName(epoch),
+          voters.map(({ index }) => index),
+        )
+        if (this.sets.isChange(epochName(epoch))) this.listener?.onSetChange?.(host)
+      },
+      onDropped: (from) => {
+        this.sets.onDropped(from.index)
+        this.log.story(from.name, 'has dropped its replica')
+      },
+      onReplaced: () => {
+        this.coverage.count('member:replaced by itself')
       },
       onRestart: (from, volume, lsn) => {
         this.coverage.count('protocol:restart view')
@@ -351,7 +410,7 @@ export class Cluster implements HostListener {
     this.#policies[host.index] = policy
     this.#stir()
     policy.onReady()
-    for (const [volume, primary] of this.volumes) policy.onVolume(volume, primary)
+    for (const [volume, primary] of this.volumes) this.#tell(host, volume, primary)
     this.streams.onReady(host)
   }
 
@@ -373,7 +432,15 @@ export class Cluster implements HostListener {
     if (this.volumes.has(volume)) return
     this.volumes.set(volume, primary)
     this.listener?.onVolume(volume)
-    for (const policy of this.#policies) policy?.onVolume(volume, primary)
+    for (const host of this.sets.first) this.#tell(host, volume, primary)
+  }
+
+  /** Once: an engine remembers what it follows. */
+  #tell(host: Host, volume: VolumeId, primary: number): void {
+    const policy = this.#policies[host.index]
+    if (policy === undefined || this.#told.has(host) || !this.sets.first.includes(host)) return
+    this.#told.add(host)
+    policy.onVolume(volume, primary)
   }
 
   #stir(): void {

@@ -8,14 +8,15 @@ import {
   type ViewRequests,
   Views,
 } from '@cloudfs/protocol'
+import { Membership } from './membership.js'
 import type { PolicyMaker, PolicyPorts } from './policy.js'
 
 export const elections: PolicyMaker = (ports) => {
-  const { host, store, seed, clock, randomBytes, indexOf, follow } = ports
+  const { host, store, seed, clock, randomBytes, indexOf } = ports
   const run = (work: Promise<void>): void => {
     work.catch(ports.onBug)
   }
-  const views = new Views({
+  const views: Views = new Views({
     host,
     store,
     seed,
@@ -23,9 +24,11 @@ export const elections: PolicyMaker = (ports) => {
     randomBytes,
     engine: watched(ports),
     peers: peersOf(ports),
-    wayToFollow: () => Promise.resolve(undefined),
-    follow: (volume, leader) => {
-      follow(volume, indexOf(leader))
+    // Nothing here reads it.
+    wayToFollow: () => Promise.resolve({ address: '', key: '', nonce: '' }),
+    follow: (volume, leader, way): Promise<void> => {
+      if (way === undefined) return membership.follow(volume, leader)
+      ports.follow(volume, indexOf(leader))
       return Promise.resolve()
     },
     run,
@@ -33,39 +36,48 @@ export const elections: PolicyMaker = (ports) => {
       ports.say(`view: ${message} ${JSON.stringify(detail ?? {})}`)
     },
   })
+  const membership: Membership = new Membership(ports, views)
   return {
     onReady: () => undefined,
     onEvent: (event) => {
       if (event.name === 'leading') ports.unfollow(event.detail.volume)
       views.onEvent(event)
+      if (event.name === 'leading' || event.name === 'volume-created') membership.soon()
     },
     onVolume: (volume, primary) => {
       views.add(volume)
       // From then on it is known who leads.
-      if (indexOf(host) !== primary && !ports.isFollowing(volume)) follow(volume, primary)
+      if (indexOf(host) !== primary) ports.follow(volume, primary)
     },
     onRequest: (name, body, caller) =>
+      membership.answer(name, body, caller) ??
       views.answer(name as ViewRequest, body as ViewRequests[ViewRequest]['body'], caller),
     handOver: (volume, to) => views.handOver(volume, to),
+    changeSet: (volume, wish) => membership.change(volume, wish),
+    get isBusy() {
+      return membership.isBusy
+    },
     onDown: () => {
+      run(membership.close())
       run(views.close())
     },
   }
 }
 
 /** The engine; the world learns of what it is to judge by. */
-function watched({ command, onElected, onRestart }: PolicyPorts): ViewEngine {
+function watched({ command, onElected, onRestart, onView }: PolicyPorts): ViewEngine {
   const engine = coreEngine(command)
   let head = 0
   return {
     ...engine,
     lead: (volume, plan) => {
       head = plan.head.lsn
-      onElected(volume, plan.epoch, head + 1)
+      onElected(volume, plan.epoch, plan.head)
       return engine.lead(volume, plan)
     },
     beginView: (volume, view) => {
       if (view.isRestart) onRestart(volume, head)
+      onView(volume, view.epoch, view.payload)
       return engine.beginView(volume, view)
     },
   }

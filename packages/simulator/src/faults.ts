@@ -14,6 +14,8 @@ export const faultKinds = [
   'freeze',
   'suspend',
   'partition',
+  'partial-partition',
+  'partition-at-change',
   'one-way',
   'broken-stream',
   'broken-route',
@@ -47,6 +49,7 @@ export class Faults {
   readonly #ends = new Set<() => void>()
   #isOn = false
   #isPromiseAwaited = false
+  #isChangeAwaited = false
 
   constructor(parts: FaultsParts) {
     this.#parts = parts
@@ -59,7 +62,7 @@ export class Faults {
 
   /** Everything is made whole, and nothing more goes wrong. */
   end(): void {
-    this.#isOn = false
+    this.#isOn = this.#isChangeAwaited = false
     for (const end of [...this.#ends]) end()
     for (const host of this.#parts.cluster.hosts) {
       host.disk.failsNextSync = host.disk.failsNextWrite = false
@@ -82,6 +85,18 @@ export class Faults {
       cluster.schedule.after(spread(random, MILLISECOND, 10 * MILLISECOND), () => {
         if (this.#isOn) this.#freeze(caller, [])
       })
+  }
+
+  /** A host is about to make a view of another set. */
+  onSetChange(host: Host): void {
+    const { cluster, random } = this.#parts
+    if (!this.#isChangeAwaited) return
+    this.#isChangeAwaited = false
+    cluster.schedule.after(spread(random, MILLISECOND / 10, 20 * MILLISECOND), () => {
+      if (!this.#isOn || !this.#cutOff(this.#fromSome(host))) return
+      cluster.coverage.count('fault:partition-at-change')
+      cluster.log.story(host.name, 'fault: partition-at-change')
+    })
   }
 
   /** A host's process ended by itself: it is started again. */
@@ -139,10 +154,14 @@ export class Faults {
         return this.#freeze(host, this.#around(host))
       case 'partition':
         return this.#cutOff(this.#around(host))
+      case 'partial-partition':
+        return this.#cutOff(this.#fromSome(host))
+      case 'partition-at-change':
+        return this.#cutOffAtChange()
       case 'one-way':
         return this.#cutOff(this.#oneWay(host))
       case 'broken-stream':
-        return cluster.streams.breakOne(host.index, below(random, cluster.hosts.length))
+        return cluster.streams.breakOne(host)
       case 'broken-route':
         return attachments.length > 0 && pick(random, attachments).breakRoute()
       case 'slow-network':
@@ -190,6 +209,12 @@ export class Faults {
     this.#for(spread(this.#parts.random, 2 * SECOND, 8 * SECOND), () => {
       this.#isPromiseAwaited = false
     })
+    return false
+  }
+
+  /** Whoever makes the next view of another set loses touch with some hosts while it does. It counts then. */
+  #cutOffAtChange(): false {
+    this.#isChangeAwaited = true
     return false
   }
 
@@ -263,6 +288,16 @@ export class Faults {
     const side = below(random, 2)
     const ways = this.#around(host).filter((way) => way[side] === host.index)
     return ways.slice(chance(random, 0.5) ? 0 : ways.length - 1)
+  }
+
+  /** All ways to and from a host, of some of the others. */
+  #fromSome(host: Host): [number, number][] {
+    const { cluster, random } = this.#parts
+    const others = cluster.hosts.filter((one) => one !== host && chance(random, 0.5))
+    return others.flatMap<[number, number]>(({ index }) => [
+      [host.index, index],
+      [index, host.index],
+    ])
   }
 
   #cutOff(ways: readonly (readonly [number, number])[]): boolean {

@@ -4,7 +4,7 @@
  * could have shown them.
  */
 import { verifyStore } from '@cloudfs/format'
-import type { VolumeId, VolumeStatus } from '@cloudfs/interface'
+import { compareEpochs, type VolumeId, type VolumeStatus } from '@cloudfs/interface'
 import type { Plant } from '@cloudfs/native'
 import { findFault } from './checkers/linearizability.js'
 import { Attachments } from './attachment.js'
@@ -18,10 +18,12 @@ import type { Host } from './host.js'
 import type { LogLevel } from './log.js'
 import { Operator } from './operator.js'
 import { elections } from './elections.js'
+import { viewOf } from './membership.js'
 import { fixedPrimary, type PolicyMaker } from './policy.js'
 import { randomFrom } from './random.js'
 import { readExport } from './read-export.js'
 import { rot } from './rot.js'
+import { SetOperator } from './set-operator.js'
 import { type Scenario, scenarioOf } from './scenario.js'
 import { MILLISECOND, SECOND } from './schedule.js'
 
@@ -34,6 +36,18 @@ const PART_NS_MAX = 120 * SECOND
 const PATIENCE_NS = 30 * SECOND
 /** Blocks of the volume that no client uses. */
 const SPARE_BLOCKS = 32
+
+/** What a host says of the volume. */
+interface Told {
+  readonly host: Host
+  readonly status: VolumeStatus | undefined
+}
+
+/** Who keeps the volume in the end, and how it is. */
+interface Agreed {
+  readonly status: VolumeStatus
+  readonly members: readonly Host[]
+}
 
 export interface LifeOptions {
   readonly seed: number
@@ -71,11 +85,15 @@ class Life {
 
   constructor(options: LifeOptions) {
     this.#seed = options.seed
-    this.#scenario = { ...scenarioOf(options.seed), ...options.scenario }
-    const { hostCount, mode, segmentCount, hasElections } = this.#scenario
+    const scenario = { ...scenarioOf(options.seed), ...options.scenario }
+    // Who leads for ever is no one to change a set.
+    this.#scenario = { ...scenario, spareCount: scenario.hasElections ? scenario.spareCount : 0 }
+    const { hostCount, mode, segmentCount, spareCount, hasElections, replaceAfterNs } = this.#scenario
     this.#cluster = new Cluster({
       seed: options.seed,
-      hostCount,
+      hostCount: hostCount + spareCount,
+      memberCount: hostCount,
+      replaceAfterNs: spareCount > 0 ? replaceAfterNs : Infinity,
       segmentCount,
       mode,
       policy: options.policy ?? (hasElections ? elections : fixedPrimary),
@@ -176,11 +194,20 @@ class Life {
       random: randomFrom(seed, 'operator'),
       meanNs: operatorMeanNs,
     })
+    const setOperator = new SetOperator({
+      cluster,
+      volume,
+      random: randomFrom(seed, 'set operator'),
+      meanNs: this.#scenario.changeMeanNs,
+    })
     cluster.listener = {
       onReply: (reply) => {
         if (!attachments.onReply(reply)) clients.onReply(reply)
       },
       onVolume: () => undefined,
+      onSetChange: (host) => {
+        faults.onSetChange(host)
+      },
       onAnswered: (host, name, caller) => {
         faults.onAnswered(host, name, caller)
       },
@@ -201,14 +228,20 @@ class Life {
       clients.go()
       faults.begin()
       operator.begin()
+      if (this.#scenario.spareCount > 0) setOperator.begin()
       const steps = (STEPS_MIN / PARTS) * part
       const untilNs = schedule.nowNs + this.#scenario.partNs
       await cluster.runTill(() => cluster.steps >= steps && schedule.nowNs >= untilNs, PART_NS_MAX)
       operator.end()
+      setOperator.end()
       faults.end()
       cluster.log.story('life', 'all is made whole')
-      if (await cluster.runTill(() => operator.isIdle, PATIENCE_NS)) await this.#check(volume, clients)
-      else this.#fail('a command is not answered, though nothing is wrong any more', operator.waiting)
+      const waiting = (): string[] => [...operator.waiting, ...setOperator.waiting]
+      if (!(await cluster.runTill(() => waiting().length === 0, PATIENCE_NS)))
+        this.#fail('a command is not answered, though nothing is wrong any more', waiting())
+      else if (!(await cluster.runTill(() => !cluster.isChanging, PATIENCE_NS)))
+        this.#fail('a change of the set is not done, though nothing is wrong any more')
+      else await this.#check(volume, clients)
     }
     if (cluster.fault !== undefined || !this.#scenario.endsInRot || this.#contents === undefined) return
     await rot({ cluster, volume, blockCount, random: randomFrom(seed, 'rot') }, this.#contents)
@@ -253,8 +286,9 @@ class Life {
       this.#fail('clients cannot write and flush, though nothing is wrong any more')
       return
     }
-    const status = await this.#agree(volume)
-    if (status === undefined) return
+    const agreed = await this.#agree(volume)
+    if (agreed === undefined) return
+    const { status, members } = agreed
     for (const host of cluster.hosts) {
       const audit = await cluster.ask(host.index, 'audit', {}, PATIENCE_NS)
       if (audit === undefined || audit.errorCode !== '') {
@@ -262,45 +296,67 @@ class Life {
         return
       }
     }
-    await this.#compare(volume, status)
-    if (this.#scenario.isReadOffline && cluster.fault === undefined) await this.#readOffline(volume)
+    await this.#compare(volume, status, members)
+    if (this.#scenario.isReadOffline && cluster.fault === undefined) await this.#readOffline(volume, members)
   }
 
-  /** Waits until all hosts are at the same version, with nothing under way. */
-  async #agree(volume: VolumeId): Promise<VolumeStatus | undefined> {
+  /** Waits until all members are at the same version, with nothing under way, and nobody else has any of it. */
+  async #agree(volume: VolumeId): Promise<Agreed | undefined> {
     const cluster = this.#cluster
     const untilNs = cluster.schedule.nowNs + PATIENCE_NS
-    let told: (VolumeStatus | undefined)[] = []
+    let told: Told[] = []
     while (cluster.schedule.nowNs < untilNs && cluster.fault === undefined) {
       told = []
-      for (const { index } of cluster.hosts) {
-        const answer = await cluster.ask(index, 'volumes', { volume }, SECOND)
-        told.push((answer?.result as VolumeStatus[] | undefined)?.[0])
+      for (const host of cluster.hosts) {
+        const answer = await cluster.ask(host.index, 'volumes', { volume, all: true }, SECOND)
+        told.push({ host, status: (answer?.result as VolumeStatus[] | undefined)?.[0] })
       }
-      const [first] = told
-      const isAlike = told.every(
-        (one) =>
-          one?.version === first?.version &&
-          one?.committedLsn === one?.lsn &&
-          JSON.stringify(one?.snapshots) === JSON.stringify(first?.snapshots),
-      )
-      if (isAlike && first !== undefined) return first
+      const status = told.find((one) => one.status?.role === 'primary' && one.status.serving)?.status
+      if (status !== undefined && (await this.#isAgreed(status, told))) {
+        const names = viewOf(status).members.map((member) => member.host)
+        return { status, members: cluster.hosts.filter(({ host }) => names.includes(host)) }
+      }
       await cluster.runUntil(cluster.schedule.nowNs + 100 * MILLISECOND)
     }
-    this.#fail(
-      'replicas do not become alike',
-      told.map((one, index) => `host ${String(index)}: ${JSON.stringify({ ...one, view: undefined })}`),
-    )
+    const story: string[] = []
+    for (const { host, status } of told) {
+      const stats = await cluster.ask(host.index, 'stats', {}, SECOND)
+      story.push(`${host.name}: ${JSON.stringify({ ...status, view: undefined, stats: stats?.result })}`)
+    }
+    this.#fail('replicas do not become alike', story)
     return undefined
   }
 
+  async #isAgreed(led: VolumeStatus, told: readonly Told[]): Promise<boolean> {
+    const { members } = viewOf(led)
+    for (const { host, status } of told) {
+      if (members.some((member) => member.host === host.host)) {
+        const isAlike =
+          status?.version === led.version &&
+          status.committedLsn === status.lsn &&
+          JSON.stringify(status.snapshots) === JSON.stringify(led.snapshots)
+        if (!isAlike) return false
+        continue
+      }
+      if (status === undefined || status.left) {
+        const stats = await this.#cluster.ask(host.index, 'stats', {}, SECOND)
+        if ((stats?.result as { liveBytes?: number } | undefined)?.liveBytes !== 0) return false
+        this.#cluster.coverage.count('checker:nothing is left of a replica', status === undefined ? 0 : 1)
+      } else if (compareEpochs(status.promised, led.epoch) <= 0) {
+        // Who has promised more than the present view keeps what it has until the next one.
+        return false
+      }
+    }
+    return true
+  }
+
   /** Every version reads alike everywhere; what clients have to find is in the newest. */
-  async #compare(volume: VolumeId, { snapshots }: VolumeStatus): Promise<void> {
+  async #compare(volume: VolumeId, { snapshots }: VolumeStatus, members: readonly Host[]): Promise<void> {
     const cluster = this.#cluster
     const names = [volume, ...(snapshots as { name: string }[]).map(({ name }) => `${volume}@${name}`)]
     for (const name of names) {
       let wanted: Buffer | undefined
-      for (const host of cluster.hosts) {
+      for (const host of members) {
         const bytes = await readExport(cluster, host, name, PATIENCE_NS)
         if (typeof bytes === 'string') {
           this.#fail(`${name} cannot be read at ${host.name}: ${bytes}`)
@@ -308,7 +364,7 @@ class Life {
         }
         wanted ??= bytes
         if (!bytes.equals(wanted)) {
-          this.#fail(`${name} differs between ${host.name} and host 0`)
+          this.#fail(`${name} differs between ${host.name} and ${String(members[0]?.name)}`)
           return
         }
       }
@@ -331,7 +387,7 @@ class Life {
   }
 
   /** The tools' reader finds the same version on every disk, and nothing wrong. */
-  async #readOffline(volume: VolumeId): Promise<void> {
+  async #readOffline(volume: VolumeId, members: readonly Host[]): Promise<void> {
     const versions = new Set<string>()
     for (const { disk, name } of this.#cluster.hosts) {
       const report = await verifyStore(disk.disk)
@@ -339,6 +395,7 @@ class Life {
         this.#fail(`the offline reader finds at ${name}: ${JSON.stringify(report.findings[0])}`)
         return
       }
+      if (!members.some((each) => each.disk === disk)) continue
       const found = report.volumes.find((one) => one.volume === volume)
       versions.add(`${String(found?.lsn)} ${String(found?.version)}`)
     }

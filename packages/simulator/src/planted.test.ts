@@ -17,7 +17,7 @@ interface Hunt {
 
 /** A primary that stays one, and clients without sessions: nothing comes between the fault and what it does to a store. */
 const plain: Partial<Scenario> = { hasElections: false, attachmentCount: 0 }
-const elected: Partial<Scenario> = { hasElections: true, attachmentCount: 0, hostCount: 3 }
+const elected: Partial<Scenario> = { hasElections: true, attachmentCount: 0, hostCount: 3, spareCount: 0 }
 
 const hunts: Readonly<Record<Plant, Hunt>> = {
   'ack-before-majority': { seedsMax: 20 },
@@ -69,6 +69,7 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
     seedsMax: 30,
     scenario: {
       hostCount: 3,
+      spareCount: 0,
       attachmentCount: 2,
       clientCount: 16,
       blockCount: 8,

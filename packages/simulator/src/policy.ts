@@ -2,8 +2,19 @@
  * Who decides which host leads a volume. A world has one instance for each host, as a node has one replicator; it acts by
  * commands to its own engine and by messages to other hosts alone, and its clock and chance are the world's.
  */
-import type { CoreCommands, CoreEvent, CoreVerb, Epoch, HostId, StoreId, VolumeId } from '@cloudfs/interface'
+import type { ViewPayload } from '@cloudfs/format'
+import type {
+  CoreCommands,
+  CoreEvent,
+  CoreVerb,
+  Epoch,
+  Head,
+  HostId,
+  StoreId,
+  VolumeId,
+} from '@cloudfs/interface'
 import { CloudfsError } from '@cloudfs/interface'
+import type { Place, Wish } from '@cloudfs/protocol'
 import type { Coverage } from './coverage.js'
 import type { Host } from './host.js'
 import type { Keys } from './keys.js'
@@ -22,6 +33,10 @@ export interface Policy {
   onRequest(name: string, body: unknown, caller: HostId): Promise<unknown>
   /** An operator has another host lead the volume in this one's stead. */
   handOver?(volume: VolumeId, to: HostId): Promise<void>
+  /** An operator wishes something of who keeps the volume, which this host leads; answered behind the first step. */
+  changeSet?(volume: VolumeId, wish: Wish): Promise<void>
+  /** Something is wished of a set, and not done. */
+  readonly isBusy?: boolean
   /** The host's processes are gone: nothing of this instance is to act any more. */
   onDown(): void
 }
@@ -45,11 +60,22 @@ export interface PolicyPorts {
   readonly ask: (to: number, name: string, body: unknown, timeoutMs: number) => Promise<unknown>
   readonly follow: (volume: VolumeId, leader: number) => void
   readonly unfollow: (volume: VolumeId) => void
-  readonly isFollowing: (volume: VolumeId) => boolean
+  /** Whom this host's engine follows. */
+  readonly leaderOf: (volume: VolumeId) => number | undefined
+  /** All hosts that may keep a volume. */
+  readonly places: readonly Place[]
+  /** A member that has been away this long is replaced. */
+  readonly replaceAfterMs: number
   /** For the log of a run. */
   readonly say: (what: string) => void
   /** This host has won the epoch, whose first record gets this lsn. */
-  readonly onElected: (volume: VolumeId, epoch: Epoch, viewLsn: number) => void
+  readonly onElected: (volume: VolumeId, epoch: Epoch, head: Head) => void
+  /** And is about to make this view. */
+  readonly onView: (volume: VolumeId, epoch: Epoch, view: ViewPayload) => void
+  /** This host keeps the volume no longer, and has given its space back. */
+  readonly onDropped: (volume: VolumeId) => void
+  /** This host replaces a member that has been gone for long. */
+  readonly onReplaced: (volume: VolumeId) => void
   /** This host is about to make a restart view: the volume goes on from `lsn`. */
   readonly onRestart: (volume: VolumeId, lsn: number) => void
   /** Work that nobody waits for threw. */
@@ -70,7 +96,7 @@ export const fixedPrimary: PolicyMaker = ({ index, follow }) => ({
 })
 
 /** An error with the code that an engine or another host answered. */
-class SimulatedError extends CloudfsError {
+export class SimulatedError extends CloudfsError {
   readonly code: string
 
   constructor(code: string, message: string) {
@@ -91,9 +117,13 @@ interface PortsParts {
   readonly unfollow: (host: Host, volume: VolumeId) => void
   /** Promises of policies may go on: they are run dry before the next event. */
   readonly stir: () => void
-  readonly isFollowing: (host: Host, volume: VolumeId) => boolean
+  readonly leaderOf: (host: Host, volume: VolumeId) => number | undefined
+  readonly replaceAfterMs: number
   readonly say: (host: Host, what: string) => void
-  readonly onElected: (volume: VolumeId, epoch: Epoch, viewLsn: number) => void
+  readonly onElected: (volume: VolumeId, epoch: Epoch, head: Head) => void
+  readonly onView: (volume: VolumeId, epoch: Epoch, view: ViewPayload) => void
+  readonly onDropped: (host: Host, volume: VolumeId) => void
+  readonly onReplaced: (volume: VolumeId) => void
   readonly onRestart: (host: Host, volume: VolumeId, lsn: number) => void
   readonly onBug: (host: Host, error: unknown) => void
   /** A host has answered another's question, and done what that asks for. */
@@ -211,11 +241,18 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
     unfollow: (volume) => {
       if (isAlive()) parts.unfollow(host, volume)
     },
-    isFollowing: (volume) => parts.isFollowing(host, volume),
+    leaderOf: (volume) => parts.leaderOf(host, volume),
+    places: hosts.map((each) => ({ host: each.host, store: each.store })),
+    replaceAfterMs: parts.replaceAfterMs,
     say: (what) => {
       parts.say(host, what)
     },
     onElected: parts.onElected,
+    onView: parts.onView,
+    onDropped: (volume) => {
+      parts.onDropped(host, volume)
+    },
+    onReplaced: parts.onReplaced,
     onRestart: (volume, lsn) => {
       parts.onRestart(host, volume, lsn)
     },

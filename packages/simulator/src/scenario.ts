@@ -5,7 +5,14 @@ import { below, pick, type Random, randomFrom, spread, within } from './random.j
 import { MILLISECOND, SECOND } from './schedule.js'
 
 export interface Scenario {
+  /** Those that keep the volume at first. */
   readonly hostCount: number
+  /** Others, which take their places: the set of members changes. */
+  readonly spareCount: number
+  /** How often operators ask for that. */
+  readonly changeMeanNs: number
+  /** A member that has been away for so long is replaced. */
+  readonly replaceAfterNs: number
   readonly mode: Mode
   /** Who leads is decided by elections; otherwise whoever made the volume leads it for ever. */
   readonly hasElections: boolean
@@ -32,6 +39,8 @@ const togetherKinds: readonly FaultKind[] = [
   'power-others',
   'suspend',
   'partition',
+  'partial-partition',
+  'partition-at-change',
   'one-way',
   'broken-stream',
   'slow-network',
@@ -43,7 +52,7 @@ export function scenarioOf(seed: number): Scenario {
   const random = randomFrom(seed, 'scenario')
   const hostCount = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 5])
   const kinds = hostCount === 1 ? aloneKinds : faultKinds
-  return {
+  const scenario = {
     hostCount,
     mode: pick<Mode>(random, ['durable', 'durable', 'durable', 'quorum', 'quorum', 'quorum', 'local']),
     clientCount: within(random, 8, 11),
@@ -57,6 +66,13 @@ export function scenarioOf(seed: number): Scenario {
     endsInRot: below(random, 4) === 0,
     hasElections: below(random, 5) > 0,
     attachmentCount: pick(random, [0, 1, 2, 2]),
+  }
+  const mayChange = scenario.hasElections && hostCount > 1
+  return {
+    ...scenario,
+    spareCount: mayChange ? pick(random, [0, 0, 1, 2]) : 0,
+    changeMeanNs: spread(random, 100 * MILLISECOND, SECOND),
+    replaceAfterNs: spread(random, SECOND, 5 * SECOND),
   }
 }
 

@@ -104,8 +104,9 @@ export class Streams {
     }
   }
 
-  isFollowing(host: Host, volume: VolumeId): boolean {
-    return this.#followsOf(host).has(volume)
+  /** Whom a host's engine follows. */
+  leaderOf(host: Host, volume: VolumeId): number | undefined {
+    return this.#followsOf(host).get(volume)?.leader
   }
 
   /** A host's engine keeps a stream open from `leader`, from now on and after restarts. */
@@ -155,16 +156,11 @@ export class Streams {
     for (const follow of this.#followsOf(host).values()) follow.connection = undefined
   }
 
-  /** Breaks a connection of two hosts, if they have one. @returns whether they had */
-  breakOne(a: number, b: number): boolean {
-    const found: Connection[] = []
-    for (const { end, connection } of this.#endsOf(this.#host(a)).values())
-      if (
-        end === connection.leader ? connection.follower.host.index === b : connection.leader.host.index === b
-      )
-        found.push(connection)
+  /** Breaks a connection of a host, if it has one. @returns whether it had */
+  breakOne(host: Host): boolean {
+    const found = [...this.#endsOf(host).values()]
     if (found.length === 0) return false
-    this.#cut(found[below(this.#parts.random, found.length)] as Connection)
+    this.#cut((found[below(this.#parts.random, found.length)] as { connection: Connection }).connection)
     return true
   }
 
@@ -404,10 +400,6 @@ export class Streams {
     if (follow?.connection !== connection) return
     follow.connection = undefined
     this.#again(host, follow)
-  }
-
-  #host(index: number): Host {
-    return this.#parts.hosts[index] as Host
   }
 
   #endsOf(host: Host): Map<number, { end: End; connection: Connection }> {

@@ -1,7 +1,7 @@
 /**
  * Does a primary take for committed only what a majority holds (docs/wire-protocol.md, Commit at the primary; docs/protocol.md,
- * E6)? Told from what travels: how far each follower has said in an epoch that it has come, and which updates a primary calls
- * committed. What was called so once stays, but for a restart.
+ * E6), of every set that has a say (M1)? Told from what travels: how far each follower has said in an epoch that it has come,
+ * and which updates a primary calls committed. What was called so once stays, but for a restart.
  */
 import type { VolumeId } from '@cloudfs/interface'
 import type { Mode } from '../mode.js'
@@ -17,6 +17,11 @@ interface InEpoch {
   readonly followers: Map<number, Progress>
   /** The lsn of its view's record: nothing is committed by counting copies before its followers have that (E6). */
   viewLsn: number
+  leader: number
+  voters: readonly number[]
+  /** Of the view that this one follows. Undefined: it is the first. */
+  before: string | undefined
+  isCommitted: boolean
 }
 
 interface Known {
@@ -24,18 +29,37 @@ interface Known {
   committed: number
 }
 
+/** Of the members of a set that have to have an update, besides the primary. */
+interface Count {
+  readonly has: number
+  readonly wanted: number
+}
+
+/** A host has won an epoch. */
+interface Won {
+  readonly leader: number
+  readonly viewLsn: number
+  /** Epoch of the head that it goes on from. */
+  readonly before: string
+}
+
 export class CommitRule {
-  readonly #hostCount: number
+  readonly #first: readonly number[]
   readonly #known = new Map<VolumeId, Known>()
 
-  /** @param hostCount - members of every volume */
-  constructor(hostCount: number) {
-    this.#hostCount = hostCount
+  /** @param first - members of every volume at first, by number; the first of them leads it */
+  constructor(first: readonly number[]) {
+    this.#first = first
   }
 
-  /** Somebody was elected, and makes this record the first of the epoch. */
-  onElected(volume: VolumeId, epoch: string, viewLsn: number): void {
-    this.#inEpoch(volume, epoch).viewLsn = viewLsn
+  onElected(volume: VolumeId, epoch: string, won: Won): void {
+    this.#inEpoch(volume, won.before)
+    Object.assign(this.#inEpoch(volume, epoch), won, { isCommitted: false })
+  }
+
+  /** And is about to make a view with these voters. */
+  onView(volume: VolumeId, epoch: string, voters: readonly number[]): void {
+    this.#inEpoch(volume, epoch).voters = voters
   }
 
   /** A follower that is not recovering says to the primary of an epoch that it has all updates up to there. */
@@ -53,18 +77,20 @@ export class CommitRule {
     const known = this.#of(volume)
     // A volume begins with its creation, which counts as committed from the start on; whether it is, the answer to it tells.
     if (mode === 'local' || lsn <= Math.max(FIRST_LSN, known.committed)) return undefined
-    const wanted = Math.floor(this.#hostCount / 2)
-    const has = [...known.epochs.values()].map(({ followers, viewLsn }) => {
-      const progress = [...followers.values()].map((one) => (mode === 'durable' ? one.synced : one.appended))
-      return progress.filter((have) => have >= Math.max(lsn, viewLsn)).length
-    })
+    let most: Count = { has: 0, wanted: Infinity }
     // A primary that was deposed and leads again knows what it counted before.
-    const most = Math.max(0, ...has)
-    if (most >= wanted) {
-      known.committed = lsn
-      return undefined
+    const epochs = known.epochs.size === 0 ? [this.#newEpoch()] : [...known.epochs.values()].reverse()
+    for (const epoch of epochs) {
+      const counts = this.#countsOf(known, epoch, mode, lsn)
+      const short = counts.find(({ has, wanted }) => has < wanted)
+      if (short === undefined) {
+        known.committed = lsn
+        for (const each of [epoch, ...this.#before(known, epoch)]) each.isCommitted = true
+        return undefined
+      }
+      if (most.wanted === Infinity || short.has > most.has) most = short
     }
-    return `update ${String(lsn)} of volume ${volume} is called committed, and ${String(most)} followers of ${String(wanted)} needed have it`
+    return `update ${String(lsn)} of volume ${volume} is called committed, and ${String(most.has)} followers of ${String(most.wanted)} needed have it`
   }
 
   /** A restart goes on from there: what was committed behind it may be gone. */
@@ -80,11 +106,51 @@ export class CommitRule {
     }
   }
 
+  /** In its own set, and as long as its view is not committed in those before it, of that view. */
+  #countsOf(known: Known, epoch: InEpoch, mode: Mode, lsn: number): Count[] {
+    const { followers, viewLsn, leader } = epoch
+    const count = (voters: readonly number[], wanted: number): Count => ({
+      has: [...followers].filter(([host, { appended, synced }]) => {
+        const have = mode === 'durable' ? synced : appended
+        return host !== leader && voters.includes(host) && have >= wanted
+      }).length,
+      wanted: Math.floor(voters.length / 2) + (voters.includes(leader) ? 0 : 1),
+    })
+    const before = epoch.isCommitted ? [] : this.#before(known, epoch)
+    return [
+      count(epoch.voters, Math.max(lsn, viewLsn)),
+      ...before.map(({ voters }) => count(voters, viewLsn)),
+    ]
+  }
+
+  /** The views that it follows, back to the newest that is committed. */
+  #before(known: Known, epoch: InEpoch): InEpoch[] {
+    const list: InEpoch[] = []
+    for (let { before } = epoch; before !== undefined;) {
+      const each = known.epochs.get(before)
+      if (each === undefined) break
+      list.push(each)
+      before = each.isCommitted ? undefined : each.before
+    }
+    return list
+  }
+
   #inEpoch(volume: VolumeId, epoch: string): InEpoch {
     const { epochs } = this.#of(volume)
-    const known = epochs.get(epoch) ?? { followers: new Map<number, Progress>(), viewLsn: FIRST_LSN }
+    const known = epochs.get(epoch) ?? this.#newEpoch()
     epochs.set(epoch, known)
     return known
+  }
+
+  #newEpoch(): InEpoch {
+    return {
+      followers: new Map<number, Progress>(),
+      viewLsn: FIRST_LSN,
+      leader: this.#first[0] ?? 0,
+      voters: this.#first,
+      before: undefined,
+      isCommitted: true,
+    }
   }
 
   #of(volume: VolumeId): Known {
