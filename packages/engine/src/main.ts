@@ -1,6 +1,6 @@
 /** The `cloudfs-engine` program. */
 import { join } from 'node:path'
-import { isCloudfsError, UsageError } from '@cloudfs/interface'
+import { isCloudfsError, LOG_BYTES_MAX, outliveFailures, UsageError } from '@cloudfs/interface'
 import { pino } from 'pino'
 import { Engine } from './engine.js'
 import { formatStore } from './format-store.js'
@@ -32,9 +32,16 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+/** Before what could not be logged is tried again. */
+const LOG_RETRY_MS = 1_000
+
 /** Serves until SIGTERM or SIGINT; a second one ends at once, as a crash would. */
 async function serve(options: ServeOptions): Promise<void> {
-  const log = pino({ level: options.logLevel, base: null })
+  const stdout = pino.destination({ fd: 1, sync: false, maxLength: LOG_BYTES_MAX })
+  const log = pino(
+    { level: options.logLevel, base: null },
+    outliveFailures(stdout, (act) => setTimeout(act, LOG_RETRY_MS).unref()),
+  )
   const ended = new Promise<void>((resolve) => {
     const end = (signal: NodeJS.Signals): void => {
       log.info({ signal }, 'stopping')
