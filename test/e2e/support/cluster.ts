@@ -157,14 +157,14 @@ export class Cluster {
   }
 
   /** Waits until all replicas are there and equal. @returns the version they are at */
-  async equalHeads(volume: string): Promise<string> {
+  async equalHeads(volume: string, replicas = this.#replicaCount()): Promise<string> {
     let heads: string[] = []
     await expect
       .poll(async () => {
         heads = await this.heads(volume)
         return [heads.length, new Set(heads).size]
       }, PATIENCE)
-      .toEqual([this.#replicaCount(), 1])
+      .toEqual([replicas, 1])
     return heads[0] ?? ''
   }
 

@@ -25,9 +25,10 @@ export class NetworkedCluster extends Cluster {
   override async up(count: number, storeSize?: string): Promise<this> {
     const lines = (await runTool(hosts, 'up', String(count))).stdout.trimEnd().split('\n')
     this.#namespaces = lines.map((line) => line.split(' ')[0] ?? '')
+    await this.prepare(count)
     const nodes = lines.map((line, at) => ({
       index: at + 1,
-      directory: this.path(`node${String(at + 1)}`),
+      directory: this.place(at + 1),
       address: line.split(' ')[1],
       within: this.within(at + 1),
       ...PORTS,
@@ -38,6 +39,16 @@ export class NetworkedCluster extends Cluster {
       JSON.stringify({ storeSize: storeSize ?? '640M', nodes }),
     )
     return super.up(count, storeSize)
+  }
+
+  /** Before any node is started. */
+  protected prepare(_count: number): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** A node's directory. */
+  protected place(index: number): string {
+    return this.path(`node${String(index)}`)
   }
 
   /** What starts a node's processes where they belong. */

@@ -55,8 +55,14 @@ export class Nodes {
     return this.ask(index, `volumes/${volume}`)
   }
 
-  async create(index: number, name: string, replicas: number, sizeBytes: number): Promise<string> {
-    return (await this.ask<Answer<'newVolume'>>(index, 'volumes', { name, replicas, sizeBytes })).volume
+  async create(
+    index: number,
+    name: string,
+    replicas: number,
+    sizeBytes: number,
+    mode: Volume['mode'] = 'quorum',
+  ): Promise<string> {
+    return (await this.ask<Answer<'newVolume'>>(index, 'volumes', { name, replicas, sizeBytes, mode })).volume
   }
 
   attach(index: number, volume: string, options: object = {}): Promise<Attachment> {
