@@ -1,5 +1,10 @@
 /** The volumes that this engine follows. It remembers them, so that an engine that starts alone goes on. */
-import type { FollowArguments, FollowStatus, VolumeId } from '@cloudfs/interface'
+import {
+  type FollowArguments,
+  type FollowStatus,
+  StoreNotReadyError,
+  type VolumeId,
+} from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import type { StoreService } from '../store-service.js'
 import { Follow } from './follow.js'
@@ -15,6 +20,7 @@ export interface FollowManagerOptions {
 export class FollowManager {
   readonly #options: FollowManagerOptions
   readonly #follows = new Map<VolumeId, Follow>()
+  #isClosed = false
 
   constructor(options: FollowManagerOptions) {
     this.#options = options
@@ -42,7 +48,9 @@ export class FollowManager {
     return [...this.#follows.values()].map(({ status }) => status)
   }
 
+  /** @throws {StoreNotReadyError} the engine stops: a stream begun now would keep the process for ever */
   follow(store: StoreService, wanted: FollowArguments): void {
+    if (this.#isClosed) throw new StoreNotReadyError('the engine stops')
     const present = this.#follows.get(wanted.volume)
     if (present !== undefined && present.store === store && isSame(present.arguments, wanted)) return
     this.#begin(store, wanted)
@@ -64,6 +72,7 @@ export class FollowManager {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await Promise.all([...this.#follows.values()].map((follow) => follow.close()))
   }
 
