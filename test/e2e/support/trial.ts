@@ -95,12 +95,6 @@ export class Trial {
     client.close()
   }
 
-  /** What a node is said to be as a replica. */
-  async state(index: number, from: number): Promise<string | undefined> {
-    const { replicas } = await this.nodes.find(from, this.#name)
-    return replicas.find(({ host }) => host === this.nodes.host(index))?.state
-  }
-
   /**
    * Ends the clients of all disks of a cluster, and its nodes: replicas must be equal and sound, and what each holds on its
    * disk what the clients were told.
