@@ -1,11 +1,18 @@
-/** A cluster of nodes on this machine, as benchmarks of fail-over break it: through the command line and by signals. */
-import { rmSync } from 'node:fs'
+/**
+ * A cluster of nodes on this machine, as benchmarks of fail-over break it: through the command line, by signals, and by packets that
+ * are dropped. Each node is in a network namespace of its own (scripts/hosts), so this needs root.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { runTool } from './tool.js'
 
 const cloudfs = fileURLToPath(new URL('../../packages/cli/bin/cloudfs.js', import.meta.url))
+const hosts = fileURLToPath(new URL('../../scripts/hosts', import.meta.url))
+/** Of every node: each has an address of its own. */
+const PORTS = { httpPort: 8091, enginePort: 8090, peerPort: 8092, nbdPort: 10809 }
 const POLL_MS = 50
 const PATIENCE_MS = 60_000
 
@@ -26,6 +33,7 @@ export class BenchCluster {
   #nodes: readonly z.output<typeof Node>[] = []
   /** Of the nodes, in their order. */
   #hosts: readonly string[] = []
+  #namespaces: readonly string[] = []
 
   private constructor(directory: string) {
     this.#directory = directory
@@ -34,6 +42,7 @@ export class BenchCluster {
   static async up(directory: string, count: number, storeBytes: number): Promise<BenchCluster> {
     const cluster = new BenchCluster(directory)
     try {
+      await cluster.#connect(count, storeBytes)
       cluster.#nodes = z
         .array(Node)
         .parse(await cluster.#dev('up', `--nodes=${String(count)}`, `--store-size=${String(storeBytes)}`))
@@ -49,7 +58,11 @@ export class BenchCluster {
 
   async down(): Promise<void> {
     for (const { index } of this.#nodes) this.signal(index, 'SIGCONT')
-    await this.#dev('down')
+    try {
+      if (this.#nodes.length > 0) await this.#dev('down')
+    } finally {
+      await runTool(hosts, 'down')
+    }
     rmSync(this.#directory, { recursive: true, force: true })
   }
 
@@ -57,6 +70,32 @@ export class BenchCluster {
   async at(index: number, ...args: readonly string[]): Promise<unknown> {
     const node = this.#node(index).url.replace('http://', '')
     return JSON.parse(await runTool(process.execPath, cloudfs, '--json', '--node', node, ...args))
+  }
+
+  /** Asks a node's API. */
+  async ask<Shape extends z.ZodType>(
+    shape: Shape,
+    index: number,
+    path: string,
+    body?: object,
+    method = body === undefined ? 'GET' : 'POST',
+  ): Promise<z.output<Shape>> {
+    const answer = await fetch(`${this.#node(index).url}/v1/${path}`, {
+      method,
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      body: body === undefined ? null : JSON.stringify(body),
+    })
+    if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`)
+    return shape.parse(await answer.json())
+  }
+
+  /** No packet passes between a node and the others any more. */
+  async cutOff(index: number): Promise<void> {
+    await this.#eachPair(index, 'lose')
+  }
+
+  async rejoin(index: number): Promise<void> {
+    await this.#eachPair(index, 'hear')
   }
 
   /** Both processes of a node. */
@@ -76,27 +115,55 @@ export class BenchCluster {
     this.#nodes = z.array(Node).parse(await this.#dev('ls'))
   }
 
+  /** The id of a node's host. */
+  host(index: number): string {
+    return this.#hosts[index - 1] ?? ''
+  }
+
   /** The node that leads the volume, as node `from` sees it; 0: nobody. */
   async primary(from: number, volume: string): Promise<number> {
-    const { primary, isServing } = Volume.parse(await this.at(from, 'info', volume))
+    const { primary, isServing } = await this.ask(Volume, from, `volumes/${volume}`)
     return isServing ? this.#hosts.indexOf(primary) + 1 : 0
   }
 
   /** Has that node lead the volume. */
   async lead(from: number, volume: string, index: number): Promise<void> {
     if ((await this.primary(from, volume)) === index) return
-    await this.at(from, 'migrate', volume, this.#hosts[index - 1] ?? '')
+    await this.at(from, 'migrate', volume, this.host(index))
   }
 
   /** Until the volume is served, and all its replicas are in step. */
   async whole(from: number, volume: string): Promise<void> {
     const giveUpMs = performance.now() + PATIENCE_MS
     for (;;) {
-      const { isServing, replicas } = Volume.parse(await this.at(from, 'info', volume))
+      const { isServing, replicas } = await this.ask(Volume, from, `volumes/${volume}`)
       if (isServing && replicas.every(({ state }) => state === 'in-step')) return
       if (performance.now() > giveUpMs) throw new Error('the volume does not become whole')
       await delay(POLL_MS)
     }
+  }
+
+  async #connect(count: number, storeBytes: number): Promise<void> {
+    const lines = (await runTool(hosts, 'up', String(count))).trimEnd().split('\n')
+    const places = lines.map((line) => line.split(' '))
+    this.#namespaces = places.map(([namespace = '']) => namespace)
+    const nodes = places.map(([namespace, address], at) => ({
+      index: at + 1,
+      directory: join(this.#directory, `node${String(at + 1)}`),
+      address,
+      within: ['ip', 'netns', 'exec', namespace],
+      ...PORTS,
+    }))
+    mkdirSync(this.#directory, { recursive: true })
+    const file = { storeSize: String(storeBytes), nodes }
+    writeFileSync(join(this.#directory, 'cluster.json'), JSON.stringify(file))
+  }
+
+  async #eachPair(index: number, what: 'lose' | 'hear'): Promise<void> {
+    const one = this.#namespaces[index - 1] ?? ''
+    const others = this.#namespaces.filter((each) => each !== one)
+    await runTool(hosts, what, one, ...others)
+    for (const other of others) await runTool(hosts, what, other, one)
   }
 
   #node(index: number): z.output<typeof Node> {

@@ -7,7 +7,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 import { BenchCluster } from './cluster.js'
 import { fill, measureNbd } from './fio.js'
+import { type Gone, measureGone } from './gone.js'
 import { describeMachine } from './machine.js'
+import { measureTogether } from './together.js'
 import type { Workload } from './workloads.js'
 
 /** The client's node. */
@@ -40,6 +42,11 @@ const EVENTS: readonly Event[] = [
   { name: 'nothing', happen: nothing, mend: nothing },
   { name: 'primary SIGKILL', happen: send('primary', 'SIGKILL'), mend: start('primary') },
   { name: 'primary SIGSTOP', happen: send('primary', 'SIGSTOP'), mend: send('primary', 'SIGCONT') },
+  {
+    name: 'primary cut off from both replicas',
+    happen: (cluster, primary) => cluster.cutOff(primary),
+    mend: (cluster, primary) => cluster.rejoin(primary),
+  },
   { name: 'replica SIGKILL', happen: send('replica', 'SIGKILL'), mend: start('replica') },
   { name: 'replica SIGSTOP', happen: send('replica', 'SIGSTOP'), mend: send('replica', 'SIGCONT') },
   { name: 'hand-over', happen: (cluster, _, replica) => cluster.lead(HOME, 'bench', replica), mend: nothing },
@@ -52,6 +59,10 @@ export interface FailoverOptions {
   readonly seconds: number
   /** Only events whose name contains this. */
   readonly only: string
+  /** That lose their primary together; 0: not tried. */
+  readonly volumes: number
+  /** For which a replica is gone. */
+  readonly goneSeconds: number
   readonly say: (line: string) => void
 }
 
@@ -60,6 +71,9 @@ export interface FailoverReport {
   readonly rounds: number
   /** The slowest request of each run, in ms. */
   readonly results: readonly { readonly event: string; readonly stallsMs: readonly number[] }[]
+  /** The slowest request of each volume, in ms, in each round. */
+  readonly together?: { readonly volumes: number; readonly stallsMs: readonly (readonly number[])[] }
+  readonly gone?: { readonly seconds: number; readonly rounds: readonly Gone[] }
 }
 
 export async function measureFailover(options: FailoverOptions): Promise<FailoverReport> {
@@ -78,7 +92,23 @@ export async function measureFailover(options: FailoverOptions): Promise<Failove
         options.say(`round ${String(round)}: ${event.name}: ${stallMs.toFixed(0)} ms`)
       }
     }
-    return { machine: describeMachine(), rounds: options.rounds, results }
+    const gone: Gone[] = []
+    const together: (readonly number[])[] = []
+    for (let round = 1; round <= options.rounds; round++) {
+      if ('replica gone and back'.includes(options.only)) {
+        await cluster.whole(HOME, 'bench')
+        gone.push(await measureGone(cluster, { uri, sizeBytes: SIZE_BYTES, home: HOME, ...options }))
+      }
+      if ('volumes whose primary dies together'.includes(options.only))
+        together.push(await measureTogether(cluster, { home: HOME, round, ...options }))
+    }
+    return {
+      machine: describeMachine(),
+      rounds: options.rounds,
+      results,
+      ...(gone.length > 0 && { gone: { seconds: options.goneSeconds, rounds: gone } }),
+      ...(together.length > 0 && { together: { volumes: options.volumes, stallsMs: together } }),
+    }
   } finally {
     await cluster.down()
   }

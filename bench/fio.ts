@@ -1,4 +1,5 @@
 /** fio as the client: one job over NBD, or several on files, for a fixed time. */
+import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { runTool } from './tool.js'
 import type { Workload } from './workloads.js'
@@ -46,6 +47,44 @@ export async function measureNbd(workload: Workload, { uri, sizeBytes, seconds }
   return first(jobs, workload.rw.endsWith('read') ? 'read' : 'write')
 }
 
+/** A write each now and then to each of many disks, for a time. @returns the slowest of each, in us */
+export async function measureEach(
+  uris: readonly string[],
+  {
+    sizeBytes,
+    seconds,
+    iops,
+  }: { readonly sizeBytes: number; readonly seconds: number; readonly iops: number },
+): Promise<number[]> {
+  const common = ['--ioengine=nbd', '--rw=randwrite', '--bs=4096', '--iodepth=1', '--thread']
+  const jobs = await fioJobs(
+    ...common,
+    `--size=${String(sizeBytes)}`,
+    `--rate_iops=${String(iops)}`,
+    '--time_based',
+    `--runtime=${String(seconds)}`,
+    ...uris.flatMap((uri, index) => [`--name=volume${String(index)}`, `--uri=${uri}`]),
+  )
+  return jobs.map(({ write }) => write.clat_ns.max / 1000)
+}
+
+/** Random writes at depth 16 for a time, as measured along the way. @returns [ms since its start, IOPS], about each 100 ms */
+export async function traceIops(
+  { uri, sizeBytes, seconds }: NbdRun,
+  path: string,
+): Promise<readonly (readonly [number, number])[]> {
+  await fio(
+    ...['--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bs=4096', '--iodepth=16'],
+    ...[`--size=${String(sizeBytes)}`, '--time_based', `--runtime=${String(seconds)}`],
+    ...[`--write_iops_log=${path}`, '--log_avg_msec=100'],
+  )
+  const lines = readFileSync(`${path}_iops.1.log`, 'utf8').trimEnd().split('\n')
+  return lines.map((line) => {
+    const [ms = 0, iops = 0] = line.split(',').map(Number)
+    return [ms, iops]
+  })
+}
+
 /** Writes all of a disk once, so that no read is answered without data. */
 export async function fill({ uri, sizeBytes }: Omit<NbdRun, 'seconds'>): Promise<void> {
   await fio(
@@ -79,8 +118,12 @@ export async function measureFiles(...args: readonly string[]): Promise<Measured
 
 type Jobs = z.output<typeof Output>['jobs']
 
-async function fio(...args: readonly string[]): Promise<Jobs> {
-  const text = await runTool('fio', '--name=bench', '--output-format=json', '--randrepeat=0', ...args)
+function fio(...args: readonly string[]): Promise<Jobs> {
+  return fioJobs('--name=bench', ...args)
+}
+
+async function fioJobs(...args: readonly string[]): Promise<Jobs> {
+  const text = await runTool('fio', '--output-format=json', '--randrepeat=0', ...args)
   // Warnings may stand in front.
   return Output.parse(JSON.parse(text.slice(text.indexOf('{')))).jobs
 }

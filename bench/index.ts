@@ -50,9 +50,11 @@ program
   .option('--seconds <n>', 'of each run', count, 6)
   .option('--rounds <n>', 'of all events', count, 20)
   .option('--only <text>', 'events whose name contains this', '')
+  .option('--volumes <n>', 'whose primary dies together', count, 200)
+  .option('--gone <n>', 'seconds that a replica is gone', count, 30)
   .option('--json <file>', 'where the figures go', join(build, 'failover.json'))
-  .action(async ({ seconds, rounds, only, json }: FailoverFlags) => {
-    const report = await measureFailover({ directory: build, seconds, rounds, only, say })
+  .action(async ({ json, gone, ...flags }: FailoverFlags) => {
+    const report = await measureFailover({ directory: build, goneSeconds: gone, ...flags, say })
     writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
     process.stdout.write(`${describeFailover(report)}\n`)
   })
@@ -80,6 +82,8 @@ program
   })
 
 interface FailoverFlags {
+  readonly volumes: number
+  readonly gone: number
   readonly seconds: number
   readonly rounds: number
   readonly only: string

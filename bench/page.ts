@@ -46,7 +46,7 @@ ${describeIo(io)}
 ## When hosts fail
 
 The slowest request of a client (fio, random writes of 4 KiB, depth 16) whose own node lives, at a volume of three copies that
-another node leads; three nodes on this machine, ${String(failover.rounds)} runs of each event. *Primary* and *replica*: both processes of that node get
+another node leads; three nodes on this machine, each in a network namespace, ${String(failover.rounds)} runs of each event. *Primary* and *replica*: both processes of that node get
 the signal. No request failed in any run: fio ends at the first error.
 
 ${describeFailover(failover)}

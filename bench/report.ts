@@ -42,13 +42,60 @@ export function describeLayouts({ machine, results }: LayoutReport): string {
 }
 
 /** @returns Markdown */
-export function describeFailover({ machine, results }: FailoverReport): string {
-  const rows = results.map(({ event, stallsMs }) => {
+export function describeFailover({ machine, results, together, gone }: FailoverReport): string {
+  const all = results.map(({ event, stallsMs }) => ({ name: event, stallsMs }))
+  if (together !== undefined)
+    all.push({
+      name: `${String(together.volumes)} volumes whose primary dies together, each`,
+      stallsMs: together.stallsMs.flat(),
+    })
+  const rows = all.map(({ name, stallsMs }) => {
     const stalls = [...stallsMs].sort((a, b) => a - b)
-    return [event, rounded(stalls[Math.floor(stalls.length / 2)] ?? 0), rounded(stalls.at(-1) ?? 0)]
+    return [name, rounded(stalls[Math.floor(stalls.length / 2)] ?? 0), rounded(stalls.at(-1) ?? 0)]
   })
   const table = markdownTable([['event', 'median ms', 'worst ms'], ...rows], { align: ['l', 'r', 'r'] })
-  return `${machine}\n\n${table}`
+  const parts = [
+    machine,
+    ...(rows.length === 0 ? [] : [table]),
+    ...(gone === undefined ? [] : [describeGone(gone)]),
+  ]
+  return parts.join('\n\n')
+}
+
+/** Of each figure the median, and the worst. */
+function describeGone({ seconds, rounds }: NonNullable<FailoverReport['gone']>): string {
+  const of = (name: string, values: readonly number[], isGood: 'high' | 'low'): string[] => {
+    const sorted = [...values].sort((a, b) => (isGood === 'low' ? a - b : b - a))
+    return [name, rounded(sorted[Math.floor(sorted.length / 2)] ?? 0), rounded(sorted.at(-1) ?? 0)]
+  }
+  const head = [
+    `a replica is gone for ${String(seconds)} s under full load, and comes back`,
+    'median',
+    'worst',
+  ]
+  const rows = [
+    of(
+      'IOPS of the client before, with all three',
+      rounds.map(({ iopsBefore }) => iopsBefore),
+      'high',
+    ),
+    of(
+      'while it catches up, % of that',
+      rounds.map(({ share }) => 100 * share),
+      'high',
+    ),
+    of(
+      'until it is in step, ms from its start',
+      rounds.map(({ inStepMs }) => inStepMs),
+      'low',
+    ),
+    of(
+      'until it is in step, ms from when it is ready',
+      rounds.map(({ inStepOfReadyMs }) => inStepOfReadyMs),
+      'low',
+    ),
+  ]
+  return markdownTable([head, ...rows], { align: ['l', 'r', 'r'] })
 }
 
 function tableOf(results: readonly IoResult[]): string {
