@@ -1,26 +1,49 @@
-import { HostId, VolumeId } from '@cloudfs/interface'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { HostId, StoreId, VolumeId } from '@cloudfs/interface'
 import { pino } from 'pino'
-import { expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { StoreService } from '../store-service.js'
 import { FollowManager } from './follow-manager.js'
+import { writeFollows } from './follows-file.js'
+
+const STORE = StoreId.parse('4'.repeat(40))
+/** It has nothing that could be followed. */
+const none: Partial<StoreService> = { status: { path: '/nowhere', store: STORE, state: 'ready' } }
+const store = none as StoreService
+const told = {
+  volume: VolumeId.parse('1'.repeat(40)),
+  leader: HostId.parse('2'.repeat(40)),
+  address: '127.0.0.1:2',
+  key: '3'.repeat(64),
+}
+
+let directory: string
+let path: string
+let follows: FollowManager
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'cloudfs-follows-'))
+  path = join(directory, 'follows.json')
+  follows = new FollowManager({ path, stores: [store], log: pino({ level: 'silent' }) })
+})
+afterEach(async () => {
+  await follows.close()
+  rmSync(directory, { recursive: true })
+})
+
+test('what the engine was told before it goes on with what it remembers stays, as the only stream of its volume', () => {
+  follows.follow(store, told)
+  writeFollows(path, [{ ...told, address: '127.0.0.1:1', store: STORE }])
+  follows.resume()
+  expect(follows.status.map(({ address }) => address)).toEqual([told.address])
+})
 
 test('nothing is followed any more once the engine stops: it would never end', async () => {
-  const follows = new FollowManager({
-    path: '/nowhere/follows.json',
-    stores: [],
-    log: pino({ level: 'silent' }),
-  })
   await follows.close()
-  const wanted = {
-    volume: VolumeId.parse('1'.repeat(40)),
-    leader: HostId.parse('2'.repeat(40)),
-    address: '127.0.0.1:1',
-    key: '3'.repeat(64),
-  }
-  // Refused before the store is looked at.
-  const store: Partial<StoreService> = {}
   expect(() => {
-    follows.follow(store as StoreService, wanted)
+    follows.follow(store, told)
   }).toThrow('the engine stops')
   expect(follows.status).toEqual([])
 })

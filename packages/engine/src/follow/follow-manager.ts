@@ -26,7 +26,7 @@ export class FollowManager {
     this.#options = options
   }
 
-  /** Goes on with what was followed before. */
+  /** Goes on with what was followed before; what was told meanwhile is newer. */
   resume(): void {
     const { path, stores, log } = this.#options
     let stored: readonly StoredFollow[] = []
@@ -37,6 +37,7 @@ export class FollowManager {
       log.warn({ err: error, path }, 'what was followed is forgotten')
     }
     for (const { store: id, ...follow } of stored) {
+      if (this.#follows.has(follow.volume)) continue
       const store = stores.find(({ status }) => status.store === id)
       if (store !== undefined) this.#begin(store, follow)
       else
@@ -54,11 +55,12 @@ export class FollowManager {
     const present = this.#follows.get(wanted.volume)
     if (present !== undefined && present.store === store && isSame(present.arguments, wanted)) return
     this.#begin(store, wanted)
-    this.#save()
     // The store ends the older of two streams by itself; until the new one is there the old one may go on.
     present?.close().catch((error: unknown) => {
       this.#options.log.error({ err: error }, 'a stream could not be ended')
     })
+    // Last: a full disk may refuse it.
+    this.#save()
   }
 
   /** @returns whether it was followed */
