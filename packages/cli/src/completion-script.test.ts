@@ -16,7 +16,7 @@ afterAll(() => {
   rmSync(directory, { recursive: true })
 })
 
-/** What bash offers at the end of `line`; `cloudfs ls` answers with one volume. */
+/** What bash offers at the end of `line`; `cloudfs ls` answers with one volume, `cloudfs nodes` with one host. */
 function offers(line: string): string[] {
   const words = line.split(' ')
   const script = `
@@ -37,6 +37,7 @@ test.each([
   ['options of a command', 'cloudfs newdisk --si', ['--size']],
   ['options of the program', 'cloudfs ls --js', ['--json']],
   ['names and ids of volumes', 'cloudfs attach ', ['0123abcd', 'web', 'image.raw', 'script']],
+  ['ids of hosts', 'cloudfs evacuate 01', ['0123abcd']],
   ['a name that begins so', 'cloudfs attach we', ['web']],
   ['files for an image', 'cloudfs import im', ['image.raw']],
   ['files for the value of an option', 'cloudfs export web --store im', ['image.raw']],

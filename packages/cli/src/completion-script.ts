@@ -5,7 +5,7 @@ export const shells = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof shells)[number]
 
 /** What stands for an argument or an option's value. */
-type Kind = 'volume' | 'file' | 'word'
+type Kind = 'volume' | 'host' | 'file' | 'word'
 
 interface Entry {
   /** As typed: `dev up`. */
@@ -18,6 +18,9 @@ interface Entry {
 
 /** Names and ids of volumes; nothing where no node answers. */
 const VOLUMES = 'cloudfs ls 2>/dev/null | awk \'NR > 1 { print $1; if ($2 != "-") print $2 }\''
+
+/** Ids of hosts. */
+const HOSTS = "cloudfs nodes 2>/dev/null | awk 'NR > 1 { print $1 }'"
 
 export function completionScript(shell: Shell, program: Command): string {
   const entries = entriesOf(program, '')
@@ -63,6 +66,7 @@ function globalsOf(command: Command): Command['options'] {
 
 function kindOf(names: readonly string[]): Kind {
   if (names.includes('volume') || names.includes('from')) return 'volume'
+  if (names[0] === 'host') return 'host'
   return names.includes('file') || names.includes('path') ? 'file' : 'word'
 }
 
@@ -91,6 +95,8 @@ function bashScript(entries: readonly Entry[]): string {
     COMPREPLY=( $(compgen -W "$commands" -- "$current") )
   elif [[ $kind == volume ]]; then
     COMPREPLY=( $(compgen -W "$(${VOLUMES})" -- "$current") $(compgen -f -- "$current") )
+  elif [[ $kind == host ]]; then
+    COMPREPLY=( $(compgen -W "$(${HOSTS})" -- "$current") )
   elif [[ $kind == file ]]; then
     COMPREPLY=( $(compgen -f -- "$current") )
   fi
@@ -124,6 +130,7 @@ function fishScript(entries: readonly Entry[]): string {
       )
     }
     if (argument === 'volume') lines.push(`complete -c cloudfs${condition} -F -a ${quote(`(${VOLUMES})`)}`)
+    if (argument === 'host') lines.push(`complete -c cloudfs${condition} -a ${quote(`(${HOSTS})`)}`)
     if (argument === 'file') lines.push(`complete -c cloudfs${condition} -F`)
   }
   return lines.join('\n')

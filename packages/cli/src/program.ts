@@ -7,6 +7,7 @@ import { devCommand } from './commands/dev.js'
 import { formatCommand } from './commands/format.js'
 import { replicatorCommand } from './commands/replicator.js'
 import { applyCommand } from './commands/apply.js'
+import { evacuateCommand } from './commands/evacuate.js'
 import { headsCommand } from './commands/heads.js'
 import { streamCommand } from './commands/stream.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
@@ -49,6 +50,7 @@ export function buildProgram(): Command {
     replaceCommand(),
     addReplicaCommand(),
     removeReplicaCommand(),
+    evacuateCommand(),
     snapshotCommand(),
     branchCommand(),
     deletediskCommand(),

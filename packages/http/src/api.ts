@@ -156,6 +156,45 @@ export const Status = z
   })
   .meta({ id: 'Status' })
 
+/** A volume that a host has still to be rid of. */
+const Leftover = z
+  .object({
+    volume,
+    name: z.string(),
+    /**
+     * `waits`: its turn comes; `moves`: another host is on the way to its place; `drops`: another has it, and the replica is
+     * dropped when nobody can need it any more.
+     */
+    state: z.enum(['waits', 'moves', 'drops']),
+    /** Whether the host leads it. */
+    isLed: z.boolean(),
+    joins: host.optional(),
+    /** What the host that joins lacks, as far as it is known. */
+    behindBytes: bytes.optional(),
+    bytesPerSecond: bytes.optional(),
+    etaSeconds: bytes.optional(),
+    /** Why it could not go at the last try; it is tried again. */
+    problem: Refusal.optional(),
+  })
+  .meta({ id: 'Leftover' })
+
+export const Evacuation = z
+  .object({
+    host,
+    /** Whether it answers. */
+    isUp: z.boolean(),
+    /** Its volumes are on the way to other hosts, and it gets no new ones. */
+    isLeaving: z.boolean(),
+    /** It keeps nothing of any volume: it can be taken away. */
+    isEmpty: z.boolean(),
+    volumes: z.array(Leftover),
+    /** Volumes that clients at that host use. */
+    attached: z.array(volume),
+    /** Other hosts that do not answer: of volumes that only they keep besides, nothing is known while the host is gone. */
+    silent: z.array(host),
+  })
+  .meta({ id: 'Evacuation' })
+
 export const NewVolume = z
   .strictObject({
     replicas: z.int().min(1).max(7).default(3),
@@ -181,6 +220,7 @@ const Created = z
   .meta({ id: 'Created' })
 
 const volumeParameter = z.object({ volume: reference })
+const hostParameter = z.object({ host })
 
 /** A request of the API. */
 export interface Operation {
@@ -202,6 +242,31 @@ export const operations = {
     summary: 'All nodes known here, this one first',
     status: 200,
     answer: z.array(NodeDescription),
+  },
+  evacuation: {
+    method: 'GET',
+    path: '/v1/nodes/{host}/evacuation',
+    summary: 'What a host keeps still, and how far its volumes are on the way to others',
+    status: 200,
+    params: hostParameter,
+    answer: Evacuation,
+  },
+  evacuate: {
+    method: 'POST',
+    path: '/v1/nodes/{host}/evacuation',
+    summary:
+      'Has other hosts keep all that a host keeps, be it up or gone; it gets no new volumes. Answered when it is on its way; the rest goes on by itself',
+    status: 200,
+    params: hostParameter,
+    answer: Evacuation,
+  },
+  readmit: {
+    method: 'DELETE',
+    path: '/v1/nodes/{host}/evacuation',
+    summary: 'Ends that: the host keeps what it still has, and gets new volumes again',
+    status: 200,
+    params: hostParameter,
+    answer: Evacuation,
   },
   status: {
     method: 'GET',

@@ -1,6 +1,7 @@
 /** What each operation of the API does, in terms of the node's parts. */
 import type { Answer } from '@cloudfs/http'
 import type { Attachments } from './attachments.js'
+import type { Evacuation } from './evacuation.js'
 import type { Membership } from './membership.js'
 import type { Handlers } from './http-server.js'
 import { healthOf } from './health.js'
@@ -16,10 +17,11 @@ export interface HandlerParts {
   readonly volumes: Volumes
   readonly attachments: Attachments
   readonly membership: Membership
+  readonly evacuation: Evacuation
 }
 
 export function handlersOf(parts: HandlerParts): Handlers {
-  const { self, nodes, catalogue, creation, volumes, attachments, membership } = parts
+  const { self, nodes, catalogue, creation, volumes, attachments, membership, evacuation } = parts
   return {
     self,
     nodes,
@@ -31,6 +33,9 @@ export function handlersOf(parts: HandlerParts): Handlers {
         known.some(({ state }) => state !== 'up') || health.some(({ state }) => state !== 'ok')
       return { isDegraded, nodes: known, volumes: health.sort((a, b) => (a.volume < b.volume ? -1 : 1)) }
     },
+    evacuation: ({ params }) => evacuation.look(params.host),
+    evacuate: ({ params }) => evacuation.begin(params.host),
+    readmit: ({ params }) => evacuation.end(params.host),
     volumes: async () => {
       const all = [...(await catalogue.all()).values()].map(({ volume }) => volume)
       return all.sort((a, b) => (a.volume < b.volume ? -1 : 1))

@@ -1,6 +1,6 @@
 /**
  * Who keeps a volume: replicas that are added, replaced, removed, at an operator's word or because a host has been gone for
- * long. Here hosts are chosen and primaries found; what the primary then does step by step is the protocol's
+ * long or is to keep nothing (evacuation.ts). Here hosts are chosen and primaries found; what the primary then does step by step is the protocol's
  * (`SetChanges`).
  */
 import { randomBytes } from 'node:crypto'
@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from '@cloudfs/http'
 import { bytesToHex, HostId, isCloudfsError, StoreId, VolumeId, type VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
-import { type HostCandidate, placeReplicas } from '@cloudfs/placement'
+import { type HostCandidate, placeReplicas, TooFewHostsError } from '@cloudfs/placement'
 import {
   Absences,
   LastReplicaError,
@@ -30,8 +30,31 @@ import { askSet } from './set-requests.js'
 const STEP_TIMEOUT_MS = 25_000
 /** Learners that are brought up by this host at once without anybody having asked for it. */
 const REBUILDS_MAX = 4
+/** Where a member that is to go could not, it is tried again behind this. */
+const MOVE_AGAIN_MS = 5_000
+/** The same where no host has room, which does not change by itself. */
+const PLACE_AGAIN_MS = 30_000
+/** Who has handed over asks for its leave itself, unless it comes to harm. */
+const HEIR_WAITS_MS = 10_000
+/** A hand-over is forgotten that has not come. */
+const HEIR_FORGETS_MS = 60_000
+/** Volumes that a refusal of an evacuation names. */
+const NAMED_MAX = 5
 /** Room that a new replica needs at first: volumes are thin. */
 const FIRST_BYTES_MAX = 64 * 1024 ** 2
+
+type Volume = Answer<'volume'>
+
+/** A volume led here whose set could not be changed at the last try. */
+export type Work = {
+  readonly volume: VolumeId
+  readonly problem: Problem
+}
+
+type Problem = {
+  readonly code: string
+  readonly message: string
+}
 
 interface MembershipOptions {
   readonly host: HostId
@@ -45,6 +68,10 @@ interface MembershipOptions {
   readonly handOver: (volume: VolumeId, to: HostId) => Promise<void>
   /** A member that has been gone this long is replaced. */
   readonly replaceAfterMs: number
+  /** Such a host is to keep nothing. */
+  readonly isLeaving: (host: HostId) => boolean
+  /** A set has changed: what is next can be done. */
+  readonly changed: () => void
   readonly log: Logger
 }
 
@@ -52,6 +79,12 @@ export class Membership {
   readonly #options: MembershipOptions
   readonly #changes: SetChanges
   readonly #absences: Absences
+  /** Why a set could not be changed, and when that was. */
+  readonly #problems = new Map<VolumeId, Problem & { readonly atMs: number }>()
+  /** Volumes for which this host has begun what nobody asked for, until the first step is done. */
+  readonly #beginning = new Set<VolumeId>()
+  /** Hosts that go as soon as this one leads: they hand over to it for that. */
+  readonly #inherited = new Map<VolumeId, { readonly leaves: HostId; readonly atMs: number }>()
 
   constructor(options: MembershipOptions) {
     this.#options = options
@@ -68,17 +101,25 @@ export class Membership {
         return status?.role === 'primary' ? ledOf(status) : undefined
       },
       changeSet,
-      handOver,
+      handOver: async (volume, to) => {
+        await peers.request(to, askSet, { volume, leaves: host, isHeir: true }, { timeoutMs: STEP_TIMEOUT_MS })
+        await handOver(volume, to)
+      },
       ask: (primary, volume, wish) => this.#ask(volume, primary, wish),
       log: (message, detail) => {
         log.info(detail, message)
+        const { volume, err } = detail as { readonly volume?: VolumeId; readonly err?: unknown }
+        if (volume !== undefined && isCloudfsError(err)) this.#failed(volume, err)
+        else options.changed()
       },
       onBug: (error) => {
         log.error({ err: error }, 'a bug')
       },
     })
-    peers.handle(askSet, async ({ volume, joins, leaves }) => {
-      await this.#changes.begin(volume, { joins, leaves })
+    peers.handle(askSet, async ({ volume, joins, leaves, isHeir }) => {
+      if (isHeir === true && leaves !== undefined)
+        this.#inherited.set(volume, { leaves, atMs: performance.now() })
+      else await this.#changes.begin(volume, { joins, leaves })
       return {}
     })
   }
@@ -128,42 +169,139 @@ export class Membership {
     return { volume: volume.volume, leaves }
   }
 
-  /** Replaces members that have been gone for long, of volumes led here. `volumes` are all that the store has. */
+  /** What could not be done. */
+  work(): Work[] {
+    return [...this.#problems].map(([volume, { code, message }]) => ({ volume, problem: { code, message } }))
+  }
+
+  /** @throws {TooFewHostsError} nobody could take the place of a host in one of these volumes */
+  async requirePlaces(host: HostId, volumes: readonly Volume[]): Promise<void> {
+    const hosts = await this.#options.candidates()
+    const lacking = volumes.filter(({ replicas, sizeBytes }) => {
+      if (replicas.some((each) => each.role === 'learner' && each.host !== host)) return false
+      const others = hosts.filter((each) => !replicas.some((replica) => replica.host === each.host))
+      try {
+        placeReplicas({ count: 1, needBytes: firstBytesOf(sizeBytes), hosts: others }, Math.random)
+        return false
+      } catch (error) {
+        if (error instanceof TooFewHostsError) return true
+        throw error
+      }
+    })
+    if (lacking.length === 0) return
+    const names = lacking.slice(0, NAMED_MAX).map(({ volume, name }) => (name === '' ? volume : name))
+    const count = `${String(lacking.length)} of ${String(volumes.length)} volumes`
+    const more = lacking.length > NAMED_MAX ? ', …' : ''
+    throw new TooFewHostsError(
+      `host ${host} cannot be emptied: no other host that is up can take ${count} (${names.join(', ')}${more}): start another node, or keep fewer replicas`,
+      { host, volumes: lacking.map(({ volume }) => volume) },
+    )
+  }
+
+  /**
+   * Replaces members that have been gone for long, or are to go, of volumes led here. `volumes` are all that the store has.
+   */
   mend(volumes: readonly VolumeStatus[]): void {
-    const led = volumes.filter(
-      ({ role, deletionCommitted, established }) => role === 'primary' && !deletionCommitted && established,
+    const led = new Map(
+      volumes
+        .filter(({ role, deletionCommitted, established }) => role === 'primary' && !deletionCommitted && established)
+        .map((each) => [each.volume, ledOf(each)]),
     )
     const nowMs = performance.now()
-    const gone = this.#absences.overdue(new Map(led.map((each) => [each.volume, ledOf(each)])), nowMs)
-    for (const { volume, host } of gone) {
-      const { volumes: busy } = this.#changes
-      const status = led.find((each) => each.volume === volume)
-      if (status === undefined || busy.has(volume) || busy.size >= REBUILDS_MAX) continue
-      this.#absences.tried(volume, nowMs)
-      this.#rebuild(status, host)
+    this.#forget(led, nowMs)
+    for (const [volume, { members }] of led) {
+      const leaves = members.find(({ host }) => this.#options.isLeaving(host))
+      if (leaves === undefined || this.#isTooSoon(volume, leaves.host, nowMs)) continue
+      if (leaves.role === 'learner' ? !this.#beginning.has(volume) : this.#mayBegin(volume))
+        this.#begin(volume, leaves.host)
     }
+    for (const { volume, host } of this.#absences.overdue(led, nowMs)) {
+      if (!this.#mayBegin(volume)) continue
+      this.#absences.tried(volume, nowMs)
+      this.#begin(volume, host)
+    }
+  }
+
+  #mayBegin(volume: VolumeId): boolean {
+    const { volumes: busy } = this.#changes
+    return (
+      !busy.has(volume) && !this.#beginning.has(volume) && busy.size + this.#beginning.size < REBUILDS_MAX
+    )
+  }
+
+  #isTooSoon(volume: VolumeId, leaves: HostId, nowMs: number): boolean {
+    const inherited = this.#inherited.get(volume)
+    if (inherited?.leaves === leaves && nowMs - inherited.atMs < HEIR_WAITS_MS) return true
+    const problem = this.#problems.get(volume)
+    const againMs = problem?.code === 'ERR_TOO_FEW_HOSTS' ? PLACE_AGAIN_MS : MOVE_AGAIN_MS
+    return problem !== undefined && nowMs - problem.atMs < againMs
+  }
+
+  #forget(led: ReadonlyMap<VolumeId, Led>, nowMs: number): void {
+    const { isLeaving } = this.#options
+    for (const volume of this.#problems.keys()) {
+      const { members, progress } = led.get(volume) ?? { members: [], progress: [] }
+      if (!members.some(({ host }) => isLeaving(host)) && !progress.some(({ state }) => state === 'away'))
+        this.#problems.delete(volume)
+    }
+    for (const [volume, { atMs }] of this.#inherited)
+      if (nowMs - atMs > HEIR_FORGETS_MS) this.#inherited.delete(volume)
   }
 
   close(): Promise<void> {
     return this.#changes.close()
   }
 
-  #rebuild(status: VolumeStatus, gone: HostId): void {
-    const { log } = this.#options
-    const { volume, sizeBytes } = status
-    const { members } = ledOf(status)
-    const learner = members.find(({ role }) => role === 'learner')
-    const begin = async (): Promise<void> => {
-      const stay = members.filter(({ host }) => host !== gone)
-      const not = members.map(({ host }) => host)
-      const joins = learner ?? (await this.#choose(stay, sizeBytes, { not }))
-      log.warn({ volume, gone, joins: joins.host }, 'a replica is gone: another takes its place')
-      await this.#changes.begin(volume, { joins: { host: joins.host, store: joins.store }, leaves: gone })
+  /** What nobody asked for; the first step, behind which it goes on by itself. */
+  #begin(volume: VolumeId, leaves: HostId): void {
+    const { log, changed } = this.#options
+    this.#beginning.add(volume)
+    const end = (): void => {
+      this.#beginning.delete(volume)
     }
-    begin().catch((error: unknown) => {
-      if (isCloudfsError(error)) log.warn({ volume, gone, err: error }, 'no other host takes its place')
-      else log.error({ err: error }, 'a bug')
-    })
+    this.#move(volume, leaves).then(
+      () => {
+        end()
+        this.#problems.delete(volume)
+        changed()
+      },
+      (error: unknown) => {
+        end()
+        if (isCloudfsError(error)) {
+          this.#failed(volume, error)
+          log.warn({ volume, leaves, err: error }, 'no other host takes its place')
+        } else log.error({ err: error }, 'a bug')
+      },
+    )
+  }
+
+  /** Looks once more: what was to be done may have been done by somebody else. */
+  async #move(volume: VolumeId, leaves: HostId): Promise<void> {
+    const { host, engine, handOver, isLeaving, log } = this.#options
+    const [status] = await engine.result('volumes', { volume })
+    if (status?.role !== 'primary') return
+    const { members, progress, mode } = ledOf(status)
+    const member = members.find((each) => each.host === leaves)
+    if (member === undefined) return
+    if (member.role === 'learner' || this.#inherited.get(volume)?.leaves === leaves)
+      return this.#changes.begin(volume, { leaves })
+    const isInStep = (store: StoreId): boolean =>
+      progress.some((each) => each.store === store && each.state === 'in-step')
+    const heir = members.find(
+      (each) => each.host !== host && each.role === 'data' && !isLeaving(each.host) && isInStep(each.store),
+    )
+    // Who leads then replaces this host.
+    if (leaves === host && heir !== undefined && mode !== 'local') return handOver(volume, heir.host)
+    const learner = members.find((each) => each.role === 'learner' && !isLeaving(each.host))
+    const stay = members.filter((each) => each.host !== leaves)
+    const not = members.map((each) => each.host)
+    const joins = learner ?? (await this.#choose(stay, status.sizeBytes, { not }))
+    log.warn({ volume, leaves, joins: joins.host }, 'a host is gone or is to go: another takes its place')
+    await this.#changes.begin(volume, { joins: { host: joins.host, store: joins.store }, leaves })
+  }
+
+  #failed(volume: VolumeId, { code, message }: Problem): void {
+    this.#problems.set(volume, { code, message, atMs: performance.now() })
   }
 
   async #ask(volume: VolumeId, primary: HostId, wish: Wish): Promise<void> {
@@ -187,7 +325,7 @@ export class Membership {
       all.filter(({ host }) => stay.some((each) => each.host === host)).map(({ zone }) => zone),
     )
     const apart = others.filter(({ zone, state }) => !zones.has(zone) && state === 'up')
-    const needBytes = Math.min(sizeBytes, FIRST_BYTES_MAX)
+    const needBytes = firstBytesOf(sizeBytes)
     const hosts = apart.length > 0 ? apart : others
     const { replicas } = placeReplicas({ count: 1, needBytes, hosts }, Math.random)
     const [place] = replicas
@@ -206,4 +344,8 @@ function ledOf(status: VolumeStatus): Led {
     members: members.map(({ host, store, role }) => ({ host, store, role })),
     progress: status.members ?? [],
   }
+}
+
+function firstBytesOf(sizeBytes: number): number {
+  return Math.min(sizeBytes, FIRST_BYTES_MAX)
 }

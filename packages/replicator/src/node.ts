@@ -10,6 +10,7 @@ import { HostKey, hostIdOf, PeerNode, type PeerMember } from '@cloudfs/peers'
 import type { HostCandidate } from '@cloudfs/placement'
 import type { Logger } from 'pino'
 import type { Config } from './config.js'
+import { DrainingMark } from './draining-mark.js'
 import { engineAddressOf, hostAndPort } from './engine-address.js'
 import { formatStore } from './engine-process.js'
 import { EngineSupervisor } from './engine-supervisor.js'
@@ -53,6 +54,7 @@ export class ReplicatorNode {
   readonly #identity: Identity
   readonly #engine: EngineSupervisor
   readonly #closing = new AbortController()
+  readonly #draining: DrainingMark
   #figures: StoreFigures | undefined
   /** Of the engine that is there. */
   #isStoreReady = false
@@ -70,6 +72,7 @@ export class ReplicatorNode {
     this.#times = times
     this.#config = config
     this.#identity = identity
+    this.#draining = new DrainingMark(config.directory)
     this.#log = log
     this.#engineHttp = { host: config.engineHttpHost, port: config.engineHttpPort }
     this.#engine = new EngineSupervisor(config, log.child({ part: 'engine' }))
@@ -143,6 +146,13 @@ export class ReplicatorNode {
       candidates: () => this.#candidates(),
       store: () => this.#figures?.store ?? StoreId.zero,
       replaceAfterMs: config.replaceAfterSeconds * 1_000,
+      draining: {
+        isSet: () => this.#draining.isSet,
+        set: async (isWanted) => {
+          await this.#draining.set(isWanted)
+          this.#peers?.update(this.#info())
+        },
+      },
       commitTimeoutMs: this.#times.commitTimeoutMs ?? COMMIT_TIMEOUT_MS_DEFAULT,
       log,
     }))
@@ -172,6 +182,7 @@ export class ReplicatorNode {
         volumes: this.#replication.volumes,
         attachments: this.#replication.attachments,
         membership: this.#replication.membership,
+        evacuation: this.#replication.evacuation,
       }),
       pages: {
         id: () => ({ host: this.host, json: this.#identityJson() }),
@@ -270,7 +281,7 @@ export class ReplicatorNode {
     const figures = this.#figures
     return {
       zone: this.#config.zone,
-      draining: false,
+      draining: this.#draining.isSet,
       stores:
         figures === undefined
           ? []

@@ -22,6 +22,7 @@ import { BlockRedirects } from './block-redirects.js'
 import { Catalogue } from './catalogue.js'
 import { Creation, creationEffects } from './creation.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
+import { type Draining, Evacuation } from './evacuation.js'
 import { appearance, Following } from './following.js'
 import { Holders } from './holders.js'
 import { LeadTeller } from './lead-teller.js'
@@ -50,6 +51,7 @@ export interface ReplicationOptions {
   readonly commitTimeoutMs: number
   /** A member that has been gone this long is replaced. */
   readonly replaceAfterMs: number
+  readonly draining: Draining
   readonly log: Logger
 }
 
@@ -58,6 +60,7 @@ export class Replication {
   readonly blocks: BlockRedirects
   readonly catalogue: Catalogue
   readonly creation: Creation
+  readonly evacuation: Evacuation
   readonly membership: Membership
   readonly volumes: Volumes
   readonly #options: ReplicationOptions
@@ -111,8 +114,20 @@ export class Replication {
       handOver: (volume, to) => this.#viewing.handOver(volume, to),
     })
     const effects = creationEffects({ host, peers, candidates, store, make: (plan) => maker.create(plan) })
+    const changed = (): void => {
+      this.#upkeep.soon()
+    }
+    this.evacuation = new Evacuation({
+      ...options,
+      catalogue: this.catalogue,
+      membership: () => this.membership,
+      changed,
+    })
+    const { evacuation } = this
     this.membership = new Membership({
       ...options,
+      isLeaving: (each) => evacuation.isLeaving(each),
+      changed,
       catalogue: this.catalogue,
       effects,
       changeSet: (volume, change) => this.#viewing.changeSet(volume, change),

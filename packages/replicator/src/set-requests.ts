@@ -11,12 +11,39 @@ const epoch = z.object({ counter: z.int().min(0).max(EPOCH_COUNTER_MAX), host })
 
 /**
  * The primary takes `joins` in as a learner, and when that has everything it votes, in the place of `leaves` if that is
- * named; answered when it learns. Without `joins`, `leaves` goes at once.
+ * named; answered when it learns. Without `joins`, `leaves` goes at once; with `isHeir`, when the host asked leads, to which the
+ * caller is about to hand over.
  */
 export const askSet = defineRequest(
   'volume/set',
-  z.object({ volume, joins: z.object({ host, store }).optional(), leaves: host.optional() }),
+  z.object({
+    volume,
+    joins: z.object({ host, store }).optional(),
+    leaves: host.optional(),
+    isHeir: z.boolean().optional(),
+  }),
   z.object({}),
+)
+
+/**
+ * Other hosts are to keep what this one keeps (`leave`), or not any more (`stay`); left out: nothing changes. The host itself
+ * records it and tells everybody; the others act on their word alone while it is gone.
+ */
+export const askEvacuate = defineRequest(
+  'host/evacuate',
+  z.object({ host, wanted: z.enum(['leave', 'stay']).optional() }),
+  z.object({
+    isLeaving: z.boolean(),
+    /** Volumes of which the host asked has something in its store. */
+    keptCount: z.int().min(0),
+    /** Of the volumes that the host asked leads: those whose set could not be changed at the last try. */
+    work: z.array(
+      z.object({
+        volume,
+        problem: z.object({ code: z.string(), message: z.string() }),
+      }),
+    ),
+  }),
 )
 
 /**

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer, NodeClient } from '@cloudfs/http'
 import { isCloudfsError } from '@cloudfs/interface'
 import { Command } from 'commander'
-import { action } from '../context.js'
+import { action, type Context } from '../context.js'
 import { examples } from '../examples.js'
 import { EXIT, sayJson, talk } from '../output.js'
 import { ProgressLine } from '../progress-line.js'
@@ -25,19 +25,8 @@ export function replaceCommand(): Command {
       .option('--no-wait', 'come back when it is on its way')
       .action(
         action(
-          async (
-            { client, isJson },
-            volume: string,
-            leaves: string,
-            joins: string | undefined,
-            { wait }: { wait: boolean },
-          ) => {
-            const begun = await client.call('replace', {
-              params: { volume },
-              body: { leaves, ...(joins !== undefined && { joins }) },
-            })
-            return follow(client, begun, { isJson, wait })
-          },
+          (context, volume: string, leaves: string, joins: string | undefined, { wait }: { wait: boolean }) =>
+            begin(context, volume, { leaves, joins }, wait),
         ),
       ),
     [
@@ -57,19 +46,8 @@ export function addReplicaCommand(): Command {
       .argument('[host]', 'left out: chosen')
       .option('--no-wait', 'come back when it is on its way')
       .action(
-        action(
-          async (
-            { client, isJson },
-            volume: string,
-            joins: string | undefined,
-            { wait }: { wait: boolean },
-          ) => {
-            const begun = await client.call('replace', {
-              params: { volume },
-              body: joins === undefined ? {} : { joins },
-            })
-            return follow(client, begun, { isJson, wait })
-          },
+        action((context, volume: string, joins: string | undefined, { wait }: { wait: boolean }) =>
+          begin(context, volume, { joins }, wait),
         ),
       ),
     [['cloudfs info web | grep -c in-step || cloudfs add-replica web', 'where there is none in step']],
@@ -97,6 +75,17 @@ export function removeReplicaCommand(): Command {
       ],
     ],
   )
+}
+
+async function begin(
+  { client, isJson }: Context,
+  volume: string,
+  { leaves, joins }: { readonly leaves?: string; readonly joins: string | undefined },
+  wait: boolean,
+): Promise<number> {
+  const body = { ...(leaves !== undefined && { leaves }), ...(joins !== undefined && { joins }) }
+  const begun = await client.call('replace', { params: { volume }, body })
+  return follow(client, begun, { isJson, wait })
 }
 
 /** Shows how far the new replica is, until it votes and the other is out. The cluster goes on without this. */

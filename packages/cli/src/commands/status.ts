@@ -54,11 +54,12 @@ export function statusText({ nodes, volumes }: Answer<'status'>): string {
 }
 
 function nodesText(nodes: Answer<'nodes'>): string {
-  const rows = nodes.map(({ host, isSelf, state, zone, stores, httpPort }) => {
+  const rows = nodes.map(({ host, isSelf, state, zone, draining, stores, httpPort }) => {
+    const remarks = [...(isSelf ? ['(asked)'] : []), ...(draining ? ['gets nothing new'] : [])]
     const capacityBytes = stores.reduce((sum, each) => sum + each.capacityBytes, 0)
     const freeBytes = stores.reduce((sum, each) => sum + each.freeBytes, 0)
     const room = `${formatBytes(freeBytes)} of ${formatBytes(capacityBytes)}`
-    return [host, state, zone === '' ? '-' : zone, room, String(httpPort), isSelf ? '(asked)' : '']
+    return [host, state, zone === '' ? '-' : zone, room, String(httpPort), remarks.join(' ')]
   })
   return coloured(table([['NODE', 'STATE', 'ZONE', 'FREE', 'HTTP', ''], ...rows]))
 }
