@@ -92,6 +92,10 @@ const Replica = z
     isPrimary: z.boolean(),
     state: z.enum(['in-step', 'behind', 'away', 'unknown']),
     behindBytes: bytes.optional(),
+    /** By how much that becomes less, lately. */
+    bytesPerSecond: bytes.optional(),
+    /** Until it has everything, if it goes on so. */
+    etaSeconds: z.int().min(0).optional(),
     lsn: lsn.optional(),
     /** Why it does not follow the primary, if one of their engines refuses to stream. */
     refusal: Refusal.optional(),
@@ -172,7 +176,7 @@ const Leftover = z
     /** What the host that joins lacks, as far as it is known. */
     behindBytes: bytes.optional(),
     bytesPerSecond: bytes.optional(),
-    etaSeconds: bytes.optional(),
+    etaSeconds: z.int().min(0).optional(),
     /** Why it could not go at the last try; it is tried again. */
     problem: Refusal.optional(),
   })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { formatBytes, parseBytes } from './index.js'
+import { formatBytes, formatLack, parseBytes } from './index.js'
 
 test.each([
   ['0', 0],
@@ -28,4 +28,16 @@ test.each([
   [2n ** 62n, '4.00 EiB'],
 ])('formatBytes writes %s as %s', (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text)
+})
+
+test.each([
+  [undefined, undefined, '3.00 MiB'],
+  [0, undefined, '3.00 MiB, 0 B/s'],
+  [2 ** 20, 3, '3.00 MiB, 1.00 MiB/s, about 3 s yet'],
+  [1024, 89, '3.00 MiB, 1.00 KiB/s, about 89 s yet'],
+  [1024, 3_000, '3.00 MiB, 1.00 KiB/s, about 50 min yet'],
+  [100, 30_000, '3.00 MiB, 100 B/s, about 8 h yet'],
+  [1, 3 * 2 ** 20, '3.00 MiB, 1 B/s, about 36 days yet'],
+])('what lacks 3 MiB at %j bytes a second, %j s from its end, reads %s', (bytesPerSecond, etaSeconds, text) => {
+  expect(formatLack({ behindBytes: 3 * 2 ** 20, bytesPerSecond, etaSeconds })).toBe(text)
 })

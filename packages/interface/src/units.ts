@@ -65,3 +65,29 @@ export function formatBytes(bytes: number | bigint): string {
   const text = unit === 0 ? String(value) : value >= 99.95 ? value.toFixed(0) : value.toPrecision(3)
   return `${text} ${units[unit] ?? ''}`
 }
+
+/** A time for people: one number and a unit, `about` to be put before it. */
+function formatSeconds(seconds: number): string {
+  if (seconds < 90) return `${String(Math.ceil(seconds))} s`
+  const minutes = seconds / 60
+  if (minutes < 90) return `${String(Math.round(minutes))} min`
+  const hours = minutes / 60
+  return hours < 36 ? `${String(Math.round(hours))} h` : `${String(Math.round(hours / 24))} days`
+}
+
+/** What a replica lacks, for people: `3.00 MiB, 1.00 MiB/s, about 3 s yet`. */
+export function formatLack({
+  behindBytes,
+  bytesPerSecond,
+  etaSeconds,
+}: {
+  readonly behindBytes: number
+  readonly bytesPerSecond?: number | undefined
+  readonly etaSeconds?: number | undefined
+}): string {
+  return [
+    formatBytes(behindBytes),
+    ...(bytesPerSecond === undefined ? [] : [`${formatBytes(bytesPerSecond)}/s`]),
+    ...(etaSeconds === undefined ? [] : [`about ${formatSeconds(etaSeconds)} yet`]),
+  ].join(', ')
+}

@@ -10,6 +10,7 @@ import {
 } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
 import type { Logger } from 'pino'
+import { type CatchUp, etaSecondsOf } from './catch-up.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { heldVolume } from './held-volumes.js'
 import { askVolumes, type HeldVolume } from './peer-requests.js'
@@ -31,6 +32,7 @@ interface CatalogueOptions {
   readonly host: HostId
   readonly engine: EngineSupervisor
   readonly peers: PeerNode
+  readonly catchUp: CatchUp
   readonly log: Logger
 }
 
@@ -58,7 +60,7 @@ export class Catalogue {
     return volumes.map((status) => {
       const refusal = refusals.get(status.volume)
       return {
-        ...heldVolume(status),
+        ...heldVolume(status, (volume, store) => this.#options.catchUp.rateOf(volume, store)),
         ...(refusal !== undefined && { refusal }),
       }
     })
@@ -175,7 +177,7 @@ function replicaAsTold(
   member: HeldVolume['members'][number],
   told: NonNullable<HeldVolume['progress']>[number],
 ): Replica {
-  const { state, appendedLsn, behindBytes } = told
+  const { state, appendedLsn, behindBytes, bytesPerSecond } = told
   const isNear = state === 'behind' && behindBytes !== undefined && behindBytes <= LAG_BYTES_MAX
   return {
     ...member,
@@ -183,6 +185,18 @@ function replicaAsTold(
     state: isNear ? 'in-step' : state,
     lsn: appendedLsn,
     ...(behindBytes !== undefined && { behindBytes }),
+    ...(!isNear && behindBytes !== undefined && paceOf(behindBytes, bytesPerSecond)),
+  }
+}
+
+function paceOf(
+  behindBytes: number,
+  bytesPerSecond: number | undefined,
+): Pick<Replica, 'bytesPerSecond' | 'etaSeconds'> {
+  const etaSeconds = etaSecondsOf(behindBytes, bytesPerSecond)
+  return {
+    ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+    ...(etaSeconds !== undefined && { etaSeconds }),
   }
 }
 

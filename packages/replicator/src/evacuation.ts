@@ -57,7 +57,7 @@ export class Evacuation {
     peers.on('member-up', ({ hostId }) => {
       // What it says of itself counts now. Others may have been away when they were told.
       this.#told.delete(hostId)
-      for (const host of this.#told) void this.#ask(hostId, host, 'leave')
+      for (const host of this.#told) this.#spread(hostId, host)
     })
     peers.on('member-changed', ({ info }) => {
       if (info.draining) changed()
@@ -130,6 +130,12 @@ export class Evacuation {
     return new Map(said.flatMap(([each, answer]) => (answer === undefined ? [] : [[each, answer] as const])))
   }
 
+  #spread(to: HostId, host: HostId): void {
+    this.#ask(to, host, 'leave').catch((error: unknown) => {
+      this.#options.log.error({ err: error }, 'a bug')
+    })
+  }
+
   async #ask(asked: HostId, host: HostId, wanted?: Wanted): Promise<Said | undefined> {
     const { peers, log } = this.#options
     try {
@@ -199,6 +205,8 @@ function leftover(host: HostId, { volume }: Found, work: Work | undefined): Left
     isLed: primary === host,
     ...(joins !== undefined && { joins }),
     ...(joined?.behindBytes !== undefined && { behindBytes: joined.behindBytes }),
+    ...(joined?.bytesPerSecond !== undefined && { bytesPerSecond: joined.bytesPerSecond }),
+    ...(joined?.etaSeconds !== undefined && { etaSeconds: joined.etaSeconds }),
     ...(problem !== undefined && isMember && { problem }),
   }
 }

@@ -35,6 +35,10 @@ test('a replica says by how much it is behind, and a node that is up is not to b
   const volume = volumeOf('in-step', 'in-step', 'behind')
   const replicas = volume.replicas.map((each) => ({ ...each, behindBytes: 3 * 1024 ** 2 }))
   expect(healthOf({ ...volume, replicas }, new Map()).text).toMatch(/^behind: h2 by 3.00 MiB; nothing to do/)
+  const paced = replicas.map((each) => ({ ...each, bytesPerSecond: 1024 ** 2, etaSeconds: 3 }))
+  expect(healthOf({ ...volume, replicas: paced }, new Map()).text).toMatch(
+    /^behind: h2 by 3.00 MiB, 1.00 MiB\/s, about 3 s yet; nothing/,
+  )
   expect(healthOf(volumeOf('in-step', 'in-step', 'away'), new Map([['h2', 'up']])).text).toMatch(/is up/)
 })
 

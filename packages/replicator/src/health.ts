@@ -1,6 +1,6 @@
 /** How a volume is, in words that say what to do. */
 import type { Answer } from '@cloudfs/http'
-import { formatBytes } from '@cloudfs/interface'
+import { formatLack } from '@cloudfs/interface'
 
 type Volume = Answer<'volume'>
 type Replica = Volume['replicas'][number]
@@ -40,9 +40,8 @@ export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): He
   return { ...base, state: 'ok', text: 'in step' }
 }
 
-function lackOf({ host, behindBytes }: Replica): string {
-  const isKnown = behindBytes !== undefined && behindBytes > 0
-  return isKnown ? `${host} by ${formatBytes(behindBytes)}` : host
+function lackOf({ host, behindBytes = 0, ...pace }: Replica): string {
+  return behindBytes > 0 ? `${host} by ${formatLack({ behindBytes, ...pace })}` : host
 }
 
 /** @param remedyOf - those that were not refused; what to do about a refusal docs/errors.md says, by its code */

@@ -1,6 +1,6 @@
 /** The volumes in this host's store, as its engine lists them. */
 import { decodeView, type ViewPayload } from '@cloudfs/format'
-import { hexToBytes, type VolumeStatus } from '@cloudfs/interface'
+import { hexToBytes, type StoreId, type VolumeId, type VolumeStatus } from '@cloudfs/interface'
 import { z } from 'zod'
 import type { HeldVolume } from './peer-requests.js'
 
@@ -16,7 +16,11 @@ export function viewOf(status: VolumeStatus): ViewPayload {
   return decodeView(hexToBytes(described.parse(status).view))
 }
 
-export function heldVolume(status: VolumeStatus): HeldVolume {
+/** @param rateOf - of a replica that is behind: by how many bytes a second it comes nearer, if that is known */
+export function heldVolume(
+  status: VolumeStatus,
+  rateOf: (volume: VolumeId, store: StoreId) => number | undefined,
+): HeldVolume {
   const { parent, snapshots } = described.parse(status)
   const view = viewOf(status)
   return {
@@ -35,6 +39,11 @@ export function heldVolume(status: VolumeStatus): HeldVolume {
     snapshots,
     attachments: status.attach.holders.map(({ host, isShared, socket }) => ({ host, isShared, socket })),
     ...(parent !== undefined && { parent }),
-    ...(status.members !== undefined && { progress: status.members.map((member) => ({ ...member })) }),
+    ...(status.members !== undefined && {
+      progress: status.members.map((member) => {
+        const bytesPerSecond = rateOf(status.volume, member.store)
+        return { ...member, ...(bytesPerSecond !== undefined && { bytesPerSecond }) }
+      }),
+    }),
   }
 }

@@ -2,6 +2,7 @@
 import { isCloudfsError, type VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import { type CatchUp, etaSecondsOf } from './catch-up.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import type { ViewCounts } from './viewing.js'
 
@@ -25,6 +26,16 @@ export class Metrics {
     'What replicas lack of volumes whose primary is here',
     ['volume', 'host'],
   )
+  readonly #catchUp = this.#gauge(
+    'cloudfs_catch_up_bytes_per_second',
+    'By how much that becomes less, lately',
+    ['volume', 'host'],
+  )
+  readonly #catchUpSeconds = this.#gauge(
+    'cloudfs_catch_up_seconds',
+    'Until a replica that is behind has everything, if it goes on so',
+    ['volume', 'host'],
+  )
   readonly #held = this.#gauge('cloudfs_volumes', 'Volumes of which this host holds a replica')
   readonly #led = this.#gauge('cloudfs_volumes_led', 'Volumes of which this host is the primary')
   readonly #unleased = this.#gauge(
@@ -40,9 +51,11 @@ export class Metrics {
     'How often this host, the primary of a volume, had no majority that answers it any more',
   )
   readonly #counts: () => ViewCounts
+  readonly #rates: CatchUp
   readonly #figures = new Map<string, Gauge>()
 
-  constructor(engine: EngineSupervisor, peers: PeerNode, counts: () => ViewCounts) {
+  constructor(engine: EngineSupervisor, peers: PeerNode, rates: CatchUp, counts: () => ViewCounts) {
+    this.#rates = rates
     this.#engine = engine
     this.#peers = peers
     this.#counts = counts
@@ -97,7 +110,7 @@ export class Metrics {
   /** What the engine said last is no longer so: a figure that is not there says more than one that stands still. */
   #forgetEngine(): void {
     for (const gauge of [this.#held, this.#led, this.#unleased, ...this.#figures.values()]) gauge.remove()
-    for (const gauge of [this.#replicas, this.#behind]) gauge.reset()
+    for (const gauge of [this.#replicas, this.#behind, this.#catchUp, this.#catchUpSeconds]) gauge.reset()
   }
 
   #countReplicas(volumes: readonly VolumeStatus[]): void {
@@ -111,8 +124,13 @@ export class Metrics {
     for (const state of ['in-step', 'behind', 'away']) {
       this.#replicas.set({ state }, members.filter((each) => each.state === state).length)
     }
-    for (const { volume, host, behindBytes } of members) {
-      if (behindBytes !== undefined && behindBytes > 0) this.#behind.set({ volume, host }, behindBytes)
+    for (const { volume, host, store, behindBytes } of members) {
+      if (behindBytes === undefined || behindBytes === 0) continue
+      this.#behind.set({ volume, host }, behindBytes)
+      const rate = this.#rates.rateOf(volume, store)
+      if (rate !== undefined) this.#catchUp.set({ volume, host }, rate)
+      const seconds = etaSecondsOf(behindBytes, rate)
+      if (seconds !== undefined) this.#catchUpSeconds.set({ volume, host }, seconds)
     }
   }
 

@@ -204,7 +204,7 @@ export class ReplicatorNode {
   /** When somebody asks for the first time: a node that nobody watches is spared the memory and the timers. */
   async #startMetrics(peers: PeerNode, replication: Replication): Promise<Metrics> {
     const metrics = await import('./metrics.js')
-    return new metrics.Metrics(this.#engine, peers, () => replication.viewCounts)
+    return new metrics.Metrics(this.#engine, peers, replication.catchUp, () => replication.viewCounts)
   }
 
   async #startPeers(): Promise<PeerNode> {

@@ -36,6 +36,7 @@ export const HeldVolume = Volume.omit({ replicas: true }).extend({
         appendedLsn: z.int().min(0),
         syncedLsn: z.int().min(0),
         behindBytes: z.int().min(0).optional(),
+        bytesPerSecond: z.int().min(0).optional(),
       }),
     )
     .optional(),

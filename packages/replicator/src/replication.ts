@@ -19,6 +19,7 @@ import type { Logger } from 'pino'
 import { Acting } from './acting.js'
 import { Attachments } from './attachments.js'
 import { BlockRedirects } from './block-redirects.js'
+import { CatchUp } from './catch-up.js'
 import { Catalogue } from './catalogue.js'
 import { Creation, creationEffects } from './creation.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
@@ -59,6 +60,7 @@ export class Replication {
   readonly attachments: Attachments
   readonly blocks: BlockRedirects
   readonly catalogue: Catalogue
+  readonly catchUp = new CatchUp()
   readonly creation: Creation
   readonly evacuation: Evacuation
   readonly membership: Membership
@@ -75,7 +77,7 @@ export class Replication {
   constructor(options: ReplicationOptions) {
     const { host, engine, peers, log, candidates, store, commitTimeoutMs } = options
     this.#options = options
-    this.catalogue = new Catalogue(options)
+    this.catalogue = new Catalogue({ ...options, catchUp: this.catchUp })
     this.blocks = new BlockRedirects({ ...options, catalogue: this.catalogue })
     const onPassed = (volume: VolumeId, promised: Epoch): void => {
       this.#viewing.learned(volume, promised)
@@ -151,6 +153,7 @@ export class Replication {
     const leaving = new Leaving(options)
     this.#upkeep = new Upkeep({
       engine,
+      catchUp: this.catchUp,
       following,
       leading,
       leaving,

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { isCloudfsError } from '@cloudfs/interface'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import type { Attachments } from './attachments.js'
+import type { CatchUp } from './catch-up.js'
 import type { Following } from './following.js'
 import type { LeadTeller } from './lead-teller.js'
 import type { Leading } from './leading.js'
@@ -17,6 +18,7 @@ const SHARE_MAX = 0.02
 
 interface UpkeepOptions {
   readonly engine: EngineSupervisor
+  readonly catchUp: CatchUp
   readonly following: Following
   readonly leading: Leading
   readonly leaving: Leaving
@@ -81,9 +83,10 @@ export class Upkeep {
   }
 
   async #mend(): Promise<void> {
-    const { engine, following, leading, leaving, membership, viewing, attachments, teller } = this.#options
+    const { engine, catchUp, following, leading, leaving, membership, viewing, attachments, teller } = this.#options
     if ((await engine.store())?.state !== 'ready') return
     const volumes = await engine.result('volumes', { all: true })
+    catchUp.look(volumes, performance.now())
     viewing.mend(volumes)
     leading.mend(volumes)
     teller.mend(volumes)

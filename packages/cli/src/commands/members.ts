@@ -1,7 +1,7 @@
 /** `cloudfs replace`, `add-replica` and `remove-replica`: which hosts keep a volume. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer, NodeClient } from '@cloudfs/http'
-import { isCloudfsError } from '@cloudfs/interface'
+import { formatLack, isCloudfsError } from '@cloudfs/interface'
 import { Command } from 'commander'
 import { action, type Context } from '../context.js'
 import { examples } from '../examples.js'
@@ -127,8 +127,8 @@ async function replicasOf(client: NodeClient, volume: string): Promise<readonly 
 
 function textOf(joined: Replica | undefined): string {
   if (joined === undefined) return 'begins'
-  const { state, behindBytes } = joined
+  const { state, behindBytes, ...pace } = joined
   if (state === 'in-step') return 'has everything, and is to vote'
   if (state === 'away') return 'is away'
-  return behindBytes === undefined ? 'gets the volume' : `${(behindBytes / 1024 ** 2).toFixed(1)} MiB behind`
+  return behindBytes === undefined ? 'gets the volume' : `lacks ${formatLack({ behindBytes, ...pace })}`
 }

@@ -1,5 +1,5 @@
 /** Commands on volumes: make, list, show, branch, snapshot, delete. */
-import { formatBytes, parseBytes } from '@cloudfs/interface'
+import { formatBytes, formatLack, parseBytes } from '@cloudfs/interface'
 import { type Answer, type BodyInput, NodeError } from '@cloudfs/http'
 import { Command } from 'commander'
 import { action } from '../context.js'
@@ -231,8 +231,15 @@ function describe(volume: Volume): string {
   ])
 }
 
-function replicaText({ host, role, state, refusal, behindBytes = 0 }: Volume['replicas'][number]): string {
-  const lack = state !== 'in-step' && behindBytes > 0 ? ` by ${formatBytes(behindBytes)}` : ''
+function replicaText({
+  host,
+  role,
+  state,
+  refusal,
+  behindBytes = 0,
+  ...pace
+}: Volume['replicas'][number]): string {
+  const lack = state !== 'in-step' && behindBytes > 0 ? ` by ${formatLack({ behindBytes, ...pace })}` : ''
   const why = refusal === undefined ? '' : `; does not follow: ${refusal.code}: ${refusal.message}`
   return `${host} ${state}${lack}${role === 'data' ? '' : ` (${role})`}${why}`
 }
