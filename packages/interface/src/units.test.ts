@@ -38,6 +38,9 @@ test.each([
   [1024, 3_000, '3.00 MiB, 1.00 KiB/s, about 50 min yet'],
   [100, 30_000, '3.00 MiB, 100 B/s, about 8 h yet'],
   [1, 3 * 2 ** 20, '3.00 MiB, 1 B/s, about 36 days yet'],
-])('what lacks 3 MiB at %j bytes a second, %j s from its end, reads %s', (bytesPerSecond, etaSeconds, text) => {
-  expect(formatLack({ behindBytes: 3 * 2 ** 20, bytesPerSecond, etaSeconds })).toBe(text)
-})
+])(
+  'what lacks 3 MiB at %j bytes a second, %j s from its end, reads %s',
+  (bytesPerSecond, etaSeconds, text) => {
+    expect(formatLack({ behindBytes: 3 * 2 ** 20, bytesPerSecond, etaSeconds })).toBe(text)
+  },
+)

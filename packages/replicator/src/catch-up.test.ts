@@ -7,16 +7,38 @@ const after = (steps: readonly (readonly [atMs: number, behindBytes: number])[])
 
 test('a rate takes two looks, and a steady one is found exactly', () => {
   expect(after([[0, 1_000]])?.bytesPerSecond).toBeUndefined()
-  expect(after([[0, 1_000], [1_000, 900]])?.bytesPerSecond).toBe(100)
-  expect(after([[0, 1_000], [1_000, 900], [3_000, 700], [9_000, 100]])?.bytesPerSecond).toBeCloseTo(100)
+  expect(
+    after([
+      [0, 1_000],
+      [1_000, 900],
+    ])?.bytesPerSecond,
+  ).toBe(100)
+  expect(
+    after([
+      [0, 1_000],
+      [1_000, 900],
+      [3_000, 700],
+      [9_000, 100],
+    ])?.bytesPerSecond,
+  ).toBeCloseTo(100)
 })
 
 test('looks in quick succession are one look', () => {
-  expect(after([[0, 1_000], [10, 1_000], [20, 990], [1_000, 900]])?.bytesPerSecond).toBe(100)
+  expect(
+    after([
+      [0, 1_000],
+      [10, 1_000],
+      [20, 990],
+      [1_000, 900],
+    ])?.bytesPerSecond,
+  ).toBe(100)
 })
 
 test('a rate follows what changes, and one pause does not make it nothing', () => {
-  const steady = [[0, 10_000], [1_000, 9_900]] as const
+  const steady = [
+    [0, 10_000],
+    [1_000, 9_900],
+  ] as const
   const paused = after([...steady, [4_000, 9_900]])?.bytesPerSecond ?? 0
   expect(paused).toBeGreaterThan(50)
   expect(paused).toBeLessThan(100)
@@ -28,7 +50,15 @@ test('how long it takes is said only where it comes to an end', () => {
   expect(etaSecondsOf(1_001, 100)).toBe(11)
   expect(etaSecondsOf(1_000, undefined)).toBeUndefined()
   expect(etaSecondsOf(1_000, 0)).toBeUndefined()
-  expect(etaSecondsOf(1_000, after([[0, 900], [1_000, 1_000]])?.bytesPerSecond)).toBeUndefined()
+  expect(
+    etaSecondsOf(
+      1_000,
+      after([
+        [0, 900],
+        [1_000, 1_000],
+      ])?.bytesPerSecond,
+    ),
+  ).toBeUndefined()
   expect(etaSecondsOf(2 ** 50, 1)).toBeUndefined()
 })
 

@@ -102,7 +102,12 @@ export class Membership {
       },
       changeSet,
       handOver: async (volume, to) => {
-        await peers.request(to, askSet, { volume, leaves: host, isHeir: true }, { timeoutMs: STEP_TIMEOUT_MS })
+        await peers.request(
+          to,
+          askSet,
+          { volume, leaves: host, isHeir: true },
+          { timeoutMs: STEP_TIMEOUT_MS },
+        )
         await handOver(volume, to)
       },
       ask: (primary, volume, wish) => this.#ask(volume, primary, wish),
@@ -204,7 +209,10 @@ export class Membership {
   mend(volumes: readonly VolumeStatus[]): void {
     const led = new Map(
       volumes
-        .filter(({ role, deletionCommitted, established }) => role === 'primary' && !deletionCommitted && established)
+        .filter(
+          ({ role, deletionCommitted, established }) =>
+            role === 'primary' && !deletionCommitted && established,
+        )
         .map((each) => [each.volume, ledOf(each)]),
     )
     const nowMs = performance.now()

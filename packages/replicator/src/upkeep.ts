@@ -83,7 +83,8 @@ export class Upkeep {
   }
 
   async #mend(): Promise<void> {
-    const { engine, catchUp, following, leading, leaving, membership, viewing, attachments, teller } = this.#options
+    const { engine, catchUp, following, leading, leaving, membership, viewing, attachments, teller } =
+      this.#options
     if ((await engine.store())?.state !== 'ready') return
     const volumes = await engine.result('volumes', { all: true })
     catchUp.look(volumes, performance.now())

@@ -12,7 +12,7 @@ const LOOK_MS = 500
 /** The node asked may be started again meanwhile. */
 const SILENCE_MS_MAX = 60_000
 /** When nothing that is left could be moved for this long, it is said so: it may take a while, or somebody's help. */
-const STUCK_MS_MAX = 20_000
+const STUCK_MS_MAX = 60_000
 
 /** What passes sooner is no trouble. */
 const LASTING_MS = 5_000
