@@ -14,6 +14,7 @@ import { nodesCommand, statusCommand } from './commands/status.js'
 import { topCommand } from './commands/top.js'
 import { exportCommand, importCommand } from './commands/transfer.js'
 import { verifyCommand } from './commands/verify.js'
+import { forceCommand } from './commands/force.js'
 import { addReplicaCommand, removeReplicaCommand, replaceCommand } from './commands/members.js'
 import {
   branchCommand,
@@ -51,6 +52,7 @@ export function buildProgram(): Command {
     addReplicaCommand(),
     removeReplicaCommand(),
     evacuateCommand(),
+    forceCommand(),
     snapshotCommand(),
     branchCommand(),
     deletediskCommand(),

@@ -2,6 +2,7 @@ import { type Lsn, SessionId, Stamp, Token, VersionId, VolumeId, volumeIdOf } fr
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { hash160, publicIds, publicOf, type RecordsRun, tokenOf, verifyLinks, verifyTokens } from './index.js'
+import { FLAG_FORCE } from './record.js'
 import { recordsRuns } from './testing/arbitraries.js'
 
 const stamps = fc
@@ -12,7 +13,10 @@ const tokens = fc.uint8Array({ minLength: 20, maxLength: 20, min: 1 }).map((byte
 
 /** The run with its records linked to each other and to `before`, as a primary that knows the stamp makes it. */
 function linked(run: RecordsRun, stamp: Stamp, before: Token): RecordsRun {
-  let parent = run.records[0]?.kind === 'create' ? Token.zero : before
+  const [first] = run.records
+  const isForced = first?.kind === 'view' && (first.flags & FLAG_FORCE) !== 0
+  const told = isForced ? Token.fromBytes(VersionId.toBytes(publicOf(before))) : before
+  let parent = first?.kind === 'create' ? Token.zero : told
   const records = run.records.map((record, index) => {
     const made = { ...record, parent }
     parent = tokenOf(stamp, run, (run.firstLsn + index) as Lsn, made)
@@ -33,6 +37,21 @@ test('a run that was linked with the stamp verifies, and its links verify withou
       verifyTokens(good, stamp)
       expect(publicIds(good)).toHaveLength(good.records.length)
     }),
+  )
+})
+
+test('a view that was forced names the state before it itself, for nobody had its token', () => {
+  fc.assert(
+    fc.property(recordsRuns, stamps, tokens, (run, stamp, before) => {
+      const [first] = run.records
+      if (first?.kind !== 'view') return
+      const forced = { ...first, flags: first.flags | FLAG_FORCE }
+      const good = linked({ ...run, records: [forced, ...run.records.slice(1)] }, stamp, before)
+      expect(VersionId.fromBytes(Token.toBytes(good.records[0]!.parent))).toBe(publicOf(before))
+      const other = publicOf(Token.fromBytes(VersionId.toBytes(publicOf(before))))
+      expect(() => verifyLinks(good, other)).toThrow(expect.objectContaining({ code: 'ERR_CHAIN_BROKEN' }))
+    }),
+    { numRuns: 1000 },
   )
 })
 

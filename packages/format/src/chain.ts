@@ -16,7 +16,7 @@ import {
 } from '@cloudfs/interface'
 import { ByteWriter } from './byte-writer.js'
 import { hash160 } from './hash.js'
-import { encodeContent, type LogRecord, RECORD_KINDS } from './record.js'
+import { encodeContent, FLAG_FORCE, type LogRecord, RECORD_KINDS } from './record.js'
 import type { RecordsRun } from './run.js'
 
 /** The public id of the state whose token this is. */
@@ -77,13 +77,19 @@ export function publicIds(run: RecordsRun): VersionId[] {
   return [...run.records.slice(1).map((record) => publicOf(record.parent)), run.lastPublic]
 }
 
+/** The state that a record follows. Who forces a view may know no token: its record's parent is the state's id itself. */
+function versionBefore(record: LogRecord): VersionId {
+  const isForced = record.kind === 'view' && (record.flags & FLAG_FORCE) !== 0
+  return isForced ? VersionId.fromBytes(Token.toBytes(record.parent)) : publicOf(record.parent)
+}
+
 /** Whether the run begins a volume. */
 export function startsVolume(run: RecordsRun): boolean {
   return run.records[0]?.kind === 'create'
 }
 
 /**
- * Checks what can be checked without the stamp: the first record's parent hashes to `previous`. A run that begins a
+ * Checks what can be checked without the stamp: what the first record follows is `previous`. A run that begins a
  * volume follows nothing: the public id of its first record is the volume's id.
  *
  * @throws {ChainBrokenError} it does not; the run is not of this history
@@ -92,7 +98,7 @@ export function verifyLinks(run: RecordsRun, previous: VersionId): void {
   const first = run.records[0]
   const isLinked =
     first !== undefined &&
-    (startsVolume(run) ? publicIds(run)[0] === (run.volume as string) : publicOf(first.parent) === previous)
+    (startsVolume(run) ? publicIds(run)[0] === (run.volume as string) : versionBefore(first) === previous)
   if (!isLinked) {
     throw new ChainBrokenError(
       `record ${String(run.firstLsn)} of volume ${run.volume} does not follow from the one before it`,

@@ -341,6 +341,33 @@ export const operations = {
     params: z.object({ volume: reference, host }),
     answer: z.object({ volume, leaves: host }),
   },
+  forcePlan: {
+    method: 'GET',
+    path: '/v1/volumes/{volume}/force',
+    summary: 'What of the volume would go on if it were forced: the host that has most of those that answer',
+    status: 200,
+    params: volumeParameter,
+    answer: z.object({
+      volume,
+      host,
+      /** Of its last update. */
+      lsn,
+      version,
+      /** Members that answer, and those that do not. */
+      answering: z.array(host),
+      missing: z.array(host),
+    }),
+  },
+  force: {
+    method: 'POST',
+    path: '/v1/volumes/{volume}/force',
+    summary:
+      'Has a host go on alone with what it has of a volume whose majority is lost for good; answered when it leads. What only the others had is lost',
+    status: 200,
+    params: volumeParameter,
+    body: z.strictObject({ host }),
+    answer: z.object({ volume, host }),
+  },
   snapshot: {
     method: 'POST',
     path: '/v1/volumes/{volume}/snapshots',

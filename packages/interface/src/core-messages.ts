@@ -252,9 +252,11 @@ export interface CoreCommands {
   /** Makes the view change, with the stamp of the view before. `leading` tells that it is committed. */
   'begin-view': {
     args: EpochArguments & {
-      readonly oldStamp: string
+      /** Left out: it is forced. */
+      readonly oldStamp?: string
       readonly payload: string
       readonly restart?: boolean
+      readonly force?: boolean
     }
     result: { readonly lsn: Lsn; readonly version: VersionId }
   }

@@ -56,6 +56,11 @@ export class HandOverError extends CloudfsError {
   readonly code = 'ERR_NOT_HANDED_OVER'
 }
 
+/** A volume is not to be forced: it is led or can be without it, or another host has more of it. */
+export class ForceError extends CloudfsError {
+  readonly code = 'ERR_FORCE_REFUSED'
+}
+
 /** The set of a volume's members is not changed. */
 export class SetChangeError extends CloudfsError {
   readonly code = 'ERR_SET_CHANGE'

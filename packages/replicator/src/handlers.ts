@@ -2,6 +2,7 @@
 import type { Answer } from '@cloudfs/http'
 import type { Attachments } from './attachments.js'
 import type { Evacuation } from './evacuation.js'
+import type { Forcing } from './forcing.js'
 import type { Membership } from './membership.js'
 import type { Handlers } from './http-server.js'
 import { healthOf } from './health.js'
@@ -18,10 +19,11 @@ export interface HandlerParts {
   readonly attachments: Attachments
   readonly membership: Membership
   readonly evacuation: Evacuation
+  readonly forcing: Forcing
 }
 
 export function handlersOf(parts: HandlerParts): Handlers {
-  const { self, nodes, catalogue, creation, volumes, attachments, membership, evacuation } = parts
+  const { self, nodes, catalogue, creation, volumes, attachments, membership, evacuation, forcing } = parts
   return {
     self,
     nodes,
@@ -46,6 +48,8 @@ export function handlersOf(parts: HandlerParts): Handlers {
     migrate: ({ params, body }) => volumes.migrate(params.volume, body.host),
     replace: ({ params, body }) => membership.replace(params.volume, body),
     removeReplica: ({ params }) => membership.remove(params.volume, params.host),
+    forcePlan: ({ params }) => forcing.plan(params.volume),
+    force: ({ params, body }) => forcing.force(params.volume, body.host),
     snapshot: ({ params, body }) => volumes.snapshot(params.volume, body.name),
     deleteSnapshot: ({ params }) => volumes.deleteSnapshot(params.volume, params.name),
     branch: ({ body }) => volumes.branch(body),

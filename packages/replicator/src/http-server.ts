@@ -76,6 +76,7 @@ const statuses: Readonly<Record<string, number>> = {
   ERR_TOO_FEW_HOSTS: 503,
   ERR_SET_CHANGE: 503,
   ERR_LAST_REPLICA: 409,
+  ERR_FORCE_REFUSED: 409,
   ERR_CREATION_GIVEN_UP: 503,
   ERR_HOLDER_UP: 409,
   ERR_NO_MAJORITY: 503,

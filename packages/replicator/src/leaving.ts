@@ -30,10 +30,10 @@ export class Leaving {
   constructor(options: LeavingOptions) {
     this.#options = options
     const { engine, peers } = options
-    peers.handle(askSettled, async ({ volume }, caller) => {
+    peers.handle(askSettled, async ({ volume, store }) => {
       const before = await this.#settled(volume)
       // What the checkpoint holds is what was known when it was frozen, or more. Of one that is a member nothing depends on it.
-      if (!before.members.some((each) => each.host === caller)) await engine.call('checkpoint', {})
+      if (!before.members.some((each) => each.store === store)) await engine.call('checkpoint', {})
       return before
     })
   }
@@ -61,7 +61,7 @@ export class Leaving {
     return findWhetherMayDrop(
       { host, store: store(), promised },
       { epoch: status.epoch, members: viewOf(status).members },
-      (voter) => peers.request(voter, askSettled, { volume }, { timeoutMs: ASK_TIMEOUT_MS }),
+      (voter) => peers.request(voter, askSettled, { volume, store: store() }, { timeoutMs: ASK_TIMEOUT_MS }),
     )
   }
 

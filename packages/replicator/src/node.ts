@@ -183,6 +183,7 @@ export class ReplicatorNode {
         attachments: this.#replication.attachments,
         membership: this.#replication.membership,
         evacuation: this.#replication.evacuation,
+        forcing: this.#replication.forcing,
       }),
       pages: {
         id: () => ({ host: this.host, json: this.#identityJson() }),

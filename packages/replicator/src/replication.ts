@@ -29,6 +29,7 @@ import { Holders } from './holders.js'
 import { LeadTeller } from './lead-teller.js'
 import { Leading } from './leading.js'
 import { Leaving } from './leaving.js'
+import { Forcing } from './forcing.js'
 import { Membership } from './membership.js'
 import { Upkeep } from './upkeep.js'
 import { askLead } from './peer-requests.js'
@@ -64,6 +65,7 @@ export class Replication {
   readonly creation: Creation
   readonly evacuation: Evacuation
   readonly membership: Membership
+  readonly forcing: Forcing
   readonly volumes: Volumes
   readonly #options: ReplicationOptions
   readonly #holders: Holders
@@ -148,6 +150,11 @@ export class Replication {
       ...options,
       follow: (volume, leader, way) => following.followElected(volume, leader, way),
       wayToFollow: (volume, member) => leading.wayToFollow(volume, member),
+    })
+    this.forcing = new Forcing({
+      ...options,
+      catalogue: this.catalogue,
+      force: (volume) => this.#viewing.force(volume),
     })
     const { membership } = this
     const leaving = new Leaving(options)

@@ -47,14 +47,17 @@ export const askEvacuate = defineRequest(
 )
 
 /**
- * The newest view that the host asked knows to be committed, durably. The caller is out of the set, it believes: when a
- * majority of the new set says so, nobody will ever need its replica (M1).
+ * The newest view that the host asked knows to be committed, durably unless `store`, the caller's, is in it. When a majority
+ * of a set without it says so, nobody will ever need its replica (M1).
  */
 export const askSettled = defineRequest(
   'volume/settled',
-  z.object({ volume }),
+  z.object({ volume, store }),
   z.object({
     epoch,
     members: z.array(z.object({ host, store, role: z.enum(['data', 'witness', 'learner']) })),
   }),
 )
+
+/** An operator says that the volume's majority is lost for good: the host asked goes on alone; answered when it leads. */
+export const askForce = defineRequest('volume/force', z.object({ volume }), z.object({}))

@@ -155,6 +155,11 @@ export class Viewing {
     return this.#views.changeSet(volume, change)
   }
 
+  /** Has this host go on alone with what it has of a volume, at an operator's word. */
+  force(volume: VolumeId): Promise<void> {
+    return this.#views.force(volume)
+  }
+
   /** Another host leads in this epoch, or has promised it: who leads here in an earlier one finds out what it is now. */
   learned(volume: VolumeId, promised: Epoch): void {
     this.#views.onEvent({ name: 'epoch-refused', detail: { volume, promised } })

@@ -20,6 +20,12 @@ VersionId public_after(const RunView& run, const RecordView& record) {
 
 }  // namespace
 
+VersionId version_before(const RecordView& record) {
+  const Token parent = record.parent();
+  const bool is_forced = record.kind() == RecordKind::view && (record.flags() & kFlagForce) != 0;
+  return is_forced ? VersionId{parent.bytes} : public_of(parent);
+}
+
 BodyDigest body_digest(const RecordView& record) {
   const uint8_t* sum = record.bytes().data() + kRecordHeaderBytes + record.content().size();
   const size_t blocks = record.data_blocks();
@@ -104,7 +110,7 @@ Result<void> verify_links(const RunView& run, const VersionId& previous) {
     if (public_after(run, first).bytes != run.header().volume.bytes)
       return DecodeError{ErrorCode::chain_broken, "the volume's id is not the public id of its first record",
                          kRunHeaderBytes};
-  } else if (public_of(first.parent()) != previous) {
+  } else if (version_before(first) != previous) {
     return DecodeError{ErrorCode::chain_broken, "the parent is not the token of the record before",
                        kRunHeaderBytes};
   }

@@ -24,6 +24,9 @@ inline StampHash stamp_hash(const Stamp& stamp) {
   return hash160<StampHash>(stamp);
 }
 
+/// The public id of the state that `record` follows. Who forces a view may know no token: its record's parent is that id itself.
+VersionId version_before(const RecordView& record);
+
 /// H over the digests of the record's data blocks.
 Id160<struct BodyDigestTag> body_digest(const RecordView& record);
 
@@ -47,7 +50,7 @@ void public_ids(const RunView& run, std::vector<VersionId>& out);
 /// True if the run starts a volume: its first record is a create.
 bool starts_volume(const RunView& run);
 
-/// Checks what can be checked without the stamp: H(parent of the first record) is `previous`, the public id
+/// Checks what can be checked without the stamp: what the first record follows is `previous`, the public id
 /// of the record before (a run that starts a volume has none, and the public id of its first record is the
 /// volume's id). The public ids within the run follow from its parents. ERR_CHAIN_BROKEN.
 Result<void> verify_links(const RunView& run, const VersionId& previous);

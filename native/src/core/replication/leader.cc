@@ -312,7 +312,7 @@ void Leader::pump_blocks(Feed& feed) {
 
 bool Leader::verify(Feed& feed, const RunView& run) {
   if (feed.verified) return true;
-  const VersionId before = public_of((*run.records().begin()).parent());
+  const VersionId before = version_before(*run.records().begin());
   if (feed.next == feed.head.lsn + 1 && before == feed.head.version) {
     feed.verified = true;
   } else if (feed.next == feed.commit_lsn + 1) {

@@ -82,7 +82,7 @@ class Leader final : public Replication, public StreamEnd {
   /// This host was elected to go on from `head`.
   void begin_elected(const Position& head);
   /// A majority holds what was adopted.
-  bool may_begin_view() const;
+  bool may_begin_view(bool forced) const;
   /// Why this leader cannot change the set so (M1), or nullptr: who joins as a voter has to hold all that was adopted.
   const char* change_refusal(const ViewPayload& next) const;
   /// The view's record is made in this turn. Who joins may follow from now on.

@@ -89,6 +89,7 @@ std::string explain(const char* code) {
   if (text == "ERR_IS_PRIMARY") return "this host leads the volume";
   if (text == "ERR_NOT_PRIMARY") return "this host does not lead the volume";
   if (text == "ERR_VOLUME_BUSY") return "updates are under way: ask again when clients pause";
+  if (text == "ERR_NOT_MEMBER") return "this store is no member with data: it has not everything";
   if (text == "ERR_HEAD_NOT_HELD") return "no majority holds the head that was adopted";
   if (text == "ERR_STORE_FULL") return "no free segment was left for the stamp of the new view";
   if (text == "ERR_SET_CHANGE")
@@ -122,7 +123,9 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
       answer(command.id, out.dump());
       return true;
     }
-    if (judged.code != nullptr) {
+    // Whoever forces it has been told that the primary is gone for good.
+    const bool passes = flag_of(arguments, "force") && judged.is_local;
+    if (judged.code != nullptr && !passes) {
       const Json result = {{"promised", json_of(store.promised(id))},
                            {"remainingMs", to_ms(judged.remaining_ns)}};
       throw Refused{judged.code, judged.message, result.dump()};
@@ -135,7 +138,8 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
   } else if (verb == "begin-view") {
     Volume& volume = replica_of(store, arguments);
     const Epoch epoch = epoch_of(arguments);
-    const Stamp old_stamp = stamp_of(arguments, "oldStamp");
+    std::optional<Stamp> old_stamp;
+    if (!flag_of(arguments, "force")) old_stamp = stamp_of(arguments, "oldStamp");
     const Result<ViewPayload> payload = decode_view(bytes_of(arguments, "payload"));
     if (!payload.ok()) throw Refused{"ERR_PAYLOAD_INVALID", payload.error().message};
     const bool restart = flag_of(arguments, "restart");

@@ -131,6 +131,7 @@ class Store final : public VolumeHost,
   struct Judgement {
     const char* code = nullptr;
     std::string message;
+    bool is_local = false;      // for the mode's sake alone
     uint64_t remaining_ns = 0;  // of a lease that another host holds, whatever the epoch
   };
   Judgement judge_promise(const VolumeId& volume, const Epoch& epoch,
@@ -147,8 +148,8 @@ class Store final : public VolumeHost,
   /// answered when that is durable. It stays primary if it takes too long. `next`: of the host that it hands over to, which it
   /// promises with it. @returns why not (a code), or nullptr
   const char* resign(Volume& volume, const std::optional<Epoch>& next, uint64_t command);
-  /// @returns nullptr, or why not (a code)
-  const char* begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
+  /// `old_stamp` nullopt: it is forced (docs/protocol.md, Force). @returns nullptr, or why not (a code)
+  const char* begin_view(Volume& volume, const Epoch& epoch, const std::optional<Stamp>& old_stamp,
                          const ViewPayload& payload, bool restart, uint64_t command);
 
   /// Carries out what waits.
@@ -271,6 +272,7 @@ class Store final : public VolumeHost,
     uint64_t command = 0;
   };
   void mind_resignations();
+  const char* force_refusal(const Volume& volume, const ViewPayload& payload) const;
   void give_up_epoch(Volume& volume, const Resignation& resignation);
   void mind_syncs();
   void raise_promise(const VolumeId& volume, const Epoch& epoch, bool to_candidate);

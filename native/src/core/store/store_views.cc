@@ -64,6 +64,7 @@ Store::Judgement Store::judge_promise(const VolumeId& id, const Epoch& epoch,
   } else if (epoch > so_far && volume != nullptr && volume->made().mode == Mode::local &&
              !is_primary(*volume, epoch.host)) {
     judged.code = "ERR_LOCAL_PRIMARY";
+    judged.is_local = true;
     judged.message =
         "in mode local the primary acknowledges alone: no other host can know that it has everything";
   }
@@ -151,16 +152,20 @@ const char* Store::lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, 
   return nullptr;
 }
 
-const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& old_stamp,
+const char* Store::begin_view(Volume& volume, const Epoch& epoch, const std::optional<Stamp>& old_stamp,
                               const ViewPayload& payload, bool restart, uint64_t command) {
   const auto at = leaders_.find(volume.id());
   if (at == leaders_.end() || at->second->epoch() != epoch) return "ERR_EPOCH_STALE";
   Leader& leader = *at->second;
   // E4
-  if (!leader.may_begin_view()) return "ERR_HEAD_NOT_HELD";
+  const bool forced = !old_stamp;
+  if (!leader.may_begin_view(forced)) return "ERR_HEAD_NOT_HELD";
   const ViewPayload& before = volume.views().back().payload;
-  const Token token = token_of(old_stamp, volume.head_link());
-  if (before.stamp_hash != stamp_hash(old_stamp) || public_of(token) != volume.made().public_id)
+  // Who forces it knows no token: the record names the head by its public id.
+  const Token token =
+      old_stamp ? token_of(*old_stamp, volume.head_link()) : Token{volume.made().public_id.bytes};
+  if (old_stamp &&
+      (before.stamp_hash != stamp_hash(*old_stamp) || public_of(token) != volume.made().public_id))
     return "ERR_STAMP_MISMATCH";
   const std::optional<Stamp> stamp = locals.stamp(volume.id(), epoch);
   if (!stamp) return "ERR_STORE_FULL";
@@ -171,12 +176,29 @@ const char* Store::begin_view(Volume& volume, const Epoch& epoch, const Stamp& o
       payload.old_stamp != old_stamp ||
       std::none_of(payload.members.begin(), payload.members.end(), is_primary))
     return "ERR_PAYLOAD_INVALID";
+  if (forced) {
+    if (const char* code = force_refusal(volume, payload); code != nullptr) return code;
+    volume.begin_view({epoch, *stamp, token, encode_view(payload), kFlagRestart | kFlagForce, command});
+    leader.begin_view(payload);
+    return nullptr;
+  }
   // R3: a restart is judged by the set that there is.
   if (!same_set(payload, before) && (restart || leader.change_refusal(payload) != nullptr))
     return "ERR_SET_CHANGE";
-  volume.begin_view({epoch, *stamp, token, encode_view(payload), restart, command});
+  const uint8_t flags = restart ? kFlagRestart : 0;
+  volume.begin_view({epoch, *stamp, token, encode_view(payload), flags, command});
   leader.begin_view(payload);
   return nullptr;
+}
+
+/// It goes on alone, with all that it has: others learn from it.
+const char* Store::force_refusal(const Volume& volume, const ViewPayload& payload) const {
+  const auto is_own = [&](const ViewMember& one) {
+    return one.host == identity.host && one.store == identity.store && one.role == MemberRole::data;
+  };
+  const std::vector<ViewMember>& before = volume.views().back().payload.members;
+  if (std::none_of(before.begin(), before.end(), is_own)) return "ERR_NOT_MEMBER";
+  return payload.members.size() == 1 && is_own(payload.members[0]) ? nullptr : "ERR_SET_CHANGE";
 }
 
 const char* Store::resign(Volume& volume, const std::optional<Epoch>& next, uint64_t command) {

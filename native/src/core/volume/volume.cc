@@ -64,11 +64,11 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
       continue;
     }
     // Older than the checkpoint, and no part of the history it holds: dropped when that was frozen.
-    if (placed.sequence <= frozen && version_at(record.lsn() - 1) != public_of(record.parent())) continue;
+    if (placed.sequence <= frozen && version_at(record.lsn() - 1) != version_before(record)) continue;
     // A follower dropped what its leader did not have, and went on from there.
     if (record.lsn() <= made_.lsn) drop_pending(record.lsn() - 1, placed.sequence - 1);
     if (record.lsn() != made_.lsn + 1) return "a record does not follow the one before it";
-    if (public_of(record.parent()) != made_.public_id) return "a record's parent is not the one before it";
+    if (version_before(record) != made_.public_id) return "a record's parent is not the one before it";
     if (record.kind() == RecordKind::write) {
       if (touched_blocks(record).second > made_.size_bytes / kBlockBytes)
         return "a record writes beyond the volume";
@@ -132,7 +132,7 @@ PendingRecord& Volume::note_made(const RecordView& record, const RunHeader& run,
   if (record.kind() == RecordKind::view) {
     const Result<ViewPayload> view = decode_view(record.payload());
     ensure(view.ok(), "a record's payload was checked");
-    note_view(run.epoch, record.lsn(), *view);
+    note_view(run.epoch, record.lsn(), *view, (record.flags() & kFlagForce) != 0);
   }
   return pending;
 }

@@ -103,6 +103,7 @@ struct ViewInForce {
   Epoch epoch;
   Lsn lsn = 0;  // of its record
   ViewPayload payload;
+  bool forced = false;  // those before it have no say any more
 };
 
 class Volume final : public BatchMember, PageWaiter {
@@ -203,9 +204,9 @@ class Volume final : public BatchMember, PageWaiter {
   struct NewView {
     Epoch epoch;
     Stamp stamp{};
-    Token head;  // the head's
+    Token head;  // the head's; its public id where it is forced
     std::vector<uint8_t> payload;
-    bool restart = false;
+    uint8_t flags = 0;     // of the record
     uint64_t command = 0;  // answered when the record is made
   };
   /// This host won `view.epoch` and has the head that it adopted. Clients are served once the record is committed.
@@ -218,7 +219,7 @@ class Volume final : public BatchMember, PageWaiter {
   /// Of the newest view record made.
   Lsn view_lsn() const { return made_.epochs.back().first_lsn; }
   /// The newest view that is known to be committed here, and all made behind it: the set of each has to agree (M1).
-  std::span<const ViewInForce> views() const { return views_; }
+  std::span<const ViewInForce> views() const;
   /// What is held here, as far as it may be counted: a view record and what follows it counts once that is synced (V1).
   Lsn countable() const;
   /// After the record at `lsn`, which is not older than what is applied.
@@ -311,7 +312,7 @@ class Volume final : public BatchMember, PageWaiter {
   void answer(Operation& operation, int error);
   void wait_durable(Lsn lsn, Operation* operation, uint64_t command);
   void begin_views();
-  void note_view(const Epoch& epoch, Lsn lsn, const ViewPayload& view);
+  void note_view(const Epoch& epoch, Lsn lsn, const ViewPayload& view, bool forced);
   void finish(Operation& operation);
 
   // volume_write.cc

@@ -29,13 +29,20 @@ void Volume::begin_views() {
   const Result<ViewPayload> view = decode_view(applied_.view);
   ensure(view.ok(), "a view's payload was checked");
   views_.clear();
-  note_view(applied_.epoch(), applied_.epochs.back().first_lsn, *view);
+  note_view(applied_.epoch(), applied_.epochs.back().first_lsn, *view, false);
 }
 
-void Volume::note_view(const Epoch& epoch, Lsn lsn, const ViewPayload& view) {
-  views_.push_back({epoch, lsn, view});
+std::span<const ViewInForce> Volume::views() const {
+  const auto forced =
+      std::find_if(views_.rbegin(), views_.rend(), [](const ViewInForce& one) { return one.forced; });
+  const auto first = forced == views_.rend() ? views_.begin() : std::prev(forced.base());
+  return {first, views_.end()};
+}
+
+void Volume::note_view(const Epoch& epoch, Lsn lsn, const ViewPayload& view, bool forced) {
+  views_.push_back({epoch, lsn, view, forced});
   alone_.majority = 1;
-  for (const ViewInForce& one : views_) {
+  for (const ViewInForce& one : views()) {
     const auto voters = std::count_if(one.payload.members.begin(), one.payload.members.end(), is_voter);
     alone_.majority = std::max(alone_.majority, static_cast<uint32_t>(voters) / 2 + 1);
   }
@@ -78,8 +85,7 @@ Room Volume::make_view() {
   header.first_lsn = made_.lsn + 1;
   header.commit_lsn = committed_;
   RunBuilder run(parts_.appender.run_room(SegmentKind::user), header);
-  const RecordView record =
-      run.add_control(RecordKind::view, view.restart ? kFlagRestart : 0, view.head, 0, view.payload);
+  const RecordView record = run.add_control(RecordKind::view, view.flags, view.head, 0, view.payload);
   const ChainLink link = link_record(view.stamp, run.header(), record);
   note_made(record, run.header(), link.public_id);
   stamp_ = view.stamp;

@@ -9,8 +9,16 @@ import { epochAbove, greatestPromise } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { lead } from './lead.js'
 import type { ViewPorts } from './ports.js'
-import { agree, viewsOf, votersOf } from './sets.js'
-import { ASK_TIMEOUT_MS, collectPromises, isOutbid, moreAdvanced, preVote, storeOf } from './votes.js'
+import { agree, hostsOf, viewsOf, votersOf } from './sets.js'
+import {
+  ASK_TIMEOUT_MS,
+  collectPromises,
+  isLeftOut,
+  isOutbid,
+  moreAdvanced,
+  preVote,
+  storeOf,
+} from './votes.js'
 
 export interface StandOptions {
   /** A more advanced host is asked to stand, instead of this one going on. */
@@ -19,11 +27,13 @@ export interface StandOptions {
   readonly refused?: Epoch
   /** This host is primary, and no majority's leases run. */
   readonly hasLostLease: boolean
+  /** It has just started, and other members may be about to say something that matters: it stands only if all answer. */
+  readonly isPatient: boolean
 }
 
 export async function stand(
   candidate: Candidate,
-  { mayDefer, refused: told, hasLostLease }: StandOptions,
+  { mayDefer, refused: told, hasLostLease, isPatient }: StandOptions,
 ): Promise<Outcome> {
   const { ports, volume } = candidate
   const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
@@ -37,8 +47,11 @@ export async function stand(
   if (own.remainingMs > 0) return { result: 'is-led', isGranted: true }
   const sets = views.map(votersOf)
 
-  const vote = await preVote(candidate, own, sets)
+  const vote = await preVote(candidate, own, sets, isPatient)
+  if (vote.some((each) => isLeftOut(own, each))) return { result: 'not-a-member' }
   if (!agree(sets, vote, storeOf)) return failed('too few members answer')
+  if (isPatient && hostsOf(sets).some((host) => vote.every((each) => each.host !== host)))
+    return failed('a member does not answer yet')
   // It waits for followers, whom nobody else has won over.
   if (own.role === 'primary' && refused === undefined && !isOutbid(own, vote)) return { result: 'leads' }
   const better = moreAdvanced(own, vote, sets)

@@ -15,7 +15,13 @@ export type CoreCall = <V extends CoreVerb>(
 export function coreEngine(call: CoreCall): ViewEngine {
   return {
     wouldPromise: (volume, epoch) => call('would-promise', { volume, epoch }),
-    promise: (volume, epoch, resigned) => call('promise', { volume, epoch, ...(resigned && { resigned }) }),
+    promise: (volume, epoch, { resigned, isForced } = {}) =>
+      call('promise', {
+        volume,
+        epoch,
+        ...(resigned && { resigned }),
+        ...(isForced === true && { force: true }),
+      }),
     resign: (volume, next) => call('resign', { volume, next }),
     sync: async () => {
       await call('sync', {})
@@ -25,7 +31,8 @@ export function coreEngine(call: CoreCall): ViewEngine {
     },
     beginView: async (volume, { epoch, oldStamp, payload, isRestart }) => {
       const view = bytesToHex(encodeView(payload))
-      await call('begin-view', { volume, epoch, oldStamp, payload: view, restart: isRestart })
+      const how = oldStamp === undefined ? { force: true } : { oldStamp, restart: isRestart }
+      await call('begin-view', { volume, epoch, payload: view, ...how })
     },
     sliceCheck: (volume, epoch, head) => call('slice-check', { volume, epoch, head }),
     stampHere: async (volume) => {

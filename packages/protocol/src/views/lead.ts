@@ -37,8 +37,8 @@ export async function lead(
     prepared,
   }: { readonly stamp?: Stamp; readonly change?: SetChange; readonly prepared?: PreparedView | undefined },
 ): Promise<Outcome> {
-  const { ports, volume, told, signal } = candidate
-  const { engine, clock, host, store } = ports
+  const { ports, volume } = candidate
+  const { engine, host, store } = ports
   // One change at a time, and the one that was meant: the core looks again.
   if (change !== undefined && !views.every((each) => sameMembers(each.members, change.from)))
     return failed('the set has been changed by another')
@@ -54,20 +54,11 @@ export async function lead(
   const needed = votersOf({ members }).filter((one) =>
     view.members.some((each) => isSame(each, one) && !isVoter(each)),
   )
-  const isHeld = (holders: readonly Pick<Member, 'host' | 'store'>[]): boolean =>
+  const isHeld = (holders: Holders): boolean =>
     voters.filter((voter) => holders.some((one) => isSame(one, voter))).length >= majorityOf(voters.length) &&
     needed.every((joins) => holders.some((one) => isSame(one, joins)))
   const calling = callMembers(candidate, epoch, hostsOf([...views.map((each) => each.members), members]))
-  const holders = await told
-    .until(
-      ({ adopted, outbid }) => {
-        if (isAbove(outbid, epoch)) return 'outbid'
-        const isOwn = adopted !== undefined && compareEpochs(adopted.epoch, epoch) === 0
-        return isOwn && isHeld(adopted.holders) ? adopted.holders : undefined
-      },
-      { clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
-    )
-    .finally(calling)
+  const holders = await untilAdopted(candidate, epoch, isHeld).finally(calling)
   if (holders === 'outbid') return failed('another host was elected meanwhile')
   if (holders === undefined) return failed('the history is not adopted by a majority in time')
   const oldStamp =
@@ -75,12 +66,35 @@ export async function lead(
     (await askSlices(candidate, { epoch, head, view, holders, nonce: plan.nonce }))
   if (oldStamp === undefined) return failed('too few slices of the stamp came')
   await engine.beginView(volume, { epoch, oldStamp, payload: { ...next.payload, oldStamp }, isRestart })
+  return untilLeading(candidate, epoch)
+}
+
+type Holders = readonly Pick<Member, 'host' | 'store'>[]
+
+/** Who has all that is adopted, once that is enough; undefined: not in time. */
+export function untilAdopted(
+  { ports, told, signal }: Candidate,
+  epoch: Epoch,
+  isEnough: (holders: Holders) => boolean,
+): Promise<Holders | 'outbid' | undefined> {
+  return told.until(
+    ({ adopted, outbid }) => {
+      if (isAbove(outbid, epoch)) return 'outbid'
+      const isOwn = adopted !== undefined && compareEpochs(adopted.epoch, epoch) === 0
+      return isOwn && isEnough(adopted.holders) ? adopted.holders : undefined
+    },
+    { clock: ports.clock, timeoutMs: ADOPT_TIMEOUT_MS, signal },
+  )
+}
+
+/** The view change of that epoch is made. */
+export async function untilLeading({ ports, told, signal }: Candidate, epoch: Epoch): Promise<Outcome> {
   const leads = await told.until(
     ({ leading, outbid }) => {
       if (leading !== undefined && compareEpochs(leading, epoch) === 0) return true
       return isAbove(outbid, epoch) ? false : undefined
     },
-    { clock, timeoutMs: BEGIN_TIMEOUT_MS, signal },
+    { clock: ports.clock, timeoutMs: BEGIN_TIMEOUT_MS, signal },
   )
   return leads === true ? { result: 'leads' } : failed('the view change is not committed in time')
 }
@@ -149,7 +163,7 @@ async function askSlices(
     readonly epoch: Epoch
     readonly head: Elected['head']
     readonly view: ViewPayload
-    readonly holders: readonly Pick<Member, 'host' | 'store'>[]
+    readonly holders: Holders
     readonly nonce: Uint8Array
   },
 ): Promise<Stamp | undefined> {

@@ -7,8 +7,15 @@ import type { Resignation } from './resignation.js'
 /** The engine of this host; each is a command of its core (docs/core.md). All may throw coded errors. */
 export interface ViewEngine {
   wouldPromise(volume: VolumeId, epoch: Epoch): Promise<Foresight>
-  /** `resigned`: an epoch whose primary has given it up, which was checked. */
-  promise(volume: VolumeId, epoch: Epoch, resigned?: Epoch): Promise<Standing>
+  /**
+   * `resigned`: an epoch whose primary has given it up, which was checked. `isForced`: an operator says that the primary of a
+   * volume in mode `local` is gone for good.
+   */
+  promise(
+    volume: VolumeId,
+    epoch: Epoch,
+    how?: { readonly resigned?: Epoch | undefined; readonly isForced?: boolean },
+  ): Promise<Standing>
   /** This host's primary gives its epoch up for good, and promises `next`. */
   resign(volume: VolumeId, next: Epoch): Promise<Resigned>
   /** What is appended by now. */
@@ -44,7 +51,8 @@ export interface LeadPlan {
 
 export interface NextView {
   readonly epoch: Epoch
-  readonly oldStamp: Stamp
+  /** Left out: it is forced. */
+  readonly oldStamp?: Stamp
   readonly payload: ViewPayload
   readonly isRestart: boolean
 }

@@ -4,6 +4,7 @@
  */
 import {
   bytesToHex,
+  type CloudfsError,
   type CoreEvent,
   type Foresight,
   EPOCH_NONE,
@@ -15,7 +16,7 @@ import {
   type VolumeId,
 } from '@cloudfs/interface'
 import { decodeView } from '@cloudfs/format'
-import { HandOverError, NotTheCandidateError, SetChangeError } from '../errors.js'
+import { ForceError, HandOverError, NotTheCandidateError, SetChangeError } from '../errors.js'
 import { openSlice } from '../stamp-slices.js'
 import { stand } from './candidacy.js'
 import type { Candidate, Outcome, SetChange, Told } from './candidate.js'
@@ -28,6 +29,7 @@ import {
   type Prepared,
   takeOver,
 } from './hand-over.js'
+import { force } from './force.js'
 import { Mailbox } from './mailbox.js'
 import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
 import { checkResignation } from './resignation.js'
@@ -39,12 +41,16 @@ const RANK_DELAY_MS = 60
 const JITTER_MS = 30
 const RETRY_MS_MIN = 60
 const RETRY_MS_MAX = 2_000
+/** Whoever has just started hears first what all members have to say, if they say it in this time. */
+const PATIENT_MS = 3_000
 /** A host without a lease, its own or another's, asks around so often. */
 const LOOK_AGAIN_MS = 1_000
 /** Whoever was asked to stand has won by then, or will not. */
 const DEFER_MS = 1_000
 /** A set is changed by then, or as it was: a learner that is to vote may have a little to catch up. */
 const CHANGE_MS = 10_000
+/** Questions to members that are gone, and an election of one. */
+const FORCE_MS = 10_000
 /** An election takes a tenth of this where machines are not busy. */
 const FAVOUR_MS = 1_000
 
@@ -64,6 +70,8 @@ interface Keeper {
   wake: () => void
   /** Until then this replica favours the host to which it has just given its promise: who wins has its view by then. */
   favour: { readonly host: HostId; readonly untilMs: number } | undefined
+  /** Until then it stands only if all members answer: it may have been away for long. */
+  patientUntilMs: number
   /** For a hand-over that is to come: used once. */
   prepared: Prepared | undefined
   /** What a member has promised that refused this host as its primary. */
@@ -73,7 +81,7 @@ interface Keeper {
 /** How long something may take, and what it fails with then. */
 interface Limit {
   readonly ms: number
-  readonly late: HandOverError | SetChangeError
+  readonly late: CloudfsError
 }
 
 export class Views {
@@ -99,6 +107,7 @@ export class Views {
       wake: () => undefined,
       favour: undefined,
       prepared: undefined,
+      patientUntilMs: this.#ports.clock.nowMs() + PATIENT_MS,
       refused: undefined,
     })
     // What the engine told before is not known here.
@@ -190,7 +199,7 @@ export class Views {
       promise: async ({ volume, epoch, resigned }) => {
         if (resigned !== undefined)
           checkResignation(volume, resigned, this.#ports.peers.publicKeyOf(resigned.epoch.host))
-        const standing = await this.#ports.engine.promise(volume, epoch, resigned?.epoch)
+        const standing = await this.#ports.engine.promise(volume, epoch, { resigned: resigned?.epoch })
         this.#favour(volume, epoch.host)
         return standing
       },
@@ -256,6 +265,21 @@ export class Views {
     throw new SetChangeError(`the set of volume ${volume} is not changed: ${whyOf(outcome)}`, { volume })
   }
 
+  /**
+   * Has this host go on alone with what it has, the volume's majority being lost for good: an operator's word, never its own.
+   *
+   * @throws {ForceError} it is not needed, or not for this host
+   */
+  async force(volume: VolumeId): Promise<void> {
+    const keeper = this.#keepers.get(volume)
+    if (keeper === undefined) throw new ForceError(`nothing of volume ${volume} is here`, { volume })
+    const late = new ForceError(`volume ${volume} is not led by this host in time`, { volume })
+    const outcome = await this.#alone(volume, keeper, { ms: FORCE_MS, late }, force)
+    this.#ports.log({ volume, message: `forced: ${outcome.result}`, detail: outcome })
+    if (outcome.result !== 'leads')
+      throw new ForceError(`volume ${volume} is not led by this host: ${whyOf(outcome)}`, { volume })
+  }
+
   /** Ends what is under way. */
   async close(): Promise<void> {
     this.#stop.abort(new Error('the node stops'))
@@ -271,14 +295,20 @@ export class Views {
     return { ...foresight, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
   }
 
+  /** A volume that this host has come to hold may not have been added yet. */
+  #keeperOf(volume: VolumeId): Keeper | undefined {
+    this.add(volume)
+    return this.#keepers.get(volume)
+  }
+
   async #prepare(volume: VolumeId, next: Epoch): Promise<void> {
-    const keeper = this.#keepers.get(volume)
+    const keeper = this.#keeperOf(volume)
     if (keeper === undefined || next.host !== this.#ports.host) return
     keeper.prepared = await prepare(this.#candidate(volume, keeper, this.#stop.signal), next)
   }
 
   async #take(volume: VolumeId, given: HandedOver): Promise<void> {
-    const keeper = this.#keepers.get(volume)
+    const keeper = this.#keeperOf(volume)
     if (keeper === undefined) throw new HandOverError(`nothing of volume ${volume} is here`, { volume })
     const late = new HandOverError(`volume ${volume} is not led by this host in time`, { volume })
     const limit = { ms: HAND_OVER_MS, late }
@@ -395,6 +425,7 @@ export class Views {
         // The engine tells when either is over; whoever has no lease looks around until it has one.
         case 'leads':
         case 'is-led':
+          keeper.patientUntilMs = Number.NEGATIVE_INFINITY
           retryMs = RETRY_MS_MIN
           if (outcome.result === 'leads' ? !keeper.hasLostLease : outcome.isGranted) {
             if (keeper.calls === calls) return
@@ -443,6 +474,7 @@ export class Views {
       return await stand(this.#candidate(volume, keeper, signal), {
         mayDefer,
         hasLostLease,
+        isPatient: this.#ports.clock.nowMs() < keeper.patientUntilMs,
         ...(refused && { refused }),
       })
     } catch (error) {

@@ -5,10 +5,12 @@ import {
   compareHeads,
   type Epoch,
   type Foresight,
+  hexToBytes,
   type HostId,
   type StoreId,
   type VolumeId,
 } from '@cloudfs/interface'
+import { decodeView } from '@cloudfs/format'
 import { majorityOf } from '../stamp-slices.js'
 import { type Elected, epochAbove, judge, type Promised, type Undecided } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
@@ -29,6 +31,7 @@ export async function preVote(
   { ports, volume, signal }: Candidate,
   own: Foresight,
   sets: readonly (readonly Member[])[],
+  isPatient = false,
 ): Promise<Vote[]> {
   const others = hostsOf(sets).filter((host) => host !== ports.host)
   // An epoch above what this host knows of: who knows of a greater one says so, and the real one is above that.
@@ -43,7 +46,7 @@ export async function preVote(
   const self: Vote = { ...own, host: ports.host, would: true }
   // A member that hangs is not waited for once there are enough without it.
   const isEnough = (votes: readonly Vote[]): boolean =>
-    agree(sets, [self, ...votes.filter(({ would }) => would)], storeOf)
+    !isPatient && agree(sets, [self, ...votes.filter(({ would }) => would)], storeOf)
   const onRefused = refusalLog(ports, volume)
   const options = { clock: ports.clock, timeoutMs: ASK_TIMEOUT_MS, signal, isEnough, onRefused }
   return [self, ...(await gather(questions, options))]
@@ -80,7 +83,7 @@ export async function collectPromises(
   // Synced before anybody is asked (E1).
   const own: Promised = {
     host: ports.host,
-    standing: await ports.engine.promise(volume, epoch, resigned?.epoch),
+    standing: await ports.engine.promise(volume, epoch, { resigned: resigned?.epoch }),
   }
   const known = [own, ...given]
   const isEnough = (answers: readonly Promised[]): boolean =>
@@ -109,6 +112,15 @@ export async function collectPromises(
   if (verdict.result === 'undecided' && verdict.mayRestart) verdict = await hear(RESTART_GRACE_MS, true)
   if (verdict.result === 'elected') return verdict
   return failed(`${String(promises.length)} promises are too few`)
+}
+
+/** The other knows a view to be committed, later than all that this store has heard of, in which it is not. */
+export function isLeftOut(own: Foresight, { views: [committed] }: Vote): boolean {
+  const newest = own.views.at(-1)
+  if (committed === undefined || newest === undefined || compareEpochs(committed.epoch, newest.epoch) <= 0)
+    return false
+  const { members } = decodeView(hexToBytes(committed.payload))
+  return !members.some(({ store }) => store === own.store)
 }
 
 export function isOutbid(own: Foresight, vote: readonly Vote[]): boolean {
