@@ -33,6 +33,9 @@ import {
  */
 const UNLED_MS_MAX = 1_500
 
+/** Nodes that start find each other within this. */
+const PATIENT_MS = 3_000
+
 interface ViewingOptions {
   readonly host: HostId
   readonly key: HostKey
@@ -74,6 +77,7 @@ export class Viewing {
         nowMs: () => performance.now(),
         sleep: (ms, signal) => delay(ms, undefined, { signal }),
       },
+      patientMs: PATIENT_MS,
       randomBytes: (count) => new Uint8Array(randomBytes(count)),
       engine: coreEngine((verb, args) => engine.result(verb, args)),
       peers: viewPeers(peers, { host, publicKey: key.publicKey }),

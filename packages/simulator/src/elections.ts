@@ -11,6 +11,9 @@ import {
 import { Membership } from './membership.js'
 import type { PolicyMaker, PolicyPorts } from './policy.js'
 
+/** Shorter than nodes have it: much is to happen in a life. */
+const PATIENT_MS = 200
+
 export const elections: PolicyMaker = (ports) => {
   const { host, store, seed, clock, randomBytes, indexOf } = ports
   const run = (work: Promise<void>): void => {
@@ -25,6 +28,7 @@ export const elections: PolicyMaker = (ports) => {
     engine: watched(ports),
     peers: peersOf(ports),
     // Nothing here reads it.
+    patientMs: PATIENT_MS,
     wayToFollow: () => Promise.resolve({ address: '', key: '', nonce: '' }),
     follow: (volume, leader, way): Promise<void> => {
       if (way === undefined) return membership.follow(volume, leader)

@@ -43,6 +43,7 @@ export class EngineViews {
       randomBytes: (count) => new Uint8Array(randomBytes(count)),
       engine: coreEngine(async (verb, args) => (await engine.client.call(verb, args)).result),
       peers: this.#peersOf(host),
+      patientMs: 0,
       wayToFollow: () => Promise.resolve(undefined),
       follow: (_, leader) => inTime(cluster.follow(index, cluster.indexOf(leader)), FOLLOW_MS),
       run: (work) => {

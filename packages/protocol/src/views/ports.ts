@@ -120,6 +120,8 @@ export interface ViewPorts {
   /** Of the host's secret key. */
   readonly seed: Uint8Array
   readonly clock: ViewClock
+  /** Whoever has just started hears first what all members have to say, if they say it in this time. */
+  readonly patientMs: number
   readonly randomBytes: RandomBytes
   readonly engine: ViewEngine
   readonly peers: ViewPeers

@@ -41,8 +41,6 @@ const RANK_DELAY_MS = 60
 const JITTER_MS = 30
 const RETRY_MS_MIN = 60
 const RETRY_MS_MAX = 2_000
-/** Whoever has just started hears first what all members have to say, if they say it in this time. */
-const PATIENT_MS = 3_000
 /** A host without a lease, its own or another's, asks around so often. */
 const LOOK_AGAIN_MS = 1_000
 /** Whoever was asked to stand has won by then, or will not. */
@@ -107,7 +105,7 @@ export class Views {
       wake: () => undefined,
       favour: undefined,
       prepared: undefined,
-      patientUntilMs: this.#ports.clock.nowMs() + PATIENT_MS,
+      patientUntilMs: this.#ports.clock.nowMs() + this.#ports.patientMs,
       refused: undefined,
     })
     // What the engine told before is not known here.
