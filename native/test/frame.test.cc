@@ -172,6 +172,15 @@ TEST_CASE("a length out of bounds is refused before anything is allocated") {
   }
 }
 
+TEST_CASE("an epoch that no log can hold is refused, in the header and in what a frame says") {
+  Epoch beyond = kEpoch;
+  beyond.counter = uint64_t{1} << 48;
+  CHECK_FALSE(accepted(bytes_of(encode_ping(beyond))));
+  HelloFrame hello = sample_hello();
+  hello.head.epoch = beyond;
+  CHECK_FALSE(accepted(bytes_of(encode_hello(kEpoch, hello))));
+}
+
 TEST_CASE("a channel gives the same frames however the bytes are cut") {
   std::vector<uint8_t> all;
   std::vector<std::vector<uint8_t>> sent = samples();

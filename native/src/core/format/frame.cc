@@ -208,6 +208,7 @@ Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if ((header.flags & ~known) != 0) return corrupt("unknown frame flags", 5);
   if (load<uint16_t>(bytes.data() + 6) != 0) return corrupt("reserved bytes of a frame are not zero", 6);
   header.epoch.counter = load<uint64_t>(bytes.data() + 8);
+  if (header.epoch.counter > kLsnMax) return corrupt("a frame's epoch is out of range", 8);
   header.epoch.host = load_id<HostId>(bytes.data() + 16);
   return header;
 }
@@ -235,6 +236,7 @@ Result<HelloFrame> decode_hello(const FrameView& frame) {
   hello.volume = in.id<VolumeId>();
   hello.head.lsn = in.u64();
   hello.head.epoch.counter = in.u64();
+  in.require(hello.head.epoch.counter <= kLsnMax);
   hello.head.epoch.host = in.id<HostId>();
   hello.head.version = in.id<VersionId>();
   hello.commit_lsn = in.u64();
@@ -368,6 +370,7 @@ Result<LeaseGrantFrame> decode_lease_grant(const FrameView& frame) {
     LeaseChange change;
     change.volume = in.id<VolumeId>();
     change.epoch.counter = in.u64();
+    in.require(change.epoch.counter <= kLsnMax);
     change.epoch.host = in.id<HostId>();
     const uint8_t granted = in.u8();
     in.require(granted <= 1);
