@@ -142,6 +142,9 @@ test('what was sent on is sent on no further', { timeout: 60_000 }, async () => 
     expect(await marked.json()).toMatchObject({ code: 'ERR_PRIMARY_UNKNOWN' })
   }
   // A replica that is told a wrong primary, its neighbour that holds nothing: two nodes who each take the other for it.
+  // Its replicator, which would tell it better, is held meanwhile.
+  const { replicatorPid = 0 } = await cluster.reload(replica.index)
+  process.kill(replicatorPid, 'SIGSTOP')
   const engine = await EngineClient.connect({
     socketPath: `${replica.directory}/run/engine.sock`,
     onEvent: () => undefined,
@@ -155,6 +158,7 @@ test('what was sent on is sent on no further', { timeout: 60_000 }, async () => 
   await engine.close()
   expect(await curl(at(replica.enginePort, volume))).toBe('503 1 0')
   expect(codeOf()).toBe('ERR_PRIMARY_UNKNOWN')
+  process.kill(replicatorPid, 'SIGCONT')
 })
 
 test('while the replicator is away its engine says that it does not know', { timeout: 60_000 }, async () => {

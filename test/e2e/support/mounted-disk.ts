@@ -70,7 +70,10 @@ export class MountedDisk {
     this.#nbdfuse = undefined
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const ended = once(child, 'exit')
-    await runTool('fusermount3', '-u', join(this.#directory, 'fuse'))
+    const fuse = join(this.#directory, 'fuse')
+    // Whoever looks at all block devices just then keeps the loop device, and so the file under it, open a little longer.
+    const unmount = `for n in {1..1200}; do fusermount3 -u ${fuse} 2>/dev/null && exit; sleep 0.05; done`
+    await runTool('bash', '-c', `${unmount}; fusermount3 -u ${fuse} || { fusermount3 -uz ${fuse}; exit 1; }`)
     await ended
   }
 }
