@@ -30,15 +30,23 @@ async function isWell(volume: string): Promise<void> {
   await expect.poll(async () => (await healthOf(volume))?.state, PATIENCE).toBe('ok')
 }
 
-/** Writes and verifies for some seconds, whatever happens meanwhile. @returns its errors, by fio's count */
+/** Writes and verifies as long as `act` takes, and some seconds more. @returns its errors, by fio's count */
 async function fioWhile(act: () => Promise<void>): Promise<number> {
   const fio =
     `fio --name=verify --ioengine=nbd --uri='${disk.uri}' --rw=randwrite --bs=4k --iodepth=8 --size=32M --io_size=1G ` +
-    '--time_based --runtime=5 --verify=crc32c --verify_fatal=1 --output-format=json --eta=never'
-  const done = cluster.shell(fio)
-  await act()
-  const result = JSON.parse((await done).replace(/^[^{]*/, '')) as { jobs: { error: number }[] }
-  return result.jobs.reduce((sum, { error }) => sum + error, 0)
+    '--time_based --runtime=3 --verify=crc32c --verify_fatal=1 --output-format=json --eta=never'
+  let isOver = false
+  const acting = act().finally(() => (isOver = true))
+  acting.catch(() => undefined)
+  let errors = 0
+  do {
+    const result = JSON.parse((await cluster.shell(fio)).replace(/^[^{]*/, '')) as {
+      jobs: { error: number }[]
+    }
+    for (const { error } of result.jobs) errors += error
+  } while (!isOver)
+  await acting
+  return errors
 }
 
 test(

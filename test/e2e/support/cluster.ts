@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { VolumeStatus } from '@cloudfs/interface'
 import { EngineClient } from '@cloudfs/replicator'
 import { expect } from 'vitest'
 import { endTools } from './run-tool.js'
@@ -142,30 +143,39 @@ export class Cluster {
   /** The version each node's own replica is at, of the nodes that have one. */
   async heads(volume: string): Promise<string[]> {
     const heads = await Promise.all(
-      this.nodes.map(async ({ directory }) => {
-        const socketPath = join(directory, 'run', 'engine.sock')
-        const engine = await EngineClient.connect({ socketPath, onEvent: () => undefined })
-        try {
-          const { result } = await engine.call('volumes', {})
-          return result.find((each) => each.volume === volume)?.version
-        } finally {
-          await engine.close()
-        }
-      }),
+      this.nodes.map(async (node) =>
+        (await held(node)).find((each) => each.volume === volume && each.established && !each.deleted),
+      ),
     )
-    return heads.filter((each) => each !== undefined)
+    return heads.flatMap((each) => each?.version ?? [])
   }
 
   /** Waits until all replicas are there and equal. @returns the version they are at */
   async equalHeads(volume: string, replicas = this.#replicaCount()): Promise<string> {
     let heads: string[] = []
-    await expect
-      .poll(async () => {
-        heads = await this.heads(volume)
-        return [heads.length, new Set(heads).size]
-      }, PATIENCE)
-      .toEqual([replicas, 1])
+    try {
+      await expect
+        .poll(async () => {
+          heads = await this.heads(volume)
+          return [heads.length, new Set(heads).size]
+        }, PATIENCE)
+        .toEqual([replicas, 1])
+    } catch (error) {
+      console.error(await this.#situation(volume))
+      throw error
+    }
     return heads[0] ?? ''
+  }
+
+  /** What each node has of a volume, and had to say of late, for a test that fails. */
+  async #situation(volume: string): Promise<string> {
+    const nodes = this.nodes.map(async (node) => {
+      const all = await held(node).catch((error: unknown) => String(error))
+      const has = typeof all === 'string' ? all : all.filter((each) => each.volume === volume)
+      const log = readFileSync(join(node.directory, 'replicator.log'), 'utf8').trimEnd().split('\n')
+      return [`== node ${String(node.index)}: ${JSON.stringify(has)}`, ...log.slice(-40)].join('\n')
+    })
+    return (await Promise.all(nodes)).join('\n')
   }
 
   /** Ends every process, whatever state it is in, and removes all files. */
@@ -200,5 +210,16 @@ export class Cluster {
       '--json',
     ])
     return stdout === '' ? [] : (JSON.parse(stdout) as ClusterNode[])
+  }
+}
+
+/** All that is in a node's store, as its engine says. */
+async function held({ directory }: ClusterNode): Promise<readonly VolumeStatus[]> {
+  const socketPath = join(directory, 'run', 'engine.sock')
+  const engine = await EngineClient.connect({ socketPath, onEvent: () => undefined })
+  try {
+    return (await engine.call('volumes', { all: true })).result
+  } finally {
+    await engine.close()
   }
 }
