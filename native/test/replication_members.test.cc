@@ -295,6 +295,8 @@ TEST_CASE(
   };
   // The view that it knows is of epoch 2.
   CHECK(left(1) == "ERR_IS_MEMBER");
+  // Whoever says so of a view that has it for a member is wrong.
+  CHECK(left(2) == "ERR_IS_MEMBER");
   CHECK(left(3).empty());
   CHECK(can_write(cluster, 0, volume, 2));
   elect(cluster, volume, 0, 4, {1, 3}, {}, adds(2, MemberRole::learner));

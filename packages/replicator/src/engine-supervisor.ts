@@ -4,8 +4,8 @@
  */
 import { EventEmitter } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { EngineCommands, EngineEvent, EngineVerb, StoreStatus } from '@cloudfs/interface'
-import { EngineGoneError } from '@cloudfs/interface'
+import type { EngineCommands, EngineEvent, EngineVerb, StoreId, StoreStatus } from '@cloudfs/interface'
+import { EngineGoneError, StoreNotReadyError } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import type { Config } from './config.js'
 import { type EngineAnswer, EngineClient } from './engine-client.js'
@@ -36,6 +36,8 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
   /** The last engine that was started here. */
   #started: StartedEngine | undefined
   #starts = 0
+  /** Of the engine that is connected, since it was ready. */
+  #storeId: StoreId | undefined
 
   constructor(config: Config, log: Logger) {
     super()
@@ -87,7 +89,20 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
   /** The node's store, as its engine tells. */
   async store(): Promise<StoreStatus | undefined> {
     const stores = await this.result('stores', {})
-    return stores.find(({ path }) => path === this.#config.store)
+    const status = stores.find(({ path }) => path === this.#config.store)
+    if (status?.state === 'ready') this.#storeId = status.store
+    return status
+  }
+
+  /**
+   * The store that this host keeps replicas in. Who is a member, and whose replica nobody needs, is decided by it: there is no
+   * value that stands for one that is not known.
+   *
+   * @throws {StoreNotReadyError} no store was found ready since the engine is up
+   */
+  get storeId(): StoreId {
+    if (this.#storeId === undefined) throw new StoreNotReadyError('the store is not known to be ready yet')
+    return this.#storeId
   }
 
   /** Lets go of the engine, which goes on. May be called twice. */
@@ -116,6 +131,7 @@ export class EngineSupervisor extends EventEmitter<EngineSupervisorEvents> {
         const since = performance.now()
         await client.closed
         this.#client = undefined
+        this.#storeId = undefined
         this.emit('down')
         if (this.#isClosing()) return
         this.#log.warn('the engine has gone away')

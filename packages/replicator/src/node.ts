@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Answer } from '@cloudfs/http'
-import { bytesToHex, type HostId, StoreId, type StoreStatus } from '@cloudfs/interface'
+import { bytesToHex, type HostId, type StoreId, type StoreStatus } from '@cloudfs/interface'
 import { HostKey, hostIdOf, PeerNode, type PeerMember } from '@cloudfs/peers'
 import type { HostCandidate } from '@cloudfs/placement'
 import type { Logger } from 'pino'
@@ -144,7 +144,7 @@ export class ReplicatorNode {
       runDirectory: config.runDirectory,
       address: () => engineAddressOf(this.#engineHttp, this.#peers?.addresses ?? []),
       candidates: () => this.#candidates(),
-      store: () => this.#figures?.store ?? StoreId.zero,
+      store: () => this.#engine.storeId,
       replaceAfterMs: config.replaceAfterSeconds * 1_000,
       draining: {
         isSet: () => this.#draining.isSet,

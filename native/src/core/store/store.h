@@ -126,7 +126,7 @@ class Store final : public VolumeHost,
   void replicate(Volume& volume);
   /// Of one of the sets that have to agree (M1).
   /// In a view that has a say and is of a later epoch than this.
-  bool is_member(const Volume& volume, const Epoch& after = {}) const;
+  bool is_member(const Volume& volume, const Epoch& since = {}) const;
   /// Why it is not promised, or code nullptr. `resigned`: the epoch whose primary handed over.
   struct Judgement {
     const char* code = nullptr;

@@ -123,10 +123,10 @@ bool Store::is_member(const ViewPayload& view) const {
   });
 }
 
-bool Store::is_member(const Volume& volume, const Epoch& after) const {
+bool Store::is_member(const Volume& volume, const Epoch& since) const {
   const std::span<const ViewInForce> views = volume.views();
   return std::any_of(views.begin(), views.end(),
-                     [&](const ViewInForce& view) { return view.epoch > after && is_member(view.payload); });
+                     [&](const ViewInForce& view) { return view.epoch >= since && is_member(view.payload); });
 }
 
 StreamId Store::open_to_leader(const VolumeId& id, bool copy, std::string& refusal) {
