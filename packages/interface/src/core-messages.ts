@@ -202,7 +202,7 @@ export interface VolumeStatus {
   readonly established: boolean
   /** Its last record is its deletion. */
   readonly deleted: boolean
-  /** And that is committed: nothing of the volume is left here. */
+  /** And that is committed, or the store has left the volume (`left`): nothing of it is left here. */
   readonly deletionCommitted: boolean
   /** This store was a member once and has dropped its replica; it may join again. */
   readonly left: boolean

@@ -46,8 +46,9 @@ export class Leading {
       const asked = new Set(volumes)
       const all = await engine.result('volumes', { all: true })
       return {
+        // What this host alone has dropped, because it left the set, lives on at others.
         deleted: all
-          .filter(({ deletionCommitted, volume }) => deletionCommitted && asked.has(volume))
+          .filter(({ deletionCommitted, left, volume }) => deletionCommitted && !left && asked.has(volume))
           .map(({ volume }) => volume),
       }
     })
