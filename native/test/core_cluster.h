@@ -166,6 +166,7 @@ class Cluster {
                SIZE_MAX);
         if (follower)
           pass(wires_[wire].to_leader, *node(wires_[wire].leader).core, wires_[wire].at_leader, SIZE_MAX);
+        refusals_[wires_[wire].follower] = node(index).core->stream_refusal(stream).code;
         drop(wire);
         break;
       }
@@ -191,6 +192,11 @@ class Cluster {
            std::none_of(nodes_.begin(), nodes_.end(), [](const auto& one) { return one->disk.busy(); });
   }
   size_t wires() const { return wires_.size(); }
+  /// Why either side has ended the node's last stream as a follower, a code; or empty.
+  std::string refusal(size_t follower) const {
+    const auto at = refusals_.find(follower);
+    return at == refusals_.end() ? "" : at->second;
+  }
   uint64_t sent_bytes = 0;
 
  private:
@@ -231,6 +237,7 @@ class Cluster {
   std::vector<std::unique_ptr<Driver>> nodes_;
   std::deque<Wire> wires_;
   std::vector<std::pair<size_t, uint64_t>> closing_;
+  std::map<size_t, std::string> refusals_;
 };
 
 }  // namespace cloudfs::test

@@ -40,13 +40,18 @@ export class Leaving {
 
   /** `volumes` are all that the store has. */
   async mend(volumes: readonly VolumeStatus[]): Promise<void> {
-    const { host, store } = this.#options
+    const { host, store, engine } = this.#options
+    const follows = await engine.result('follows', {})
+    const passed = new Set<string>(
+      follows.filter(({ error }) => error?.code === 'ERR_VIEW_FORCED').map(({ volume }) => volume),
+    )
     for (const status of volumes) {
       if (status.role !== 'follower' || status.deletionCommitted || status.left) continue
+      const isPassedByForce = passed.has(status.volume)
       // Whoever was away when the set changed may never hear of it but so: it is nobody's member to be called any more.
-      if (status.led && !isOut(viewOf(status), { host, store: store() })) continue
+      if (status.led && !isPassedByForce && !isOut(viewOf(status), { host, store: store() })) continue
       try {
-        const epoch = await this.#mayDrop(status)
+        const epoch = await this.#mayDrop(status, isPassedByForce)
         if (epoch !== undefined) await this.#drop(status.volume, epoch)
       } catch (error) {
         if (!isCloudfsError(error)) throw error
@@ -55,11 +60,11 @@ export class Leaving {
     }
   }
 
-  #mayDrop(status: VolumeStatus): Promise<Epoch | undefined> {
+  #mayDrop(status: VolumeStatus, isPassedByForce: boolean): Promise<Epoch | undefined> {
     const { peers, host, store } = this.#options
     const { volume, promised } = status
     return findWhetherMayDrop(
-      { host, store: store(), promised },
+      { host, store: store(), promised, isPassedByForce },
       { epoch: status.epoch, members: viewOf(status).members },
       (voter) => peers.request(voter, askSettled, { volume, store: store() }, { timeoutMs: ASK_TIMEOUT_MS }),
     )

@@ -180,6 +180,7 @@ export class Replication {
   /** The store has become ready, in an engine that was found or started. */
   async begin(): Promise<void> {
     const { engine, peers } = this.#options
+    this.#viewing.begin()
     this.#following.forget()
     this.#holders.forgetAll()
     this.#teller.forgetAll()

@@ -119,6 +119,11 @@ export class Viewing {
     return this.#counts
   }
 
+  /** The engine's store has started. */
+  begin(): void {
+    this.#views.onStarted()
+  }
+
   /** Fits what is looked after to `volumes`, which are all that the store has, and stands for those that nobody leads. */
   mend(volumes: readonly VolumeStatus[]): void {
     const now = performance.now()

@@ -97,6 +97,16 @@ void Leader::begin_view(const ViewPayload& view) {
   moved_ = true;
 }
 
+/// This host has forced its view: who was a member is none, and is not to follow as if it were.
+void Leader::forget_members() {
+  for (const auto& feed : feeds_) {
+    feed->member.reset();
+    if (!feed->closed) refuse_stranger(feed->stream);
+  }
+  members_.clear();
+  progress_.clear();
+}
+
 // --- Sets that have to agree (M1) ---------------------------------------------------------------------------------
 
 bool Leader::is_own(const ViewMember& member) const {
@@ -119,8 +129,10 @@ void Leader::note_members(const ViewPayload& view) {
 }
 
 void Leader::on_views_moved() {
+  const std::span<const ViewInForce> views = volume_.views();
+  if (views.size() == 1 && views[0].forced && views[0].epoch == epoch_) forget_members();
   quorums_.clear();
-  for (const ViewInForce& view : volume_.views()) {
+  for (const ViewInForce& view : views) {
     note_members(view.payload);
     Quorum quorum{.peers = {}, .has_own = false};
     for (const ViewMember& member : view.payload.members) {

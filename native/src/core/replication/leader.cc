@@ -73,6 +73,10 @@ Leader::Feed* Leader::find(StreamId stream) {
 void Leader::begin(StreamId stream, const std::optional<HostId>& host) {
   feeds_.push_back(std::make_unique<Feed>(*this, stream, io_, segments_, appender_));
   feeds_.back()->host = host;
+  // Our hello would have it promise this epoch.
+  if (host && std::none_of(members_.begin(), members_.end(),
+                           [&](const Member& member) { return member.host == *host; }))
+    return refuse_stranger(stream);
   // Its head would be taken for the history that this leader goes on from.
   if (stage_ != Stage::fetch) say_hello(*feeds_.back());
   moved_ = true;
@@ -85,6 +89,10 @@ void Leader::say_hello(Feed& feed) {
   hello.store = self_.store;
   streams_.send(feed.stream, encode_hello(epoch_, hello));
   if (feed.member && host_.leases_used()) leases_.led(feed.stream, members_[*feed.member].store, epoch_);
+}
+
+void Leader::refuse_stranger(StreamId stream) {
+  streams_.refuse(stream, epoch_, "ERR_NOT_MEMBER", "this host and store are not in the volume's view");
 }
 
 void Leader::on_refused(StreamId, const Epoch& epoch) {
@@ -183,8 +191,7 @@ void Leader::on_hello(Feed& feed, const HelloFrame& hello) {
   const auto member = std::find_if(members_.begin(), members_.end(), [&](const Member& one) {
     return one.host == hello.host && one.store == hello.store;
   });
-  if (member == members_.end())
-    return refuse("ERR_NOT_MEMBER", "this host and store are not in the volume's view");
+  if (member == members_.end()) return refuse_stranger(feed.stream);
   if (hello.has_volume && hello.head.epoch > epoch_)
     return refuse("ERR_EPOCH_STALE", "the follower has seen a later epoch");
   feed.member = static_cast<size_t>(member - members_.begin());

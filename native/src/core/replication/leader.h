@@ -156,7 +156,9 @@ class Leader final : public Replication, public StreamEnd {
 
   void on_hello(Feed& feed, const HelloFrame& hello);
   void say_hello(Feed& feed);
+  void refuse_stranger(StreamId stream);
   void note_members(const ViewPayload& view);
+  void forget_members();
   size_t place_of(const ViewMember& member) const;
   bool is_own(const ViewMember& member) const;
   std::vector<const ViewMember*> holders() const;

@@ -120,7 +120,7 @@ class Store final : public VolumeHost,
   /// It has its primary here, or one to which a lease was granted that runs still.
   bool is_led(const Volume& volume) const;
   /// This store is in the view.
-  bool is_member(const ViewPayload& view) const;
+  bool is_member(const ViewPayload& view) const override;
   bool is_alone(const Volume& volume) const;
   bool has_left(const VolumeId& id) const override;
   void replicate(Volume& volume);

@@ -79,6 +79,7 @@ class VolumeHost {
   virtual void on_map_unreadable(Volume& volume, int error) = 0;
   /// May the operation wait for space (cleaning goes on), or is it ENOSPC?
   virtual bool may_wait_for_space(const Operation& operation) = 0;
+  virtual bool is_member(const ViewPayload& view) const = 0;
   virtual uint64_t now_ns() const = 0;
 
  protected:
@@ -349,6 +350,7 @@ class Volume final : public BatchMember, PageWaiter {
   // volume_replication.cc
   [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, bool sync, const Epoch& epoch);
   [[nodiscard]] const char* view_refusal(const RunView& run, const Epoch& epoch) const;
+  [[nodiscard]] Accepted judge_force(const RunView& run) const;
   void truncate(Lsn last);
   void drop_pending(Lsn last, uint64_t sequence);
   uint64_t cookie(Lsn lsn) const { return generation_ << 48 | lsn; }

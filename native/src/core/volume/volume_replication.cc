@@ -79,6 +79,8 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool 
     // Of what is applied the versions are not kept; the next run shows whether the histories are the same.
     if (run.last_lsn() < applied_.lsn) return {};
     if (run.last_lsn() <= made_.lsn && version_at(run.last_lsn()) == header.last_public) return {};
+    // Before anything of it is dropped for that.
+    if (const Accepted accepted = judge_force(run); accepted.code != nullptr) return accepted;
     // The leader's history differs from here on. What it never knew to be committed goes.
     if (header.first_lsn <= committed_)
       return {false, "ERR_HISTORY_DIVERGED", "a committed record would have to be dropped"};
@@ -89,6 +91,7 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool 
   if (!verify_links(run, made_.public_id))
     return {false, "ERR_CHAIN_BROKEN", "a run does not follow from the head"};
   if (const char* why = view_refusal(run, epoch); why != nullptr) return {false, "ERR_EPOCH_STALE", why};
+  if (const Accepted accepted = judge_force(run); accepted.code != nullptr) return accepted;
   if (stamp_ && !verify_tokens(run, *stamp_))
     return {false, "ERR_CHAIN_BROKEN", "a token is not the stamp's"};
   if (!verify_body_crcs(run, {body.data, body.size}))

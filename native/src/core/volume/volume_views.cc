@@ -63,6 +63,26 @@ const char* Volume::view_refusal(const RunView& run, const Epoch& epoch) const {
   return view->primary == header.epoch.host ? nullptr : "a view of another primary than its epoch's";
 }
 
+/// What another host sends is an operator's word by its own account alone: nobody gave it the stamp of the view before (E4).
+/// Whose store has a say goes on without it, until it has dropped what it has and joins anew.
+Volume::Accepted Volume::judge_force(const RunView& run) const {
+  const RecordView first = *run.records().begin();
+  if (first.kind() != RecordKind::view || (first.flags() & kFlagForce) == 0) return {};
+  const Result<ViewPayload> view = decode_view(first.payload());
+  ensure(view.ok(), "a run's payloads were checked");
+  const std::vector<ViewMember>& members = view->members;
+  if ((first.flags() & kFlagRestart) == 0 || members.size() != 1 || members[0].role != MemberRole::data ||
+      members[0].host != run.header().epoch.host)
+    return {false, "ERR_RECORD_CORRUPT", "a view is forced by one host for itself alone, as a restart"};
+  const std::span<const ViewInForce> before = views();
+  const bool has_say = std::any_of(before.begin(), before.end(), [this](const ViewInForce& one) {
+    return parts_.host.is_member(one.payload);
+  });
+  if (has_say && !parts_.host.is_member(*view))
+    return {false, "ERR_VIEW_FORCED", "a host went on by force without this store, which was a member"};
+  return {};
+}
+
 void Volume::begin_view(NewView view) {
   ensure(!stamp_ && own_.appended == made_.lsn && placed_ == pending_.size(),
          "an elected host makes a view once it holds what it adopted");

@@ -45,3 +45,14 @@ test('who was promised a later epoch may be taking this store in', () => {
   expect(mayDrop(own(5), before, said([0, before], [1, before], [3, before]))).toBe(false)
   expect(mayDrop(own(4), before, said([0, before], [1, before], [3, before]))).toBe(true)
 })
+
+test('who learns where another went on by force drops what it had before, and nobody who votes does', () => {
+  const learner = set(5, [0], 2)
+  const passed = { ...own(5), isPassedByForce: true }
+  expect(mayDrop(passed, learner, said([0, learner]))).toBe(true)
+  expect(mayDrop(own(5), learner, said([0, learner]))).toBe(false)
+  expect(mayDrop(passed, learner, said())).toBe(false)
+  expect(mayDrop({ ...passed, promised: epochOf(6) }, learner, said([0, learner]))).toBe(false)
+  const member = set(5, [0, 2])
+  expect(mayDrop(passed, member, said([0, member]))).toBe(false)
+})

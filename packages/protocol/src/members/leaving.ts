@@ -17,6 +17,8 @@ export interface Replica {
   readonly host: HostId
   readonly store: StoreId
   readonly promised: Epoch
+  /** It does not follow: another host went on by force without this store, and may have it learn since. */
+  readonly isPassedByForce?: boolean
 }
 
 /** Who knows this keeps no replica for the caller. */
@@ -24,13 +26,21 @@ export function isOut({ members }: Pick<Settled, 'members'>, own: Pick<Replica, 
   return !members.some(({ host, store }) => host === own.host && store === own.store)
 }
 
+/** It learns, and cannot with what it has. Of no set since the one that was forced has it been a voter. */
+function hasToJoinAnew({ members }: Settled, { host, store, isPassedByForce = false }: Replica): boolean {
+  return (
+    isPassedByForce &&
+    members.some((each) => each.host === host && each.store === store && each.role === 'learner')
+  )
+}
+
 /**
- * Nobody will ever need this store's replica (`may_drop` of `test/model/rules.cc`).
+ * Nobody will ever need what this store has (`may_drop` of `test/model/rules.cc`).
  *
  * @param newest - of all that was said, and of what this host knows
  */
 export function mayDrop(own: Replica, newest: Settled, answers: ReadonlyMap<HostId, Settled>): boolean {
-  if (!isOut(newest, own)) return false
+  if (!isOut(newest, own) && !hasToJoinAnew(newest, own)) return false
   // Who joins has promised whoever takes it in, and does not know yet that it is a member.
   if (compareEpochs(newest.epoch, own.promised) < 0) return false
   const voters = newest.members.filter(isVoter)

@@ -68,8 +68,8 @@ interface Keeper {
   wake: () => void
   /** Until then this replica favours the host to which it has just given its promise: who wins has its view by then. */
   favour: { readonly host: HostId; readonly untilMs: number } | undefined
-  /** Until then it stands only if all members answer: it may have been away for long. */
-  patientUntilMs: number
+  /** Since the store's start somebody has led it, as this host knows. */
+  wasLed: boolean
   /** For a hand-over that is to come: used once. */
   prepared: Prepared | undefined
   /** What a member has promised that refused this host as its primary. */
@@ -87,9 +87,20 @@ export class Views {
   readonly #keepers = new Map<VolumeId, Keeper>()
   readonly #stop = new AbortController()
   readonly #running = new Set<Promise<void>>()
+  /** Until then this host stands only if all members answer, where nobody has led: it may have been away for long. */
+  #patientUntilMs = 0
 
+  /** The engine's store has just started, or is about to. */
   constructor(ports: ViewPorts) {
     this.#ports = ports
+    this.onStarted()
+  }
+
+  /** The engine's store has started, again perhaps. */
+  onStarted(): void {
+    const { clock, patientMs } = this.#ports
+    this.#patientUntilMs = clock.nowMs() + patientMs
+    for (const keeper of this.#keepers.values()) keeper.wasLed = false
   }
 
   /** This host holds the volume, as a member with data. */
@@ -105,7 +116,7 @@ export class Views {
       wake: () => undefined,
       favour: undefined,
       prepared: undefined,
-      patientUntilMs: this.#ports.clock.nowMs() + this.#ports.patientMs,
+      wasLed: false,
       refused: undefined,
     })
     // What the engine told before is not known here.
@@ -423,7 +434,7 @@ export class Views {
         // The engine tells when either is over; whoever has no lease looks around until it has one.
         case 'leads':
         case 'is-led':
-          keeper.patientUntilMs = Number.NEGATIVE_INFINITY
+          keeper.wasLed = true
           retryMs = RETRY_MS_MIN
           if (outcome.result === 'leads' ? !keeper.hasLostLease : outcome.isGranted) {
             if (keeper.calls === calls) return
@@ -472,7 +483,7 @@ export class Views {
       return await stand(this.#candidate(volume, keeper, signal), {
         mayDefer,
         hasLostLease,
-        isPatient: this.#ports.clock.nowMs() < keeper.patientUntilMs,
+        isPatient: !keeper.wasLed && this.#ports.clock.nowMs() < this.#patientUntilMs,
         ...(refused && { refused }),
       })
     } catch (error) {
