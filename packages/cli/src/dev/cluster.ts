@@ -76,7 +76,7 @@ export class DevCluster {
     const file = this.#read() ?? { storeSize, nodes: [] }
     while (file.nodes.length < count) {
       const index = file.nodes.length + 1
-      const ports = await choosePorts(index === 1, file.nodes)
+      const ports = await choosePorts(index === 1, file.nodes, this.directory)
       const directory = join(this.directory, `node${String(index)}`)
       file.nodes.push(NodePlace.parse({ index, directory, ...ports }))
     }
@@ -98,7 +98,7 @@ export class DevCluster {
         if (!(error instanceof PortTakenError) || moves === MOVES_MAX) throw error
         await this.kill(index)
         const { nodes } = this.#cluster()
-        const ports = await choosePorts(false, nodes)
+        const ports = await choosePorts(false, nodes, this.directory)
         // Read again: another node may have moved meanwhile.
         const file = this.#cluster()
         this.#write({
@@ -233,11 +233,11 @@ export class DevCluster {
     await until(READY_TIMEOUT_MS, what, async () => {
       // Looked at before its log: what it says last is there then.
       const hasEnded = child !== undefined && isEnded(child)
-      if (
-        said.some((log) => log.text().includes('EADDRINUSE') || log.text().includes('ERR_ADDRESS_IN_USE'))
-      ) {
-        throw new PortTakenError(`another program has a port of node ${String(node.index)}: ${portsOf(node)}`)
-      }
+      const taken = said
+        .flatMap((log) => log.text().split('\n'))
+        .find((line) => line.includes('EADDRINUSE') || line.includes('ERR_ADDRESS_IN_USE'))
+      if (taken !== undefined)
+        throw new PortTakenError(`another program has a port of node ${String(node.index)} (${portsOf(node)}): ${taken}`)
       if (hasEnded) throw new ClusterError(`node ${String(node.index)} ended as it started; ${log}`)
       const isOk = await fetch(`${urlOf(node)}/readyz`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) }).then(
         ({ ok }) => ok,

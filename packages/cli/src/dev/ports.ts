@@ -1,6 +1,12 @@
-/** Ports for the nodes of a local cluster. */
+/**
+ * Ports for the nodes of a local cluster. They stay its own while its nodes are down, as far as other local clusters go: for each
+ * there is a file that names the cluster's directory, and counts for as long as that exists.
+ */
 import { randomInt } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
 import { ClusterError } from './errors.js'
 
 /** The ports that everything looks at by default; a cluster takes them for its first node if they are free. */
@@ -13,21 +19,60 @@ const PORT_MIN = 20_000
 const PORT_END = 32_000
 const TRIES_MAX = 1_000
 
-/** Chooses ports that are free now. Who takes them first has them: `taken` are this cluster's. */
-export async function choosePorts(mayBeUsual: boolean, taken: readonly Ports[]): Promise<Ports> {
-  if (mayBeUsual && (await Promise.all(Object.values(usualPorts).map(isFree))).every(Boolean))
+/** Chooses ports that are free now. Another program may be quicker to take them: `taken` are those of `cluster`, a directory. */
+export async function choosePorts(
+  mayBeUsual: boolean,
+  taken: readonly Ports[],
+  cluster: string,
+): Promise<Ports> {
+  const claims = join(tmpdir(), `cloudfs-dev-ports-${String(userInfo().uid)}`)
+  mkdirSync(claims, { recursive: true, mode: 0o700 })
+  forgetRemoved(claims)
+  const mayTake = async (port: number): Promise<boolean> =>
+    (await isFree(port)) && isClaimed(join(claims, String(port)), cluster)
+  if (mayBeUsual && (await Promise.all(Object.values(usualPorts).map(mayTake))).every(Boolean))
     return usualPorts
   const others = new Set(taken.flatMap((ports) => portNames.map((name) => ports[name])))
   const chosen: number[] = []
   for (let tries = 0; chosen.length < portNames.length; tries++) {
     if (tries === TRIES_MAX) throw new ClusterError('no free ports')
     const port = randomInt(PORT_MIN, PORT_END)
-    if (others.has(port) || !(await isFree(port))) continue
+    if (others.has(port) || !(await mayTake(port))) continue
     others.add(port)
     chosen.push(port)
   }
   const [httpPort = 0, enginePort = 0, peerPort = 0, nbdPort = 0] = chosen
   return { httpPort, enginePort, peerPort, nbdPort }
+}
+
+function forgetRemoved(claims: string): void {
+  for (const name of readdirSync(claims)) {
+    const path = join(claims, name)
+    const cluster = holderOf(path)
+    // An empty one is being written.
+    if (cluster !== '' && !existsSync(cluster)) rmSync(path, { force: true })
+  }
+}
+
+/** @returns whether the cluster has it, from now on or before */
+function isClaimed(path: string, cluster: string): boolean {
+  try {
+    writeFileSync(path, cluster, { flag: 'wx' })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return holderOf(path) === cluster
+  }
+}
+
+/** @returns the cluster's directory; empty if nobody, or somebody just now */
+function holderOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return ''
+  }
 }
 
 async function isFree(port: number): Promise<boolean> {
