@@ -72,7 +72,8 @@ export class Leading {
       if (deletionCommitted || role !== 'primary') continue
       // A deletion, too, is committed by a majority.
       for (const { state, host } of members) if (state === 'away') this.#tell(status, host)
-      if (established || deleted) continue
+      // A creation is its first primary's to give up. Whoever was elected later goes on with what a majority may have.
+      if (established || deleted || status.promised.counter > 1) continue
       halfMade.add(volume)
       this.#minderOf(volume)
     }
