@@ -338,6 +338,7 @@ export class Views {
     limit: Limit,
     work: (candidate: Candidate) => Promise<T>,
   ): Promise<T> {
+    const wasSeeking = keeper.abort !== undefined
     keeper.abort?.abort(new HandOverError('the volume is handed over, or its set changed'))
     const own = new AbortController()
     keeper.abort = own
@@ -348,7 +349,8 @@ export class Views {
       return await this.#within(limit, own.signal, (signal) => work(this.#candidate(volume, keeper, signal)))
     } finally {
       if (keeper.abort === own) keeper.abort = undefined
-      if (keeper.calls !== calls) this.seek(volume)
+      // What was ended for it may be needed still.
+      if (wasSeeking || keeper.calls !== calls) this.seek(volume)
     }
   }
 
