@@ -20,6 +20,7 @@ export type {
 export type { LeadPlan, NextView } from './views/ports.js'
 export type { SetChange } from './views/candidate.js'
 export { Absences } from './members/absences.js'
+export { deletedOf } from './members/deletions.js'
 export { findWhetherMayDrop, isOut, type Settled } from './members/leaving.js'
 export { type Led, type Place, SetChanges, type Wish } from './members/set-changes.js'
 export { type Member, sameMembers, viewsOf } from './views/sets.js'

@@ -11,6 +11,7 @@ import {
   type VolumeStatus,
 } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
+import { deletedOf } from '@cloudfs/protocol'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { NotMemberError } from './errors.js'
@@ -42,16 +43,12 @@ export class Leading {
     this.#options = options
     const { peers, engine } = options
     peers.handle(askFollowKey, ({ volume }, caller) => this.#keyFor(VolumeId.parse(volume), caller))
-    peers.handle(askDeleted, async ({ volumes }) => {
-      const asked = new Set(volumes)
-      const all = await engine.result('volumes', { all: true })
-      return {
-        // What this host alone has dropped, because it left the set, lives on at others.
-        deleted: all
-          .filter(({ deletionCommitted, left, volume }) => deletionCommitted && !left && asked.has(volume))
-          .map(({ volume }) => volume),
-      }
-    })
+    peers.handle(askDeleted, async ({ volumes }) => ({
+      deleted: deletedOf(
+        await engine.result('volumes', { all: true }),
+        volumes.map((id) => VolumeId.parse(id)),
+      ),
+    }))
   }
 
   /** What a host's endpoint needs to reach a volume here. */

@@ -15,6 +15,7 @@ import {
 } from '@cloudfs/interface'
 import {
   Absences,
+  deletedOf,
   findWhetherMayDrop,
   type Led,
   type Place,
@@ -49,6 +50,7 @@ interface Requests {
   'follow-key': { volume: VolumeId }
   set: { volume: VolumeId; wish: Wish }
   settled: { volume: VolumeId }
+  deleted: { volume: VolumeId }
 }
 
 export class Membership {
@@ -104,6 +106,7 @@ export class Membership {
         return {}
       },
       settled: ({ volume }) => this.#settled(volume, caller),
+      deleted: async ({ volume }) => deletedOf(await this.#ports.command('volumes', { all: true }), [volume]),
     }
     return name in answers ? answers[name as keyof Requests](body as never) : undefined
   }
@@ -171,6 +174,10 @@ export class Membership {
     if (own !== undefined && leader !== undefined && leaderOf(volume) !== indexOf(leader))
       await this.follow(volume, leader).catch(ignoreRefusal)
     if (status.led && own !== undefined) return
+    if (own !== undefined && !status.led && (await this.#isDeleted(status))) {
+      await this.#drop(volume)
+      return
+    }
     const epoch = await this.#mayDrop(status)
     if (epoch !== undefined) await this.#drop(volume, epoch)
   }
@@ -221,12 +228,24 @@ export class Membership {
     )
   }
 
-  async #drop(volume: VolumeId, epoch: Epoch): Promise<void> {
+  /** @see `Following` of the replicator */
+  async #isDeleted(status: VolumeStatus): Promise<boolean> {
+    const { host, ask, indexOf } = this.#ports
+    const { volume } = status
+    const others = viewOf(status).members.filter((each) => each.host !== host)
+    const answers = await Promise.allSettled(
+      others.map((each) => ask(indexOf(each.host), 'deleted', { volume }, ASK_TIMEOUT_MS)),
+    )
+    return answers.some((said) => said.status === 'fulfilled' && (said.value as VolumeId[]).includes(volume))
+  }
+
+  /** @param epoch - of the view that leaves this host out; without it the volume was deleted */
+  async #drop(volume: VolumeId, epoch?: Epoch): Promise<void> {
     const { command, unfollow, onDropped, clock } = this.#ports
     unfollow(volume)
     // Until the engine has closed the connection.
     await clock.sleep(20, this.#stop.signal)
-    await command('drop', { volume, left: true, epoch })
+    await command('drop', epoch === undefined ? { volume } : { volume, left: true, epoch })
     onDropped(volume)
   }
 
