@@ -237,7 +237,9 @@ export class DevCluster {
         .flatMap((log) => log.text().split('\n'))
         .find((line) => line.includes('EADDRINUSE') || line.includes('ERR_ADDRESS_IN_USE'))
       if (taken !== undefined)
-        throw new PortTakenError(`another program has a port of node ${String(node.index)} (${portsOf(node)}): ${taken}`)
+        throw new PortTakenError(
+          `another program has a port of node ${String(node.index)} (${portsOf(node)}): ${taken}`,
+        )
       if (hasEnded) throw new ClusterError(`node ${String(node.index)} ended as it started; ${log}`)
       const isOk = await fetch(`${urlOf(node)}/readyz`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) }).then(
         ({ ok }) => ok,
