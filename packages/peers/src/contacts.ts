@@ -21,6 +21,8 @@ import type { RequestServer } from './request-server.js'
 import type { Clock, Roster } from './roster.js'
 import { dial, type Swarm } from './swarm.js'
 
+/** A host that could not be dialled is not dialled again by whoever asks it something before. */
+const REACH_AGAIN_MS = 200
 /** A host that was refused is let read why before its connection is closed. */
 const REFUSAL_LINGER_MS = 500
 
@@ -56,6 +58,8 @@ export class Contacts extends EventEmitter<ContactsEvents> {
   readonly #connections = new Map<HostId, Set<Connection>>()
   readonly #greetings = new WeakMap<Connection, Promise<HostId>>()
   readonly #memberAttempts = new Map<HostId, Attempt>()
+  /** Hosts that could not be dialled a moment ago. */
+  readonly #failed = new Map<HostId, { readonly error: Error; readonly untilMs: number }>()
   readonly #bootstrapAttempts: Map<string, Attempt>
   readonly #dials: Gate
   readonly #closed = sharedAbortController()
@@ -109,7 +113,7 @@ export class Contacts extends EventEmitter<ContactsEvents> {
     if (there !== undefined) return there
     const member = this.#options.roster.get(host)
     if (member === undefined) throw new UnknownHostError(`no host ${host} is known here`, { host })
-    const connection = await this.#dial(member.announcement.addresses, signal)
+    const connection = await this.#dialOnce(member.announcement, signal)
     const met = await this.#greetingOf(connection)
     if (met !== host)
       throw new PeerUnreachableError(`host ${met} answers at the addresses of host ${host}`, { host })
@@ -199,6 +203,25 @@ export class Contacts extends EventEmitter<ContactsEvents> {
     return dial(swarm, addresses, hasPrivateNetworkKey, signal)
   }
 
+  /** Many want to reach a host in the moment in which it is gone: who comes right behind one that could not hears the same. */
+  async #dialOnce(
+    { hostId, addresses }: { readonly hostId: HostId; readonly addresses: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<Connection> {
+    const { clock } = this.#options
+    const failed = this.#failed.get(hostId)
+    if (failed !== undefined && clock.monotonicMs() < failed.untilMs) throw failed.error
+    try {
+      const connection = await this.#dial(addresses, signal)
+      this.#failed.delete(hostId)
+      return connection
+    } catch (error) {
+      if (!signal.aborted)
+        this.#failed.set(hostId, { error: asError(error), untilMs: clock.monotonicMs() + REACH_AGAIN_MS })
+      throw error
+    }
+  }
+
   #opened(connection: Connection): void {
     const { limits } = this.#options
     if (connection.direction === 'outbound') {
@@ -278,6 +301,7 @@ export class Contacts extends EventEmitter<ContactsEvents> {
     if (connections?.size === 0) {
       this.#connections.delete(host)
       this.#memberAttempts.delete(host)
+      this.#failed.delete(host)
       if (!this.#closed.signal.aborted) this.#options.roster.lose(host)
     }
   }

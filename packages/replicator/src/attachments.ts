@@ -31,6 +31,8 @@ type Attachment = Answer<'attach'>
 
 /** Pause before hosts are asked again who leads; doubles up to the greatest. */
 const SEEK_MS_MIN = 20
+/** Of more volumes at once each asks less often: whoever comes to lead tells besides. */
+const SEEK_TOGETHER = 4
 const SEEK_MS_MAX = 1_000
 const SEEK_TIMEOUT_MS = 2_000
 /** Whoever attaches a volume waits so long for the way to its primary. */
@@ -81,6 +83,8 @@ export class Attachments {
   readonly #attached = new Map<VolumeId, Attached>()
   readonly #turns = new Turns()
   readonly #closing = new AbortController()
+  /** Volumes whose primary is asked for. */
+  #seeking = 0
 
   constructor(options: AttachmentsOptions) {
     this.#options = options
@@ -234,13 +238,22 @@ export class Attachments {
       return
     }
     attached.wake = () => undefined
-    this.#run(this.#ask(attached))
+    this.#seeking++
+    this.#run(
+      this.#ask(attached).finally(() => {
+        this.#seeking--
+      }),
+    )
+  }
+
+  #seekMs(): number {
+    return Math.min(SEEK_MS_MAX / 2, SEEK_MS_MIN * Math.ceil(this.#seeking / SEEK_TOGETHER))
   }
 
   async #ask(attached: Attached): Promise<void> {
     /** Those that have not answered yet. */
     const asked = new Set<HostId>()
-    let pauseMs = SEEK_MS_MIN
+    let pauseMs = this.#seekMs()
     while (this.#attached.get(attached.volume) === attached && !this.#isSettled(attached)) {
       if (this.#options.engine.isUp)
         for (const host of this.#candidates(attached, pauseMs === SEEK_MS_MAX)) {
@@ -257,7 +270,7 @@ export class Attachments {
       })
       try {
         const isWoken = await Promise.race([delay(pauseMs, false, { signal }), woken])
-        pauseMs = isWoken ? SEEK_MS_MIN : Math.min(2 * pauseMs, SEEK_MS_MAX)
+        pauseMs = isWoken ? this.#seekMs() : Math.min(2 * pauseMs, SEEK_MS_MAX)
       } finally {
         timer.abort()
       }
