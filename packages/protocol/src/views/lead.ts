@@ -134,16 +134,26 @@ function isAbove(one: Epoch | undefined, other: Epoch): boolean {
 
 /** Tells the members whom to follow, again and again: one may not hear it, or not be able to just then. @returns what ends it */
 function callMembers(
-  { ports, volume, signal }: Candidate,
+  { ports, volume, told, signal }: Candidate,
   epoch: Epoch,
   hosts: readonly HostId[],
 ): () => void {
   const over = new AbortController()
   const isOver = AbortSignal.any([signal, over.signal])
+  const follows = (host: HostId): boolean => {
+    const { adopted } = told.state
+    return (
+      adopted !== undefined &&
+      compareEpochs(adopted.epoch, epoch) === 0 &&
+      adopted.holders.some((one) => one.host === host)
+    )
+  }
   const call = async (host: HostId): Promise<void> => {
-    while (!isOver.aborted) {
+    let way: Awaited<ReturnType<ViewPorts['wayToFollow']>>
+    while (!isOver.aborted && !follows(host)) {
       try {
-        const way = await ports.wayToFollow(volume, host)
+        // Whoever has used its challenge, and has to connect again, asks for another.
+        way ??= await ports.wayToFollow(volume, host)
         await ports.peers.follow(host, { volume, epoch, way }, ASK_TIMEOUT_MS)
       } catch (error) {
         if (!isCloudfsError(error)) throw error

@@ -9,6 +9,10 @@ export class Mailbox<State> {
     this.#state = state
   }
 
+  get state(): State {
+    return this.#state
+  }
+
   put(change: Partial<State>): void {
     this.#state = { ...this.#state, ...change }
     for (const wake of this.#waiting.splice(0)) wake()

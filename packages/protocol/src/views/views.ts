@@ -35,6 +35,7 @@ import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
 import { checkResignation } from './resignation.js'
 import { changeSet } from './set-change.js'
 import { viewsOf } from './sets.js'
+import { Slots, type Standing } from './slots.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
 const RANK_DELAY_MS = 60
@@ -87,12 +88,14 @@ export class Views {
   readonly #keepers = new Map<VolumeId, Keeper>()
   readonly #stop = new AbortController()
   readonly #running = new Set<Promise<void>>()
+  readonly #slots: Slots
   /** Until then this host stands only if all members answer, where nobody has led: it may have been away for long. */
   #patientUntilMs = 0
 
   /** The engine's store has just started, or is about to. */
   constructor(ports: ViewPorts) {
     this.#ports = ports
+    this.#slots = new Slots(ports.clock)
     this.onStarted()
   }
 
@@ -423,12 +426,15 @@ export class Views {
     const { log } = this.#ports
     let retryMs = RETRY_MS_MIN
     let mayDefer = true
-    const turnMs = Math.max(await this.#turnMs(volume), this.#favourMs(keeper))
+    const rankMs = await this.#turnMs(volume)
+    const turnMs = Math.max(rankMs, this.#favourMs(keeper))
     await this.#pause(keeper, turnMs + this.#random(JITTER_MS), signal)
     for (;;) {
+      const place = keeper.isUrgent ? 0 : retryMs > RETRY_MS_MIN ? 2 : Number(rankMs > 0)
+      const leave = await this.#enter({ volume, place, isForward: rankMs === 0 }, keeper, signal)
       keeper.isUrgent = false
       const { calls } = keeper
-      const outcome = await this.#try(volume, keeper, mayDefer, signal)
+      const outcome = await this.#try(volume, keeper, mayDefer, signal).finally(leave)
       if (outcome.result !== 'failed') keeper.refused = undefined
       else if (keeper.favour?.host === this.#ports.host) keeper.favour = undefined
       log({ volume, message: outcome.result, detail: outcome })
@@ -456,6 +462,21 @@ export class Views {
           retryMs = Math.min(RETRY_MS_MAX, 2 * retryMs)
           break
       }
+    }
+  }
+
+  /** Waits for its turn among this host's volumes. @returns what ends it */
+  async #enter(standing: Standing, keeper: Keeper, signal: AbortSignal): Promise<() => void> {
+    for (;;) {
+      const mustWait = this.#slots.isFull
+      const entered = this.#slots.enter(standing, signal)
+      if (mustWait) this.#ports.run(this.#slots.mind(this.#stop.signal))
+      const leave = await entered
+      // Another may have begun to stand for it meanwhile.
+      const favourMs = mustWait && !keeper.isUrgent ? this.#favourMs(keeper) : 0
+      if (favourMs === 0) return leave
+      leave()
+      await this.#pause(keeper, favourMs, signal)
     }
   }
 
