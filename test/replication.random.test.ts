@@ -29,7 +29,7 @@ const changing: Partial<Scenario> = {
   mode: 'quorum',
   hasElections: true,
   changeMeanNs: 2e8,
-  replaceAfterNs: 7e8,
+  replaceAfterNs: 4e8,
   faults: ['partition-at-change', 'partial-partition', 'kill', 'power', 'freeze', 'restart'],
   faultMeanNs: 3e8,
 }
