@@ -1,5 +1,6 @@
 /** The view protocol on this node: gives it the engine, the other hosts and the clock, and tells it what happens. */
 import { randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type CoreEvent,
@@ -75,7 +76,11 @@ export class Viewing {
       seed: key.seed,
       clock: {
         nowMs: () => performance.now(),
-        sleep: (ms, signal) => delay(ms, undefined, { signal }),
+        sleep: (ms, signal) => {
+          // One signal ends what many volumes wait for.
+          setMaxListeners(0, signal)
+          return delay(ms, undefined, { signal })
+        },
       },
       patientMs: PATIENT_MS,
       randomBytes: (count) => new Uint8Array(randomBytes(count)),

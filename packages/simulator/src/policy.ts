@@ -2,6 +2,7 @@
  * Who decides which host leads a volume. A world has one instance for each host, as a node has one replicator; it acts by
  * commands to its own engine and by messages to other hosts alone, and its clock and chance are the world's.
  */
+import { setMaxListeners } from 'node:events'
 import type { ViewPayload } from '@cloudfs/format'
 import type {
   CoreCommands,
@@ -178,7 +179,9 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
             signal?.removeEventListener('abort', onAbort)
             whenAwake(resolve)
           })
-          signal?.addEventListener('abort', onAbort)
+          if (signal === undefined) return
+          setMaxListeners(0, signal)
+          signal.addEventListener('abort', onAbort)
         }),
     },
     command: (verb, args) =>
