@@ -1,9 +1,9 @@
 /**
  * Ports for the nodes of a local cluster. They stay its own while its nodes are down, as far as other local clusters go: for each
- * there is a file that names the cluster's directory, and counts for as long as that exists.
+ * there is a symbolic link to the cluster's directory, which counts for as long as that exists.
  */
 import { randomInt } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -28,16 +28,17 @@ export async function choosePorts(
   const claims = join(tmpdir(), `cloudfs-dev-ports-${String(userInfo().uid)}`)
   mkdirSync(claims, { recursive: true, mode: 0o700 })
   forgetRemoved(claims)
-  const mayTake = async (port: number): Promise<boolean> =>
-    (await isFree(port)) && isClaimed(join(claims, String(port)), cluster)
-  if (mayBeUsual && (await Promise.all(Object.values(usualPorts).map(mayTake))).every(Boolean))
+  const isOwn = (port: number): boolean => isClaimed(join(claims, String(port)), cluster)
+  const usual = Object.values(usualPorts)
+  // None is claimed unless all are free.
+  if (mayBeUsual && (await Promise.all(usual.map(isFree))).every(Boolean) && usual.every(isOwn))
     return usualPorts
   const others = new Set(taken.flatMap((ports) => portNames.map((name) => ports[name])))
   const chosen: number[] = []
   for (let tries = 0; chosen.length < portNames.length; tries++) {
     if (tries === TRIES_MAX) throw new ClusterError('no free ports')
     const port = randomInt(PORT_MIN, PORT_END)
-    if (others.has(port) || !(await mayTake(port))) continue
+    if (others.has(port) || !(await isFree(port)) || !isOwn(port)) continue
     others.add(port)
     chosen.push(port)
   }
@@ -45,33 +46,28 @@ export async function choosePorts(
   return { httpPort, enginePort, peerPort, nbdPort }
 }
 
+/** Only links that lead nowhere go, whatever else is there. */
 function forgetRemoved(claims: string): void {
   for (const name of readdirSync(claims)) {
     const path = join(claims, name)
-    const cluster = holderOf(path)
-    // An empty one is being written.
-    if (cluster !== '' && !existsSync(cluster)) rmSync(path, { force: true })
+    if (!existsSync(path)) rmSync(path, { force: true })
   }
 }
 
 /** @returns whether the cluster has it, from now on or before */
 function isClaimed(path: string, cluster: string): boolean {
   try {
-    writeFileSync(path, cluster, { flag: 'wx' })
+    symlinkSync(cluster, path)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    return holderOf(path) === cluster
   }
-}
-
-/** @returns the cluster's directory; empty if nobody, or somebody just now */
-function holderOf(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readlinkSync(path) === cluster
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return ''
+    // Its cluster was removed just now; or it is no link, and nobody's.
+    if (['ENOENT', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) return false
+    throw error
   }
 }
 
