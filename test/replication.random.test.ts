@@ -10,6 +10,8 @@ const isLong = process.env['CLOUDFS_TEST_LONG'] !== undefined
 const first = Number(process.env['CLOUDFS_TEST_SEED'] ?? 1)
 const count = Number(process.env['CLOUDFS_TEST_COUNT'] ?? (isLong ? 2000 : 80))
 const seeds = Array.from({ length: count }, (_, index) => first + index)
+/** Found what none of the first do: a try to lead that is cut short (`Views`, `wasSeeking`). */
+const kept = [103].filter((seed) => !seeds.includes(seed))
 const coverage = new Coverage()
 
 /** The primary is cut off, the others lose power, go on without what was not synced, and then it comes back. */
@@ -78,7 +80,7 @@ describe('whatever happens to hosts, clients see one disk, and replicas agree', 
     expect(report.steps).toBeGreaterThanOrEqual(10_000)
   }
 
-  test.each(seeds)('seed %i', async (seed) => {
+  test.each([...seeds, ...kept])('seed %i', async (seed) => {
     await prove(seed, {})
   })
 

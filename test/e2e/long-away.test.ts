@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Cluster, PATIENCE } from './support/cluster.js'
 
+const MIB = 1024 ** 2
 const cluster = new Cluster()
 
 beforeAll(() => cluster.up(4, '256M'), 120_000)
@@ -48,4 +49,11 @@ test('what a host that left has dropped is no deleted volume', { timeout: 240_00
 
   await Promise.all([cluster.startNode(leads), cluster.startNode(joins)])
   await cluster.equalHeads(volume)
+  const blocks = `http://127.0.0.1:${String(cluster.node(away).enginePort)}/blocks?${volume}`
+  const read = async (): Promise<number> => {
+    const answer = await fetch(blocks, { headers: { range: `bytes=0-${String(MIB - 1)}` } })
+    const bytes = new Uint8Array(await answer.arrayBuffer())
+    return bytes.length === MIB ? bytes.filter((byte) => byte === 7).length : 0
+  }
+  await expect.poll(read, PATIENCE).toBe(MIB)
 })

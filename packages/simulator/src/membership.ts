@@ -174,7 +174,7 @@ export class Membership {
     if (own !== undefined && leader !== undefined && leaderOf(volume) !== indexOf(leader))
       await this.follow(volume, leader).catch(ignoreRefusal)
     if (status.led && own !== undefined) return
-    if (own !== undefined && !status.led && (await this.#isDeleted(status))) {
+    if (own !== undefined && (await this.#isDeleted(status))) {
       await this.#drop(volume)
       return
     }

@@ -125,7 +125,7 @@ class Store final : public VolumeHost,
   bool has_left(const VolumeId& id) const override;
   void replicate(Volume& volume);
   /// Of one of the sets that have to agree (M1).
-  /// In a view that has a say and is of a later epoch than this.
+  /// In a view that has a say and is of this epoch or a later one.
   bool is_member(const Volume& volume, const Epoch& since = {}) const;
   /// Why it is not promised, or code nullptr. `resigned`: the epoch whose primary handed over.
   struct Judgement {
