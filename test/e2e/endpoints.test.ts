@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { EngineEvent, HostId, VolumeId } from '@cloudfs/interface'
+import type { ViewPorts } from '@cloudfs/protocol'
 import { afterEach, expect, test, vi } from 'vitest'
 import { randomFrom } from './support/disk-oracle.js'
 import { EngineCluster } from './support/engine-cluster.js'
@@ -62,12 +63,19 @@ class Attachment {
   }
 
   async there(primary: EngineHost): Promise<void> {
-    const { volume, session, host } = this
-    const { client } = primary
-    const { key } = (await client.call('follow-key', { volume, host, protocol: 'cloudfs-session' })).result
+    await this.routeBy(await this.wayTo(primary))
+  }
+
+  async wayTo({ client }: EngineHost): Promise<{ address: string; key: string; nonce: string }> {
+    const { volume, host } = this
+    const way = (await client.call('follow-key', { volume, host, protocol: 'cloudfs-session' })).result
     const http = (await client.call('http', {})).result
-    const address = `${String(http.host)}:${String(http.port)}`
-    await this.engine.client.call('route', { volume, session, to: { address, key } })
+    return { ...way, address: `${String(http.host)}:${String(http.port)}` }
+  }
+
+  async routeBy(to: { address: string; key: string; nonce: string }): Promise<void> {
+    const { volume, session } = this
+    await this.engine.client.call('route', { volume, session, to })
   }
 
   async status(): Promise<{ route: string; waiting: number }> {
@@ -261,6 +269,48 @@ test('an endpoint follows the primary through elections under load', options, as
         leader = next
       }
     })
+  } finally {
+    await views.endAll()
+  }
+})
+
+test('who is about to lead lets in, when it does, whoever connected before', options, async () => {
+  const engines3 = (cluster = await EngineCluster.start(3, { args: ['--elections'] }))
+  const volume = await engines3.createVolume(SIZE)
+  await engines3.headsAreEqual()
+  const attachment = new Attachment(engines3.engine(2), engines3.host(2), volume)
+  await attachment.open(engines3.engine(0))
+  await attachment.there(engines3.engine(0))
+  const views = new EngineViews(engines3)
+  let routed: Promise<void> | undefined
+  const expectLead: ViewPorts['expectLead'] = async ({ stamp }) => {
+    const heir = engines3.engine(1)
+    await heir.client.call('expect-lead', { volume, stamp })
+    for (const member of [0, 2]) {
+      const scope = { volume, host: engines3.host(member), protocol: 'cloudfs-records' } as const
+      const { result } = await heir.client.call('follow-key', scope)
+      const leader = { leader: engines3.host(1), address: engines3.address(1) }
+      await engines3.engine(member).client.call('follow-next', { volume, ...leader, ...result })
+    }
+    routed = attachment.routeBy(await attachment.wayTo(heir))
+    // Nothing has changed by it.
+    expect(await attachment.status()).toMatchObject({ route: 'there' })
+    expect((await engines3.engine(2).client.call('follows', {})).result[0]?.leader).toBe(engines3.host(0))
+  }
+  // Told who leads, nobody connects: it is done already.
+  const follow = (): Promise<void> => Promise.resolve()
+  for (const index of [0, 1, 2]) views.begin(index, { expectLead, follow })
+  try {
+    await underLoad(attachment, async () => {
+      await views.handOver(0, 1)
+      await routed
+    })
+    expect((await engines3.engine(2).client.call('follows', {})).result).toMatchObject([
+      { leader: engines3.host(1), state: 'connected' },
+    ])
+    const stranger = new Attachment(engines3.engine(0), engines3.host(0), volume)
+    const way = await attachment.wayTo(engines3.engine(1))
+    await expect(stranger.routeBy(way)).rejects.toThrow()
   } finally {
     await views.endAll()
   }

@@ -4,9 +4,11 @@
  */
 import { resolve } from 'node:path'
 import {
+  type CoreEvent,
   type CoreParams,
   type EngineCommands,
   type EngineEvent,
+  Stamp,
   type StoreStatus,
   StoreNotReadyError,
   UnknownStoreError,
@@ -21,8 +23,10 @@ import { type Answer, ControlServer, errorMessage } from './control-server.js'
 import { dataRoutes } from './data-routes.js'
 import { routeThere } from './endpoint/route-there.js'
 import { sessionRoute } from './endpoint/session-route.js'
+import { ExpectedLeads } from './follow/expected-leads.js'
 import { FollowManager } from './follow/follow-manager.js'
 import { recordsRoute } from './follow/records-route.js'
+import { followKeyOf } from './follow/ticket.js'
 import { keyAtLeader, TicketGate } from './follow/ticket-gate.js'
 import { HttpServer } from './http-server.js'
 import type { Request } from './requests.js'
@@ -54,6 +58,7 @@ export class Engine {
   #follows: FollowManager | undefined
   /** Lets nobody have a stream without a ticket. */
   readonly #gate = new TicketGate()
+  readonly #expected = new ExpectedLeads()
   readonly #ending = new AbortController()
   /** Where the host's replicator serves HTTP, as it said last. */
   #replicator: Address | undefined
@@ -97,6 +102,7 @@ export class Engine {
   /** Stops all stores cleanly, then lets the control clients go. */
   async stop(): Promise<void> {
     this.#ending.abort()
+    this.#expected.close()
     await Promise.all([this.#http?.close(), this.#follows?.close()])
     await Promise.all(this.#stores.map((store) => store.stop()))
     await this.#control?.close()
@@ -107,7 +113,11 @@ export class Engine {
     let first: unknown
     for (const path of stores.map((each) => resolve(each))) {
       try {
-        const publish = (event: EngineEvent) => this.#control?.publish(event)
+        const publish = (event: EngineEvent): void => {
+          // A store's events are its core's, as they are.
+          this.#expected.onEvent({ name: event.event, detail: event.detail } as CoreEvent)
+          this.#control?.publish(event)
+        }
         this.#stores.push(await StoreService.open({ path, params, log: log.child({ store: path }), publish }))
       } catch (error) {
         first ??= error
@@ -133,8 +143,8 @@ export class Engine {
       ['/blocks', blocksRoute(this.#stores, redirects)],
     ])
     const upgrade = new Map([
-      ['/stream', recordsRoute(this.#stores, this.#gate)],
-      ['/session', sessionRoute(this.#stores, this.#gate)],
+      ['/stream', recordsRoute(this.#stores, this.#gate, this.#expected)],
+      ['/session', sessionRoute(this.#stores, this.#gate, this.#expected)],
       ['/apply', applyRoute(this.#stores)],
     ])
     this.#http = await HttpServer.listen({ ...http, get, raw, upgrade, log })
@@ -177,12 +187,17 @@ export class Engine {
       case 'http':
         return { result: this.#http?.address ?? {} }
       case 'follow-key': {
-        const found = await findLeader(this.#stores, request.args.volume)
-        const key = await keyAtLeader(found, request.args)
+        const key = await this.#keyFor(request.args)
         return { result: { key: key.toString('hex'), nonce: this.#gate.challenge() } }
       }
+      case 'expect-lead':
+        this.#expected.expect(request.args.volume, Stamp.parse(request.args.stamp))
+        return { result: {} }
+      case 'follow-next':
+        this.#follow().followNext(this.#storeOf(request), request.args)
+        return { result: {} }
       case 'follow':
-        this.#follow().follow(this.#storeOf(request), request.args)
+        await this.#follow().follow(this.#storeOf(request), request.args)
         return { result: {} }
       case 'unfollow':
         return { result: { followed: await this.#follow().unfollow(request.args.volume) } }
@@ -210,9 +225,19 @@ export class Engine {
       }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }
-      default:
-        return this.#storeOf(request).command(request.verb, request.args, request.payload)
+      default: {
+        const answer = await this.#storeOf(request).command(request.verb, request.args, request.payload)
+        if (request.verb === 'lead')
+          this.#expected.elected(request.args.volume, Stamp.parse(request.args.stamp))
+        return answer
+      }
     }
+  }
+
+  async #keyFor(scope: EngineCommands['follow-key']['args']): Promise<Buffer> {
+    const expected = this.#expected.stampBefore('elected', scope.volume)
+    if (expected !== undefined) return followKeyOf(expected, scope)
+    return keyAtLeader(await findLeader(this.#stores, scope.volume), scope)
   }
 
   async #route(store: StoreService, { volume, session, to }: EngineCommands['route']['args']): Promise<void> {

@@ -35,6 +35,7 @@ const address = z
   .refine((text) => parseAddress(text) !== undefined, 'HOST:PORT')
 /** What `follow-key` gave. */
 const key = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
+const stamp = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
 /** A challenge. */
 const nonce = z.string().regex(/^[0-9a-f]{32}$/, '16 bytes in hex')
 /** Of an attachment's endpoint. */
@@ -56,7 +57,9 @@ const verbs = {
     host: hostId,
     protocol: z.enum([UPGRADE_RECORDS, UPGRADE_SESSION]),
   }),
+  'expect-lead': z.strictObject({ volume, stamp }),
   follow: z.strictObject({ volume, leader: hostId, address, key, nonce: nonce.optional() }),
+  'follow-next': z.strictObject({ volume, leader: hostId, address, key, nonce: nonce.optional() }),
   unfollow: z.strictObject({ volume }),
   follows: nothing,
   endpoint: z.strictObject({ volume, session, socket: socketPath, mode }),

@@ -112,10 +112,20 @@ export interface EngineCommands extends CoreCommands {
     result: { readonly key: string; readonly nonce: string }
   }
   /**
+   * This host is about to lead the volume, in a view of that stamp: for 5 s `follow-key` gives keys by it, and who comes with one is
+   * let in when that is so.
+   */
+  'expect-lead': { args: { readonly volume: VolumeId; readonly stamp: string }; result: unknown }
+  /**
    * Keeps a stream open from the volume's primary, from now on and after restarts. Doing it again replaces address and
    * key; with the same ones it changes nothing.
    */
   follow: { args: FollowArguments; result: unknown }
+  /**
+   * That host is about to be the volume's primary: connects to it, and follows it, as by `follow`, once it lets this host in. Until
+   * then nothing changes, and if it does not, nothing has.
+   */
+  'follow-next': { args: FollowArguments; result: unknown }
   /** Ends `follow` and its stream. */
   unfollow: { args: { readonly volume: VolumeId }; result: { readonly followed: boolean } }
   follows: { args: object; result: readonly FollowStatus[] }

@@ -13,6 +13,7 @@ import type { Answer } from '@cloudfs/http'
 import {
   compareEpochs,
   type CoreEvent,
+  type Epoch,
   type HostId,
   isCloudfsError,
   NotPrimaryError,
@@ -23,7 +24,14 @@ import { type PeerNode, PeerProtocolError } from '@cloudfs/peers'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { PrimaryAwayError } from './errors.js'
-import { type Acted, askLead, type Lead, type PrimaryAction, tellLead } from './peer-requests.js'
+import {
+  type Acted,
+  askLead,
+  type Lead,
+  type NextLead,
+  type PrimaryAction,
+  tellLead,
+} from './peer-requests.js'
 import { RunFiles } from './run-files.js'
 import { Turns } from './turns.js'
 
@@ -35,6 +43,10 @@ const SEEK_MS_MIN = 20
 const SEEK_TOGETHER = 4
 const SEEK_MS_MAX = 1_000
 const SEEK_TIMEOUT_MS = 2_000
+/** So long nobody else is asked while a host is about to lead. */
+const NEXT_MS = 200
+/** Volumes whose route is on its way to whom is about to lead: each is a command that its engine has not answered. */
+const NEXT_MAX = 8
 /** Whoever attaches a volume waits so long for the way to its primary. */
 const ROUTE_MS_MAX = 10_000
 const SOCKET_MODE = 0o660
@@ -51,6 +63,8 @@ interface Attached {
   isRouted: boolean
   /** Routes that were lost. */
   losses: number
+  /** A route to a host that is about to lead, on its way. */
+  next: { readonly epoch: Epoch; readonly done: Promise<boolean> } | undefined
   /** Ends the pause in which nobody is asked who leads; nobody is being asked, if there is none. */
   wake: (() => void) | undefined
 }
@@ -85,6 +99,7 @@ export class Attachments {
   readonly #closing = new AbortController()
   /** Volumes whose primary is asked for. */
   #seeking = 0
+  #nexts = 0
 
   constructor(options: AttachmentsOptions) {
     this.#options = options
@@ -163,6 +178,40 @@ export class Attachments {
     }
   }
 
+  /** A host is about to lead a volume: the route there is made beforehand, and is in force when that host lets it in. */
+  toldNext(host: HostId, { volume: id, epoch, session, way }: NextLead): void {
+    const attached = this.#attached.get(VolumeId.parse(id))
+    if (attached?.session !== session || this.#nexts >= NEXT_MAX) return
+    const { volume } = attached
+    this.#nexts++
+    const done = this.#options.engine.call('route', { volume, session, to: way }).then(
+      () => true,
+      (error: unknown) => {
+        if (!isCloudfsError(error)) throw error
+        this.#options.log.info({ volume, host, err: error }, 'who was about to lead a volume is not reached')
+        return false
+      },
+    )
+    const next = { epoch, done }
+    attached.next = next
+    const settle = async (): Promise<void> => {
+      const isThere = await done.finally(() => this.#nexts--)
+      if (attached.next !== next) return
+      if (!isThere) {
+        attached.next = undefined
+        if (!attached.isRouted) this.#seek(attached)
+        return
+      }
+      attached.isRouted = true
+      this.#options.log.info({ volume, leader: host }, 'an attached volume is led there')
+      // Routes lost meanwhile were the one before, or this one.
+      await this.mend().catch((error: unknown) => {
+        this.#later(volume, error)
+      })
+    }
+    this.#run(settle())
+  }
+
   /** The head of a volume, as its primary has it. */
   async moved(volume: VolumeId, version: VersionId): Promise<void> {
     if (this.#attached.has(volume)) await this.#files.update(volume, version)
@@ -219,6 +268,7 @@ export class Attachments {
       lead: undefined,
       isRouted: false,
       losses: 0,
+      next: undefined,
       wake: undefined,
     }
     this.#attached.set(volume, attached)
@@ -254,6 +304,8 @@ export class Attachments {
     /** Those that have not answered yet. */
     const asked = new Set<HostId>()
     let pauseMs = this.#seekMs()
+    if (attached.next !== undefined)
+      await Promise.race([attached.next.done, delay(NEXT_MS, undefined, { ref: false })])
     while (this.#attached.get(attached.volume) === attached && !this.#isSettled(attached)) {
       if (this.#options.engine.isUp)
         for (const host of this.#candidates(attached, pauseMs === SEEK_MS_MAX)) {
@@ -330,7 +382,11 @@ export class Attachments {
       await engine.call('endpoint', { volume, session, socket: this.#socketOf(volume), mode: SOCKET_MODE })
       attached.session = session
     }
-    const isKnown = attached.lead?.host === host && compareEpochs(attached.lead.told.epoch, lead.epoch) === 0
+    const isNext = attached.next !== undefined && compareEpochs(attached.next.epoch, lead.epoch) === 0
+    const isThere = isNext && (await attached.next?.done) === true
+    if (!isNext) attached.next = undefined
+    const isKnown =
+      isThere || (attached.lead?.host === host && compareEpochs(attached.lead.told.epoch, lead.epoch) === 0)
     attached.lead = { host, told: lead }
     attached.isShared = lead.holder.isShared
     // Requests wait for the way, nobody for the files.

@@ -142,6 +142,11 @@ export const askLead = defineRequest('volume/lead', z.object({ volume: id }), Le
 /** The caller leads the volume, or who has it attached has changed. */
 export const tellLead = defineRequest('volume/leads', Lead, z.object({}))
 
+/** The caller is about to lead a volume that the host asked has attached, which may connect to it beforehand. */
+export const NextLead = z.object({ volume: id, epoch, session, way: Way })
+export type NextLead = z.output<typeof NextLead>
+export const tellNextLead = defineRequest('volume/leads-next', NextLead, z.object({}))
+
 /** A volume that the host asked has attached is at another version, says its primary. */
 export const tellHead = defineRequest('volume/head', z.object({ volume: id, version: id }), z.object({}))
 

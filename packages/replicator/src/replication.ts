@@ -25,6 +25,7 @@ import { Creation, creationEffects } from './creation.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
 import { type Draining, Evacuation } from './evacuation.js'
 import { appearance, Following } from './following.js'
+import { Heir } from './heir.js'
 import { Holders } from './holders.js'
 import { LeadTeller } from './lead-teller.js'
 import { Leading } from './leading.js'
@@ -146,8 +147,10 @@ export class Replication {
     })
     const following = new Following({ ...options, onPassed })
     this.#following = following
+    const heir = new Heir({ ...options, leading, attachments: this.attachments })
     this.#viewing = new Viewing({
       ...options,
+      expectLead: (succession) => heir.prepare(succession),
       follow: (volume, leader, way) => following.followElected(volume, leader, way),
       wayToFollow: (volume, member) => leading.wayToFollow(volume, member),
     })

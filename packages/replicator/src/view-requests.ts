@@ -107,3 +107,6 @@ export const askTake = defineRequest(
   }),
   z.object({}),
 )
+
+/** The caller is about to lead in this epoch: the host asked may connect to it beforehand, and will be let in when it does. */
+export const tellNext = defineRequest('view/next', z.object({ volume, epoch, way: Way }), z.object({}))

@@ -16,6 +16,7 @@ import type { HostKey, PeerNode } from '@cloudfs/peers'
 import { coreEngine, type SetChange, type ViewPeers, Views } from '@cloudfs/protocol'
 import type { Logger } from 'pino'
 import type { EngineSupervisor } from './engine-supervisor.js'
+import type { Succession } from './heir.js'
 import { viewOf } from './held-volumes.js'
 import type { Way } from './peer-requests.js'
 import {
@@ -48,6 +49,8 @@ interface ViewingOptions {
   readonly follow: (volume: VolumeId, leader: HostId, way?: Way) => Promise<void>
   /** What a member's engine needs to follow this host's. */
   readonly wayToFollow: (volume: VolumeId, member: HostId) => Promise<Way>
+  /** This host is about to lead a volume that is handed over to it. */
+  readonly expectLead: (succession: Succession) => Promise<void>
   readonly log: Logger
 }
 
@@ -67,7 +70,7 @@ export class Viewing {
 
   constructor(options: ViewingOptions) {
     this.#options = options
-    const { host, key, store, engine, peers, follow, wayToFollow, log } = options
+    const { host, key, store, engine, peers, follow, wayToFollow, expectLead, log } = options
     const views = new Views({
       host,
       get store() {
@@ -88,6 +91,7 @@ export class Viewing {
       peers: viewPeers(peers, { host, publicKey: key.publicKey }),
       follow,
       wayToFollow,
+      expectLead,
       run: (work) => {
         work.catch((error: unknown) => {
           if (isCloudfsError(error)) log.info({ err: error }, 'an election is left')

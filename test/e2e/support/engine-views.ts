@@ -7,6 +7,7 @@ import {
   coreEngine,
   type Member,
   type ViewPeers,
+  type ViewPorts,
   type ViewRequest,
   type ViewRequests,
   Views,
@@ -28,8 +29,8 @@ export class EngineViews {
     this.#cluster = cluster
   }
 
-  /** Of an engine that was started. */
-  begin(index: number): void {
+  /** Of an engine that was started. @param ports - in place of those that call the other engines */
+  begin(index: number, ports: Partial<Pick<ViewPorts, 'expectLead' | 'follow'>> = {}): void {
     const cluster = this.#cluster
     const { engine, host, store, key } = { ...cluster.member(index) }
     const views = new Views({
@@ -49,6 +50,7 @@ export class EngineViews {
       run: (work) => {
         this.#bugs.push(work)
       },
+      ...ports,
       log: (what) => this.log.push(`${String(index)}: ${JSON.stringify(what)}`),
     })
     views.add(cluster.volume)

@@ -2,21 +2,37 @@
 import type { IncomingMessage } from 'node:http'
 import { HttpMalformedError } from '@cloudfs/interface'
 import { descriptorOf } from '../follow/surrender-socket.js'
+import type { ExpectedLeads } from '../follow/expected-leads.js'
 import type { TicketGate } from '../follow/ticket-gate.js'
+import { untilExpected } from '../follow/until-expected.js'
 import { SESSION_HEADER, UPGRADE_SESSION } from '../http-protocols.js'
 import { type UpgradeRoute, volumeOfQuery } from '../http-server.js'
 import type { StoreService } from '../store-service.js'
 import { findPrimary } from '../volume-lookup.js'
 
-export function sessionRoute(stores: readonly StoreService[], gate: TicketGate): UpgradeRoute {
+export function sessionRoute(
+  stores: readonly StoreService[],
+  gate: TicketGate,
+  expected: ExpectedLeads,
+): UpgradeRoute {
   return {
     protocol: UPGRADE_SESSION,
     // Its client says nothing before it is greeted: there are no early bytes.
     async take(request, query, socket, _early, preface) {
       const volume = volumeOfQuery(query)
       const session = sessionOf(request)
+      const awaited = {
+        expected,
+        stage: 'leading',
+        gate,
+        request,
+        socket,
+        volume,
+        protocol: UPGRADE_SESSION,
+      } as const
+      const waited = await untilExpected(awaited)
       const found = await findPrimary(stores, volume)
-      await gate.check(request, found, UPGRADE_SESSION)
+      if (waited === undefined) await gate.check(request, found, UPGRADE_SESSION)
       await found.store.handle.adoptSession({ fd: descriptorOf(socket), volume, session, preface })
     },
   }

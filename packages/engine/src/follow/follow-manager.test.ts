@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { StoreService } from '../store-service.js'
 import { FollowManager } from './follow-manager.js'
-import { writeFollows } from './follows-file.js'
+import { readFollows, writeFollows } from './follows-file.js'
 
 const STORE = StoreId.parse('4'.repeat(40))
 /** It has nothing that could be followed. */
@@ -33,17 +33,26 @@ afterEach(async () => {
   rmSync(directory, { recursive: true })
 })
 
-test('what the engine was told before it goes on with what it remembers stays, as the only stream of its volume', () => {
-  follows.follow(store, told)
-  writeFollows(path, [{ ...told, address: '127.0.0.1:1', store: STORE }])
+test('what the engine was told before it goes on with what it remembers stays, as the only stream of its volume', async () => {
+  await follows.follow(store, told)
+  await writeFollows(path, [{ ...told, address: '127.0.0.1:1', store: STORE }])
   follows.resume()
   expect(follows.status.map(({ address }) => address)).toEqual([told.address])
 })
 
 test('nothing is followed any more once the engine stops: it would never end', async () => {
   await follows.close()
-  expect(() => {
-    follows.follow(store, told)
-  }).toThrow('the engine stops')
+  await expect(follows.follow(store, told)).rejects.toThrow('the engine stops')
   expect(follows.status).toEqual([])
+})
+
+test('of many volumes that come to be followed together the last is remembered as well', async () => {
+  const all = Array.from({ length: 50 }, (_, at) => ({
+    ...told,
+    volume: VolumeId.parse(at.toString(16).padStart(40, '0')),
+  }))
+  await Promise.all(all.map((each) => follows.follow(store, each)))
+  expect(readFollows(path).map(({ volume }) => volume)).toEqual(all.map(({ volume }) => volume))
+  await Promise.all(all.slice(1).map(({ volume }) => follows.unfollow(volume)))
+  expect(readFollows(path).map(({ volume }) => volume)).toEqual([all[0]?.volume])
 })

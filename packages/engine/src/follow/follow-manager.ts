@@ -7,7 +7,7 @@ import {
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import type { StoreService } from '../store-service.js'
-import { Follow } from './follow.js'
+import { Follow, openFollow, type Opening } from './follow.js'
 import { readFollows, type StoredFollow, writeFollows } from './follows-file.js'
 
 export interface FollowManagerOptions {
@@ -17,9 +17,20 @@ export interface FollowManagerOptions {
   readonly log: Logger
 }
 
+/** A stream on its way to a host that is about to lead. */
+interface Next extends Opening {
+  readonly store: StoreService
+  readonly arguments: FollowArguments
+}
+
 export class FollowManager {
   readonly #options: FollowManagerOptions
   readonly #follows = new Map<VolumeId, Follow>()
+  readonly #nexts = new Map<VolumeId, Next>()
+  /** Ends when the file is as it was wanted when that was asked for. */
+  #saving: Promise<void> | undefined
+  /** What is to be written when that has ended, which whoever comes meanwhile shares. */
+  #saveNext: Promise<void> | undefined
   #isClosed = false
 
   constructor(options: FollowManagerOptions) {
@@ -49,47 +60,121 @@ export class FollowManager {
     return [...this.#follows.values()].map(({ status }) => status)
   }
 
-  /** @throws {StoreNotReadyError} the engine stops: a stream begun now would keep the process for ever */
-  follow(store: StoreService, wanted: FollowArguments): void {
+  /**
+   * Begins at once, and resolves when it is remembered.
+   *
+   * @throws {StoreNotReadyError} the engine stops: a stream begun now would keep the process for ever
+   */
+  async follow(store: StoreService, wanted: FollowArguments): Promise<void> {
     if (this.#isClosed) throw new StoreNotReadyError('the engine stops')
     const present = this.#follows.get(wanted.volume)
     if (present !== undefined && present.store === store && isSame(present.arguments, wanted)) return
-    this.#begin(store, wanted)
+    const next = this.#takeNext(store, wanted)
+    this.#begin(store, wanted, next)
     // The store ends the older of two streams by itself; until the new one is there the old one may go on.
     present?.close().catch((error: unknown) => {
       this.#options.log.error({ err: error }, 'a stream could not be ended')
     })
     // Last: a full disk may refuse it.
-    this.#save()
+    await this.#save()
+  }
+
+  /** Follows another host as soon as that lets this one in, if it does. */
+  followNext(store: StoreService, wanted: FollowArguments): void {
+    const { volume } = wanted
+    if (this.#isClosed) throw new StoreNotReadyError('the engine stops')
+    this.#dropNext(volume)
+    const abort = new AbortController()
+    const next = { store, arguments: wanted, opened: openFollow(store, wanted, abort.signal), abort }
+    this.#nexts.set(volume, next)
+    next.opened
+      .then(async () => {
+        if (this.#nexts.get(volume) === next) await this.follow(store, wanted)
+        // It was followed there already.
+        if (this.#nexts.get(volume) === next) this.#dropNext(volume)
+      })
+      .catch((error: unknown) => {
+        if (this.#nexts.get(volume) === next) this.#nexts.delete(volume)
+        this.#options.log.info(
+          { volume, leader: wanted.leader, err: error },
+          'who was about to lead is not followed',
+        )
+      })
   }
 
   /** @returns whether it was followed */
   async unfollow(volume: VolumeId): Promise<boolean> {
+    this.#dropNext(volume)
     const follow = this.#follows.get(volume)
     if (follow === undefined) return false
     this.#follows.delete(volume)
-    this.#save()
-    await follow.close()
+    await Promise.all([follow.close(), this.#save()])
     return true
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
+    for (const volume of [...this.#nexts.keys()]) this.#dropNext(volume)
     await Promise.all([...this.#follows.values()].map((follow) => follow.close()))
+    await Promise.allSettled([this.#saving, this.#saveNext])
   }
 
-  #begin(store: StoreService, follow: FollowArguments): void {
-    this.#follows.set(follow.volume, new Follow({ arguments: follow, store, log: this.#options.log }))
+  #begin(store: StoreService, follow: FollowArguments, opening?: Opening): void {
+    const { log } = this.#options
+    this.#follows.set(follow.volume, new Follow({ arguments: follow, store, opening, log }))
   }
 
-  #save(): void {
-    const follows = [...this.#follows.values()].flatMap(({ arguments: follow, store }) => {
+  /** The stream that is on its way to whom is followed now. One to another host is dropped. */
+  #takeNext(store: StoreService, wanted: FollowArguments): Next | undefined {
+    const next = this.#nexts.get(wanted.volume)
+    if (next === undefined) return undefined
+    this.#nexts.delete(wanted.volume)
+    if (next.store === store && isSame(next.arguments, wanted)) return next
+    discard(next)
+    return undefined
+  }
+
+  #dropNext(volume: VolumeId): void {
+    const next = this.#nexts.get(volume)
+    if (next === undefined) return
+    this.#nexts.delete(volume)
+    discard(next)
+  }
+
+  /** Volumes that come to be followed together are written once. */
+  #save(): Promise<void> {
+    if (this.#saveNext !== undefined) return this.#saveNext
+    const before = this.#saving ?? Promise.resolve()
+    const next = before
+      .catch(() => undefined)
+      .then(() => {
+        this.#saveNext = undefined
+        this.#saving = next
+        return writeFollows(this.#options.path, this.#stored())
+      })
+      .finally(() => {
+        if (this.#saving === next) this.#saving = undefined
+      })
+    this.#saveNext = next
+    return next
+  }
+
+  #stored(): StoredFollow[] {
+    return [...this.#follows.values()].flatMap(({ arguments: follow, store }) => {
       const id = store.status.store
       const { volume, leader, address, key } = follow
       return id === undefined ? [] : [{ store: id, volume, leader, address, key }]
     })
-    writeFollows(this.#options.path, follows)
   }
+}
+
+/** It may have been opened meanwhile. */
+function discard({ opened, abort }: Next): void {
+  abort.abort()
+  opened.then(
+    ({ socket }) => socket.destroy(),
+    () => undefined,
+  )
 }
 
 function isSame(one: FollowArguments, other: FollowArguments): boolean {

@@ -6,7 +6,7 @@ import { parseAddress } from '../address.js'
 import { errorMessage } from '../control-server.js'
 import { UPGRADE_RECORDS } from '../http-protocols.js'
 import type { StoreService } from '../store-service.js'
-import { openStream, StreamRefusedError } from './open-stream.js'
+import { type OpenedStream, openStream, StreamRefusedError } from './open-stream.js'
 import { descriptorOf } from './surrender-socket.js'
 
 /** After an attempt that failed the next one waits this long, then twice as long, … */
@@ -16,9 +16,17 @@ const RETRY_MS_MAX = 1_000
 /** A stream that lived this long was a good one: the next attempt comes soon. */
 const GOOD_STREAM_MS = 1_000
 
+/** A stream on its way. */
+export interface Opening {
+  readonly opened: Promise<OpenedStream>
+  readonly abort: AbortController
+}
+
 export interface FollowOptions {
   readonly arguments: FollowArguments
   readonly store: StoreService
+  /** The first one. */
+  readonly opening?: Opening | undefined
   readonly log: Logger
 }
 
@@ -29,6 +37,7 @@ export class Follow {
   readonly store: StoreService
   readonly #log: Logger
   #nonce: string | undefined
+  #opening: Opening | undefined
   readonly #abort = new AbortController()
   readonly #ended: Promise<void>
   #state: State = { state: 'connecting', since: new Date().toISOString() }
@@ -38,6 +47,7 @@ export class Follow {
     this.arguments = options.arguments
     this.store = options.store
     this.#nonce = options.arguments.nonce
+    this.#opening = options.opening
     this.#log = options.log.child({ volume: options.arguments.volume })
     this.#ended = this.#run(this.#abort.signal)
   }
@@ -50,6 +60,7 @@ export class Follow {
   /** Ends the stream and makes no more. */
   async close(): Promise<void> {
     this.#abort.abort()
+    this.#opening?.abort.abort()
     await this.#ended
   }
 
@@ -71,21 +82,12 @@ export class Follow {
 
   /** Opens a stream and lives as long as that. */
   async #stream(signal: AbortSignal): Promise<void> {
-    const { volume, key, address } = this.arguments
-    const host = this.store.status.host
-    const target = parseAddress(address)
-    if (host === undefined || target === undefined) throw new Error('a follow has a host and an address')
-    const nonce = this.#nonce
+    const { volume } = this.arguments
+    const follow = { ...this.arguments, nonce: this.#nonce }
     this.#nonce = undefined
-    const { socket, early } = await openStream({
-      address: target,
-      path: `/stream?${volume}&${await this.#lsn(volume)}`,
-      protocol: UPGRADE_RECORDS,
-      volume,
-      host,
-      key: Buffer.from(key, 'hex'),
-      nonce,
-      signal,
+    const opening = this.#opening?.opened ?? openFollow(this.store, follow, signal)
+    const { socket, early } = await opening.finally(() => {
+      this.#opening = undefined
     })
     socket.on('error', () => undefined)
     let stream
@@ -110,12 +112,6 @@ export class Follow {
     else this.#enter({ state: 'refused', error: refusal })
   }
 
-  /** Of the last record held here; -1: none. */
-  async #lsn(volume: VolumeId): Promise<number> {
-    const { result } = await this.store.command('volumes', { all: true, volume })
-    return result[0]?.lsn ?? -1
-  }
-
   #note(error: unknown): void {
     const { code, message } = errorMessage(error)
     this.#enter({
@@ -133,4 +129,31 @@ export class Follow {
     const since = isSame ? this.#state.since : new Date().toISOString()
     this.#state = { state, since, ...(error === undefined ? {} : { error }) }
   }
+}
+
+/** @throws what `openStream` throws */
+export async function openFollow(
+  store: StoreService,
+  { volume, key, address, nonce }: FollowArguments,
+  signal: AbortSignal,
+): Promise<OpenedStream> {
+  const host = store.status.host
+  const target = parseAddress(address)
+  if (host === undefined || target === undefined) throw new Error('a follow has a host and an address')
+  return openStream({
+    address: target,
+    path: `/stream?${volume}&${await lsnOf(store, volume)}`,
+    protocol: UPGRADE_RECORDS,
+    volume,
+    host,
+    key: Buffer.from(key, 'hex'),
+    nonce,
+    signal,
+  })
+}
+
+/** Of the last record held here; -1: none. */
+async function lsnOf(store: StoreService, volume: VolumeId): Promise<number> {
+  const { result } = await store.command('volumes', { all: true, volume })
+  return result[0]?.lsn ?? -1
 }

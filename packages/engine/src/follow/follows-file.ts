@@ -1,5 +1,6 @@
 /** What is followed, as an engine that starts alone finds it: `follows.json` in the run directory. It holds keys. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { rename, writeFile } from 'node:fs/promises'
 import { HostId, type StoreId, StoreId as StoreIds, VolumeId } from '@cloudfs/interface'
 import type { FollowArguments } from '@cloudfs/interface'
 import { z } from 'zod'
@@ -33,9 +34,12 @@ export function readFollows(path: string): readonly StoredFollow[] {
   return schema.parse(JSON.parse(text)).follows
 }
 
-/** Replaces the file as a whole; after a power cut it may be empty, and then replicators tell again. */
-export function writeFollows(path: string, follows: readonly StoredFollow[]): void {
+/**
+ * Replaces the file as a whole; after a power cut it may be empty, and then replicators tell again. Not by a call that blocks: to
+ * put a file in another's place the file system may write it out first, and streams of hundreds of volumes begin at once.
+ */
+export async function writeFollows(path: string, follows: readonly StoredFollow[]): Promise<void> {
   const draft = `${path}.new`
-  writeFileSync(draft, `${JSON.stringify({ version: 1, follows }, null, 1)}\n`, { mode: 0o600 })
-  renameSync(draft, path)
+  await writeFile(draft, `${JSON.stringify({ version: 1, follows }, null, 1)}\n`, { mode: 0o600 })
+  await rename(draft, path)
 }

@@ -17,10 +17,24 @@ export class TicketGate {
   }
 
   /** @returns the host that was let in @throws {TicketError} with a challenge for the next attempt */
-  async check(
+  check(request: IncomingMessage, found: FoundVolume, protocol: StreamScope['protocol']): Promise<HostId> {
+    return this.#check(request, { protocol, volume: found.status.volume }, (scope) =>
+      keyAtLeader(found, scope),
+    )
+  }
+
+  /** The same by the stamp of a view to come. */
+  checkExpected(
     request: IncomingMessage,
-    found: FoundVolume,
-    protocol: StreamScope['protocol'],
+    { stamp, ...what }: Omit<StreamScope, 'host'> & { readonly stamp: Stamp },
+  ): Promise<HostId> {
+    return this.#check(request, what, (scope) => followKeyOf(stamp, scope))
+  }
+
+  async #check(
+    request: IncomingMessage,
+    what: Omit<StreamScope, 'host'>,
+    keyFor: (scope: StreamScope) => Buffer | Promise<Buffer>,
   ): Promise<HostId> {
     const host = request.headers[HOST_HEADER]
     const text = request.headers[TICKET_HEADER]
@@ -31,8 +45,8 @@ export class TicketGate {
     if (ticket === undefined || !this.#challenges.take(ticket.nonce)) {
       throw this.#refuse('the ticket is not for a challenge of late')
     }
-    const scope = { protocol, volume: found.status.volume, host: HostId.parse(host) }
-    if (!isProven(await keyAtLeader(found, scope), ticket, scope)) {
+    const scope = { ...what, host: HostId.parse(host) }
+    if (!isProven(await keyFor(scope), ticket, scope)) {
       throw this.#refuse('the ticket does not prove the key')
     }
     return scope.host

@@ -129,6 +129,16 @@ export interface ViewPorts {
   readonly follow: (volume: VolumeId, leader: HostId, way?: FollowWay) => Promise<void>
   /** What a member needs to follow this host, which was elected. Undefined: it is to ask. A coded error: the engine's. */
   readonly wayToFollow: (volume: VolumeId, member: HostId) => Promise<FollowWay | undefined>
+  /**
+   * Volume is about to be handed over to this host: whoever is to follow it then, or has the volume attached, may connect before. It
+   * is to save time, decides nothing, and throws nothing. Left out: they connect when they are told.
+   */
+  readonly expectLead?: (to: {
+    readonly volume: VolumeId
+    readonly epoch: Epoch
+    readonly stamp: Stamp
+    readonly members: readonly HostId[]
+  }) => Promise<void>
   /** Work that nobody waits for: what it throws is a bug. */
   readonly run: (work: Promise<void>) => void
   readonly log: (what: ViewLog) => void

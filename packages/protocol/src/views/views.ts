@@ -34,7 +34,7 @@ import { Mailbox } from './mailbox.js'
 import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
 import { checkResignation } from './resignation.js'
 import { changeSet } from './set-change.js'
-import { viewsOf } from './sets.js'
+import { hostsOf, viewsOf } from './sets.js'
 import { Slots, type Standing } from './slots.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
@@ -316,7 +316,12 @@ export class Views {
   async #prepare(volume: VolumeId, next: Epoch): Promise<void> {
     const keeper = this.#keeperOf(volume)
     if (keeper === undefined || next.host !== this.#ports.host) return
-    keeper.prepared = await prepare(this.#candidate(volume, keeper, this.#stop.signal), next)
+    const prepared = await prepare(this.#candidate(volume, keeper, this.#stop.signal), next)
+    keeper.prepared = prepared
+    if (prepared === undefined) return
+    const { stamp, payload } = prepared.view
+    const members = hostsOf([payload.members])
+    await this.#ports.expectLead?.({ volume, epoch: next, stamp, members })
   }
 
   async #take(volume: VolumeId, given: HandedOver): Promise<void> {
