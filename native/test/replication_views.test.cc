@@ -255,6 +255,38 @@ TEST_CASE("views: E3, a tail that no majority had is dropped where the next view
   check_audits(cluster);
 }
 
+TEST_CASE(
+    "views: a tail that was dropped is sent to nobody, though its host has started again from a checkpoint "
+    "behind it") {
+  Cluster cluster(5, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum, 5);
+  const Export disk = cluster.node(0).open(volume);
+  CHECK(try_write(cluster, 0, disk.handle, 0, 1) == 0);
+  cluster.run(200);  // all know it to be committed
+  for (size_t index = 1; index < 5; ++index) cluster.cut(index);
+  for (uint64_t block = 1; block < 4; ++block)
+    CHECK_FALSE(try_write(cluster, 0, disk.handle, block, 90 + block).has_value());
+  Random random(6);
+  cluster.kill(0, random);
+  elect(cluster, volume, 1, 2, {2, 3});
+  const Export next = cluster.node(1).open(volume);
+  CHECK(try_write(cluster, 1, next.handle, 5, 5) == 0);
+  cluster.start(0);
+  CHECK(cluster.connect(1, 0, volume));
+  cluster.run(100);
+  CHECK(command_at(cluster, 0, "checkpoint", "{}").error_code.empty());
+  cluster.kill(0, random);
+  cluster.kill(1, random);
+  cluster.start(0);
+  elect(cluster, volume, 0, 3, {2, 3});
+  // It has heard of nothing since the first view.
+  CHECK(cluster.connect(0, 4, volume));
+  cluster.run(200);
+  CHECK(head_of(cluster, 4, volume) == head_of(cluster, 0, volume));
+  CHECK_FALSE(holds(cluster, 4, volume, 1, 91));
+  CHECK(holds(cluster, 4, volume, 5, 5));
+}
+
 TEST_CASE("views: E3, a candidate drops its own tail for a head of a later epoch") {
   Cluster cluster(3, views_params());
   const std::string volume = create_volume(cluster, Mode::quorum);

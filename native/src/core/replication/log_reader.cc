@@ -101,7 +101,7 @@ void LogReader::parse() {
       if (run.header().type != RunType::records || run.header().volume != volume_.id()) continue;
       const bool holds = run.header().first_lsn == next ||
                          (inside_ && run.header().first_lsn < next && next <= run.last_lsn());
-      if (!holds || volume_.superseded(header->sequence, next)) continue;
+      if (!holds || volume_.superseded(header->sequence, run.header().epoch, next)) continue;
       const ByteSpan body{piece_.data() + at + placed.body_offset, run.header().body_bytes};
       if (!verify_body_crcs(run, body) || !verify_body_digests(run, body)) return deliver(runs, EIO);
       runs.push_back(

@@ -198,7 +198,7 @@ class Volume final : public BatchMember, PageWaiter {
   CheckpointVolume describe() const;
   Lsn first_lsn() const { return applied_.epochs.front().first_lsn; }
   /// The record at `lsn` in batch `sequence` was dropped later.
-  bool superseded(uint64_t sequence, Lsn lsn) const;
+  bool superseded(uint64_t sequence, const Epoch& epoch, Lsn lsn) const;
 
   // --- Views (docs/protocol.md) ---
   /// A view to be made: the first record of its epoch, after the head as it is.

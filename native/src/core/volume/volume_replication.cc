@@ -237,8 +237,10 @@ void Volume::drop_pending(Lsn last, uint64_t sequence) {
   }
 }
 
-bool Volume::superseded(uint64_t sequence, Lsn lsn) const {
-  return std::any_of(superseded_.begin(), superseded_.end(),
+bool Volume::superseded(uint64_t sequence, const Epoch& epoch, Lsn lsn) const {
+  // A start from a checkpoint behind the cut knows nothing of it; but an epoch and an lsn name one record.
+  return epoch != epoch_at(made_.epochs, lsn) ||
+         std::any_of(superseded_.begin(), superseded_.end(),
                      [&](const Superseded& cut) { return sequence <= cut.sequence && lsn > cut.last; });
 }
 
