@@ -89,6 +89,40 @@ TEST_CASE("zeroing an empty volume creates no page") {
   CHECK(cache.node_count() == 0);
 }
 
+TEST_CASE("a copy of a map says since when blocks are zero, though it has held nothing there") {
+  PageCache cache;
+  ExtentMap map(cache, 1 << 20);
+  write(map, 10, block_entry(1, 3));
+  Replaced replaced;
+  // In part of a leaf, in an empty one, and over many of them.
+  const std::pair<uint64_t, uint64_t> ranges[] = {{5, 2}, {5'000, 3}, {100'000, 50'000}};
+  for (const auto& [first, count] : ranges) {
+    REQUIRE(map.prepare_zero(first, count).empty());
+    map.zero(first, count, 7, replaced, true);
+  }
+  CHECK(replaced.subtrees.empty());
+  std::vector<MapRun> runs;
+  for (uint64_t position = 0; position < map.blocks();)
+    REQUIRE(map.scan(position, map.blocks(), 5, 1000, runs).empty());
+  std::vector<std::pair<uint64_t, uint64_t>> found;
+  for (const MapRun& run : runs) {
+    CHECK_FALSE(run.entry.stored());
+    CHECK(run.entry.birth == 7);
+    if (!found.empty() && found.back().first + found.back().second == run.block) {
+      found.back().second += run.count;
+    } else {
+      found.emplace_back(run.block, run.count);
+    }
+  }
+  REQUIRE(found.size() == 3);
+  for (size_t index = 0; index < 3; ++index) CHECK(found[index] == ranges[index]);
+  CHECK(read(map, 10).birth == 3);
+  // What is zero since later stays so.
+  REQUIRE(map.prepare_zero(100'000, 50'000).empty());
+  map.zero(100'000, 50'000, 6, replaced, true);
+  CHECK(read(map, 120'000).birth == 7);
+}
+
 TEST_CASE("a cold range asks for many pages at once") {
   PageCache cache;
   PageStore store;

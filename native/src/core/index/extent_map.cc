@@ -279,21 +279,23 @@ MissingPages ExtentMap::prepare_zero(uint64_t first, uint64_t count) {
   return missing;
 }
 
-void ExtentMap::zero(uint64_t first, uint64_t count, Lsn birth, Replaced& replaced) {
+void ExtentMap::zero(uint64_t first, uint64_t count, Lsn birth, Replaced& replaced, bool dates_empty) {
   check_range(first, count);
   ensure(birth <= kBirthMax, "an lsn has 48 bits");
   // Up to the volume's end means up to the tree's: beyond it all is zero anyway, and whole subtrees are cheap.
   const uint64_t end = first + count;
-  zero_below(root_.entry, root_.node, top(), 0, first, end == blocks_ ? capacity() : end, birth, replaced);
+  zero_below(root_.entry, root_.node, top(), 0, first, end == blocks_ ? capacity() : end, birth, replaced,
+             dates_empty);
 }
 
 void ExtentMap::zero_below(Entry& entry, NodeRef& node, uint8_t level, uint64_t base, uint64_t first,
-                           uint64_t end, Lsn birth, Replaced& replaced) {
-  if (!node && !entry.stored()) return;
+                           uint64_t end, Lsn birth, Replaced& replaced, bool dates_empty) {
+  const bool is_empty = !node && !entry.stored();
+  if (is_empty && (!dates_empty || entry.birth >= birth)) return;
   const uint32_t child_log2 = cache_->fan_log2() * level;
   const uint64_t base_end = base + (uint64_t{cache_->fan()} << child_log2);
   if (first <= base && end >= base_end) {
-    replaced.subtrees.push_back({{entry, std::move(node)}, level});
+    if (!is_empty) replaced.subtrees.push_back({{entry, std::move(node)}, level});
     entry = {.birth = birth};
     return;
   }
@@ -310,7 +312,7 @@ void ExtentMap::zero_below(Entry& entry, NodeRef& node, uint8_t level, uint64_t 
     }
     Entry child = packed.unpack();
     zero_below(child, page->children()[index], static_cast<uint8_t>(level - 1), base + (index << child_log2),
-               first, end, birth, replaced);
+               first, end, birth, replaced, dates_empty);
     packed = PackedEntry::pack(child);
   }
 }

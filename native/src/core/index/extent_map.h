@@ -87,9 +87,10 @@ class ExtentMap {
   void put_back(uint64_t first, uint64_t count, const PackedEntry& entry, Lsn lsn);
 
   /// Blocks [first, first + count) become zero with `birth`. Subtrees that lie wholly inside go to `replaced` as they are,
-  /// unread; those that are empty already keep their birth.
+  /// unread; those that are empty already keep their birth, as they have been zero since then: unless `dates_empty`, for a
+  /// copy of another map, whose births tell what became zero when.
   [[nodiscard]] MissingPages prepare_zero(uint64_t first, uint64_t count);
-  void zero(uint64_t first, uint64_t count, Lsn birth, Replaced& replaced);
+  void zero(uint64_t first, uint64_t count, Lsn birth, Replaced& replaced, bool dates_empty = false);
 
   /// Growing adds height and empty blocks; shrinking zeroes what lies beyond the end, and keeps the height.
   [[nodiscard]] MissingPages prepare_resize(uint64_t blocks);
@@ -117,7 +118,7 @@ class ExtentMap {
   void prepare(const Entry& entry, NodeRef& node, uint8_t level, uint64_t base, uint64_t first, uint64_t end,
                bool read_whole, MissingPages& missing);
   void zero_below(Entry& entry, NodeRef& node, uint8_t level, uint64_t base, uint64_t first, uint64_t end,
-                  Lsn birth, Replaced& replaced);
+                  Lsn birth, Replaced& replaced, bool dates_empty = false);
 
   PageCache* cache_ = nullptr;
   Slot root_;

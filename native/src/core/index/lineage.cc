@@ -236,12 +236,12 @@ MissingPages Lineage::prepare_zero(NodeId head, uint64_t first, uint64_t count) 
   return head_node(head).map.prepare_zero(first, count);
 }
 
-void Lineage::zero(NodeId head_id, uint64_t first, uint64_t count, Lsn birth) {
+void Lineage::zero(NodeId head_id, uint64_t first, uint64_t count, Lsn birth, bool dates_empty) {
   VersionNode& head = head_node(head_id);
   ensure(birth > limit(head), "an update is newer than the snapshot below it");
   if (head.trail != nullptr) note_zeroing(head, first, count, birth);
   Replaced replaced;
-  head.map.zero(first, count, birth, replaced);
+  head.map.zero(first, count, birth, replaced, dates_empty);
   account(head, std::move(replaced));
 }
 

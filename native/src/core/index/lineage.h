@@ -152,7 +152,7 @@ class Lineage {
   [[nodiscard]] MissingPages prepare_write(NodeId head, uint64_t first, uint64_t count);
   void write(NodeId head, uint64_t first, std::span<const Entry> entries);
   [[nodiscard]] MissingPages prepare_zero(NodeId head, uint64_t first, uint64_t count);
-  void zero(NodeId head, uint64_t first, uint64_t count, Lsn birth);
+  void zero(NodeId head, uint64_t first, uint64_t count, Lsn birth, bool dates_empty = false);
   [[nodiscard]] MissingPages prepare_resize(NodeId head, uint64_t blocks);
   void resize(NodeId head, uint64_t blocks, Lsn birth);
   /// The cleaner moved a block: mends the head's leaf if that is possible at once and nobody else shares the block.

@@ -222,7 +222,8 @@ Volume::Accepted Staging::add_zeroed(Transfer& transfer, const BlockItem& item) 
   if (parts_.appender.reserve(SegmentKind::moved, SpaceClass::data, kRunHeaderBytes + kMovedBlockBytes,
                               kBlockBytes) != Room::ok)
     return kWait;
-  lineage.zero(transfer.head, item.block, item.zeroed_count, item.birth);
+  // Who is behind gets blocks from here perhaps, and has to hear since when these are zero.
+  lineage.zero(transfer.head, item.block, item.zeroed_count, item.birth, true);
   return {};
 }
 
