@@ -79,8 +79,10 @@ export class Leaving {
   }
 
   async #settled(volume: VolumeId): Promise<Settled> {
-    const [status] = await this.#options.engine.result('volumes', { volume })
-    if (status === undefined) return { epoch: { counter: 0, host: this.#options.host }, members: [] }
+    const [status] = await this.#options.engine.result('volumes', { all: true, volume })
+    // Who has left says what it knew: to one that knows nobody else it names those that may know more.
+    if (status === undefined || !(status.left || (status.established && !status.deleted)))
+      return { epoch: { counter: 0, host: this.#options.host }, members: [] }
     const { members } = viewOf(status)
     return { epoch: status.epoch, members: members.map(({ host, store, role }) => ({ host, store, role })) }
   }
