@@ -57,6 +57,8 @@ interface Keeper {
   readonly told: Mailbox<Told>
   /** Ends the try under way. */
   abort: AbortController | undefined
+  /** An operator has it go on alone: nothing that is wished of a set whose majority is lost comes between. */
+  isForced: boolean
   /** Until that has ended. */
   running: Promise<void> | undefined
   /** Counts what was told that calls for a try: what comes during one may change its outcome. */
@@ -119,6 +121,7 @@ export class Views {
       wake: () => undefined,
       favour: undefined,
       prepared: undefined,
+      isForced: false,
       wasLed: false,
       refused: undefined,
     })
@@ -286,7 +289,12 @@ export class Views {
     const keeper = this.#keepers.get(volume)
     if (keeper === undefined) throw new ForceError(`nothing of volume ${volume} is here`, { volume })
     const late = new ForceError(`volume ${volume} is not led by this host in time`, { volume })
-    const outcome = await this.#alone(volume, keeper, { ms: FORCE_MS, late }, force)
+    if (keeper.isForced) throw new ForceError(`volume ${volume} is being forced`, { volume })
+    const forcing = this.#alone(volume, keeper, { ms: FORCE_MS, late }, force)
+    keeper.isForced = true
+    const outcome = await forcing.finally(() => {
+      keeper.isForced = false
+    })
     this.#ports.log({ volume, message: `forced: ${outcome.result}`, detail: outcome })
     if (outcome.result !== 'leads')
       throw new ForceError(`volume ${volume} is not led by this host: ${whyOf(outcome)}`, { volume })
@@ -346,6 +354,7 @@ export class Views {
     limit: Limit,
     work: (candidate: Candidate) => Promise<T>,
   ): Promise<T> {
+    if (keeper.isForced) throw new HandOverError(`volume ${volume} is about to go on by force`, { volume })
     const wasSeeking = keeper.abort !== undefined
     keeper.abort?.abort(new HandOverError('the volume is handed over, or its set changed'))
     const own = new AbortController()
