@@ -14,6 +14,7 @@ import {
   isCloudfsError,
   Stamp,
   type VolumeId,
+  UnknownVolumeError,
 } from '@cloudfs/interface'
 import { decodeView } from '@cloudfs/format'
 import { ForceError, HandOverError, NotTheCandidateError, SetChangeError } from '../errors.js'
@@ -138,7 +139,9 @@ export class Views {
 
   /** It holds it no longer. */
   remove(volume: VolumeId): void {
-    this.#keepers.get(volume)?.abort?.abort(new Error('the volume is gone'))
+    // Whoever asked this host to take over hears why not.
+    const gone = new UnknownVolumeError(`volume ${volume} is kept here no longer`, { volume })
+    this.#keepers.get(volume)?.abort?.abort(gone)
     this.#keepers.delete(volume)
   }
 
