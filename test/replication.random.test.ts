@@ -5,13 +5,12 @@
  */
 import { Coverage, faultKinds, live, type Scenario } from '@cloudfs/simulator'
 import { describe, expect, test } from 'vitest'
+import { keptLives } from './support/kept-lives.js'
 
 const isLong = process.env['CLOUDFS_TEST_LONG'] !== undefined
 const first = Number(process.env['CLOUDFS_TEST_SEED'] ?? 1)
 const count = Number(process.env['CLOUDFS_TEST_COUNT'] ?? (isLong ? 2000 : 80))
 const seeds = Array.from({ length: count }, (_, index) => first + index)
-/** Found what none of the first do: a try to lead that is cut short (`Views`, `wasSeeking`). */
-const kept = [103].filter((seed) => !seeds.includes(seed))
 const coverage = new Coverage()
 
 /** The primary is cut off, the others lose power, go on without what was not synced, and then it comes back. */
@@ -22,6 +21,26 @@ const cutOff: Partial<Scenario> = {
   faults: ['power-others'],
   faultMeanNs: 3e9,
   partNs: 12e9,
+}
+
+/** A majority is lost for good, and an operator has the volume go on. */
+const forced: Partial<Scenario> = {
+  spareCount: 2,
+  hasElections: true,
+  endsInForce: true,
+  partNs: 1e8,
+  faults: ['kill', 'freeze', 'power', 'partition', 'slow-disk'],
+}
+
+/** It is deleted while some of its hosts are away. */
+const deleted: Partial<Scenario> = {
+  hostCount: 3,
+  spareCount: 1,
+  hasElections: true,
+  attachmentCount: 0,
+  endsInForce: false,
+  endsInDeletion: true,
+  partNs: 1e8,
 }
 
 /** Hosts take each other's places all the time, and are cut off, or gone, while they do. */
@@ -52,6 +71,9 @@ const transitions = [
   ...['lease-over', 'lease-lost', 'lease-back'].map((name) => `event:${name}`),
   'rule:commit at a majority',
   'operator:migrate',
+  ...['operator:delete', 'fault:away at a deletion', 'checker:nothing is left of a deleted volume'],
+  ...['operator:force', 'operator:add behind force', 'protocol:forced view'],
+  ...['fault:majority lost', 'fault:counted as lost, and back', 'checker:what is left before force'],
   ...['learner added', 'learner votes', 'left', 'dropped', 'rejoined', 'rejoined with nothing'].map(
     (step) => `member:${step}`,
   ),
@@ -80,8 +102,17 @@ describe('whatever happens to hosts, clients see one disk, and replicas agree', 
     expect(report.steps).toBeGreaterThanOrEqual(10_000)
   }
 
-  test.each([...seeds, ...kept])('seed %i', async (seed) => {
+  test.each(seeds)('seed %i', async (seed) => {
     await prove(seed, {})
+  })
+
+  test.each(keptLives)('seed %i, which found: %s', async (seed, _found, scenario) => {
+    await prove(seed, scenario)
+  })
+
+  test.each(seeds.slice(0, 15))('seed %i, where a majority is lost for good', async (seed) => {
+    const mode = seed % 2 === 0 ? 'durable' : 'quorum'
+    await prove(seed, { ...forced, hostCount: [3, 2, 5][seed % 3] ?? 3, mode })
   })
 
   test.each(seeds.slice(0, 15))('seed %i, where the others lose power', async (seed) => {
@@ -90,6 +121,10 @@ describe('whatever happens to hosts, clients see one disk, and replicas agree', 
 
   test.each(seeds.slice(0, 15))('seed %i, where the set of members changes', async (seed) => {
     await prove(seed, changing)
+  })
+
+  test.each(seeds.slice(0, 15))('seed %i, where the volume is deleted', async (seed) => {
+    await prove(seed, deleted)
   })
 
   test('and all of it did happen, twenty times at least', () => {

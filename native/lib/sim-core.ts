@@ -132,6 +132,9 @@ export const plants = [
   'lease-ignored',
   'boot-ignored',
   'retried-request-applied-twice',
+  'old-view-commit',
+  'unsynced-promise',
+  'stale-replica-set',
 ] as const
 export type Plant = (typeof plants)[number]
 

@@ -64,7 +64,10 @@ Plant plant_of(const Napi::Value& params) {
       {"own-tail-acknowledged", Plant::own_tail_acknowledged},
       {"lease-ignored", Plant::lease_ignored},
       {"boot-ignored", Plant::boot_ignored},
-      {"retried-request-applied-twice", Plant::retried_request_applied_twice}};
+      {"retried-request-applied-twice", Plant::retried_request_applied_twice},
+      {"old-view-commit", Plant::old_view_commit},
+      {"unsynced-promise", Plant::unsynced_promise},
+      {"stale-replica-set", Plant::stale_replica_set}};
   for (const auto& [known, plant] : plants) {
     if (name == known) return plant;
   }

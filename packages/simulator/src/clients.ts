@@ -104,6 +104,11 @@ export class Clients {
     for (const client of this.all) client.pause()
   }
 
+  /** They are idle, and close their connections. */
+  leave(): void {
+    for (const client of this.all) client.leave()
+  }
+
   get isIdle(): boolean {
     return this.all.every((client) => client.isIdle)
   }
@@ -208,6 +213,10 @@ export class Client {
 
   pause(): void {
     this.#isPaused = true
+  }
+
+  leave(): void {
+    this.#lose('as it leaves')
   }
 
   prove(): void {

@@ -25,7 +25,7 @@ import type { Mode } from './mode.js'
 import { Network } from './network.js'
 import { type Policy, type PolicyMaker, portsOf } from './policy.js'
 import { type Random, randomFrom, within } from './random.js'
-import { MILLISECOND, Schedule } from './schedule.js'
+import { MILLISECOND, Schedule, SECOND } from './schedule.js'
 import { Sets } from './sets.js'
 import { epochName, type SentFrame, Streams } from './streams.js'
 
@@ -56,12 +56,17 @@ export interface ClusterListener {
   onLoss(host: Host): void
   /** A volume goes on from `lsn`, with what was acknowledged and not flushed behind it lost (R3). */
   onRestart(volume: VolumeId, lsn: number): void
+  /** An operator has it go on from there: whatever only others had is lost. */
+  onForced?(volume: VolumeId, lsn: number): void
   onVolume(volume: VolumeId): void
   /** A host is about to make a view of another set. */
   onSetChange?(host: Host): void
   /** A host has answered another's question (`ViewRequests`). */
   onAnswered(host: Host, name: string, caller: Host): void
 }
+
+/** An election that is to restart a volume has that behind it by then. */
+const RESTART_NS_MAX = 4 * SECOND
 
 /** Flag of an `ack` frame (docs/wire-protocol.md). */
 const FRAME_RECOVERING = 1
@@ -87,6 +92,8 @@ export class Cluster implements HostListener {
   listener: ClusterListener | undefined
   /** Its disk lies: what it says of that is no fault. */
   rotten: Host | undefined
+  /** How long a host that starts from now on is patient. Shorter than nodes have it: much is to happen in a life. */
+  patientMs = 200
   readonly #random: Random
   readonly #policies: (Policy | undefined)[]
   readonly #keepers: (Keeper | undefined)[] = []
@@ -95,6 +102,8 @@ export class Cluster implements HostListener {
   readonly #restarted = new Set<VolumeId>()
   readonly #leaders = new Map<VolumeId, number>()
   readonly #told = new Set<Host>()
+  /** When hosts last lost power. */
+  readonly #lostPowerNs = new Map<Host, number>()
   #isStirred = false
 
   constructor(options: ClusterOptions) {
@@ -138,6 +147,11 @@ export class Cluster implements HostListener {
       random: randomFrom(seed, 'streams'),
       onFrame: (frame) => {
         this.#onFrame(frame)
+      },
+      onRefusal: (host, volume, code) => {
+        // It guards what is committed, and does its work; but whoever was elected should have had that, unless it is to restart.
+        if (code === 'ERR_HISTORY_DIVERGED' && !this.#restarted.has(volume) && !this.#mayRestart)
+          this.onFault(`${host.name} meets a history without what is committed, and there was no restart`)
       },
     })
     const first = this.hosts.slice(0, options.memberCount)
@@ -208,12 +222,17 @@ export class Cluster implements HostListener {
 
   /** An operator has another host lead. @param done - is told what came of it, unless the host that leads goes meanwhile */
   handOver(volume: VolumeId, to: number, done: (code: string) => void): void {
-    this.#lead(volume, (policy) => policy.handOver?.(volume, this.host(to).host), done)
+    this.#askPolicy(this.leaderOf(volume), (policy) => policy.handOver?.(volume, this.host(to).host), done)
   }
 
   /** An operator has other hosts keep the volume. @param done - is told what came of the first step, unless the host that leads goes meanwhile */
   changeSet(volume: VolumeId, wish: Wish, done: (code: string) => void): void {
-    this.#lead(volume, (policy) => policy.changeSet?.(volume, wish), done)
+    this.#askPolicy(this.leaderOf(volume), (policy) => policy.changeSet?.(volume, wish), done)
+  }
+
+  /** An operator has a host go on alone. @param done - is told what came of it, unless that host goes meanwhile */
+  force(volume: VolumeId, at: number, done: (code: string) => void): void {
+    this.#askPolicy(at, (policy) => policy.force?.(volume), done)
   }
 
   /** Something is wished of a set, and not done. */
@@ -221,13 +240,12 @@ export class Cluster implements HostListener {
     return this.#policies.some((policy) => policy?.isBusy === true)
   }
 
-  /** Asks the policy of whoever leads. */
-  #lead(
-    volume: VolumeId,
+  #askPolicy(
+    index: number,
     ask: (policy: Policy) => Promise<void> | undefined,
     done: (code: string) => void,
   ): void {
-    const from = this.host(this.leaderOf(volume))
+    const from = this.host(index)
     const { life } = from
     const isAlive = (): boolean => from.life === life && from.isUp
     this.#stir()
@@ -329,6 +347,7 @@ export class Cluster implements HostListener {
   onDown(host: Host, how: Down): void {
     this.#policies[host.index]?.onDown()
     this.#policies[host.index] = undefined
+    if (how === 'power') this.#lostPowerNs.set(host, this.schedule.nowNs)
     this.streams.onDown(host, how === 'power')
     this.listener?.onDown(host, how)
   }
@@ -392,12 +411,19 @@ export class Cluster implements HostListener {
       },
       onRestart: (from, volume, lsn) => {
         this.coverage.count('protocol:restart view')
-        this.#restarted.add(volume)
         this.log.story(from.name, `restarts the volume from update ${String(lsn)}`)
-        this.#commitRule.lose(volume, lsn)
-        this.history.lose(volume, lsn)
+        this.#goOnFrom(volume, lsn)
         this.listener?.onRestart(volume, lsn)
       },
+      onForced: (from, volume, epoch, lsn) => {
+        this.coverage.count('protocol:forced view')
+        this.log.story(from.name, `goes on alone from update ${String(lsn)}`)
+        this.#commitRule.onForced(volume, epochName(epoch))
+        this.#goOnFrom(volume, lsn)
+        this.listener?.onForced?.(volume, lsn)
+      },
+      patientMs: this.patientMs,
+      isPassedByForce: (from, volume) => this.streams.refusalOf(from, volume) === 'ERR_VIEW_FORCED',
       onAnswered: (by, name, caller) => {
         this.listener?.onAnswered(by, name, caller)
       },
@@ -412,6 +438,19 @@ export class Cluster implements HostListener {
     policy.onReady()
     for (const [volume, primary] of this.volumes) this.#tell(host, volume, primary)
     this.streams.onReady(host)
+  }
+
+  /** So many lost power a while ago that who stands may be about to restart the volume (R3). */
+  get #mayRestart(): boolean {
+    const sinceNs = this.schedule.nowNs - RESTART_NS_MAX
+    return [...this.#lostPowerNs.values()].filter((at) => at > sinceNs).length >= 2
+  }
+
+  /** What is behind that may be lost. */
+  #goOnFrom(volume: VolumeId, lsn: number): void {
+    this.#restarted.add(volume)
+    this.#commitRule.lose(volume, lsn)
+    this.history.lose(volume, lsn)
   }
 
   /** What it says of commits is held against what others have said. */

@@ -11,9 +11,6 @@ import {
 import { Membership } from './membership.js'
 import type { PolicyMaker, PolicyPorts } from './policy.js'
 
-/** Shorter than nodes have it: much is to happen in a life. */
-const PATIENT_MS = 200
-
 export const elections: PolicyMaker = (ports) => {
   const { host, store, seed, clock, randomBytes, indexOf } = ports
   const run = (work: Promise<void>): void => {
@@ -28,7 +25,7 @@ export const elections: PolicyMaker = (ports) => {
     engine: watched(ports),
     peers: peersOf(ports),
     // Nothing here reads it.
-    patientMs: PATIENT_MS,
+    patientMs: ports.patientMs,
     wayToFollow: () => Promise.resolve({ address: '', key: '', nonce: '' }),
     follow: (volume, leader, way): Promise<void> => {
       if (way === undefined) return membership.follow(volume, leader)
@@ -57,6 +54,7 @@ export const elections: PolicyMaker = (ports) => {
       membership.answer(name, body, caller) ??
       views.answer(name as ViewRequest, body as ViewRequests[ViewRequest]['body'], caller),
     handOver: (volume, to) => views.handOver(volume, to),
+    force: (volume) => views.force(volume),
     changeSet: (volume, wish) => membership.change(volume, wish),
     get isBusy() {
       return membership.isBusy
@@ -69,7 +67,7 @@ export const elections: PolicyMaker = (ports) => {
 }
 
 /** The engine; the world learns of what it is to judge by. */
-function watched({ command, onElected, onRestart, onView }: PolicyPorts): ViewEngine {
+function watched({ command, onElected, onForced, onRestart, onView }: PolicyPorts): ViewEngine {
   const engine = coreEngine(command)
   let head = 0
   return {
@@ -80,7 +78,8 @@ function watched({ command, onElected, onRestart, onView }: PolicyPorts): ViewEn
       return engine.lead(volume, plan)
     },
     beginView: (volume, view) => {
-      if (view.isRestart) onRestart(volume, head)
+      if (view.oldStamp === undefined) onForced(volume, view.epoch, head)
+      else if (view.isRestart) onRestart(volume, head)
       onView(volume, view.epoch, view.payload)
       return engine.beginView(volume, view)
     },

@@ -10,6 +10,8 @@ export const faultKinds = [
   'power',
   'power-all',
   'power-at-promise',
+  'forgotten-promise',
+  'unsent-tail',
   'power-others',
   'freeze',
   'suspend',
@@ -50,6 +52,8 @@ export class Faults {
   #isOn = false
   #isPromiseAwaited = false
   #isChangeAwaited = false
+  /** The primary of before, and what lets it be heard again. */
+  #forgetting: { readonly primary: Host; readonly heal: () => void } | undefined
 
   constructor(parts: FaultsParts) {
     this.#parts = parts
@@ -73,6 +77,7 @@ export class Faults {
   /** A host has answered another's question. */
   onAnswered(host: Host, name: string, caller: Host): void {
     const { cluster, mayCutPower, random } = this.#parts
+    if (name === 'promise') this.#forgetPromise(host, caller)
     if (name !== 'promise' || !this.#isPromiseAwaited || !mayCutPower(host)) return
     this.#isPromiseAwaited = false
     this.#end(host, () => {
@@ -146,6 +151,10 @@ export class Faults {
         return true
       case 'power-at-promise':
         return this.#cutPowerAtPromise()
+      case 'forgotten-promise':
+        return this.#awaitForgottenPromise()
+      case 'unsent-tail':
+        return this.#leaveTailUnsent()
       case 'power-others':
         return this.#cutPowerOfOthers(chance(random, 0.7) ? this.#leader : host)
       case 'freeze':
@@ -210,6 +219,66 @@ export class Faults {
       this.#isPromiseAwaited = false
     })
     return false
+  }
+
+  /**
+   * What E1's sync is for: the primary is cut off; who promises another is without power before it could be synced, if it is late;
+   * and whoever has that promise is held up until the primary of before may have won the other over. It counts then.
+   */
+  #awaitForgottenPromise(): false {
+    const { cluster, mayCutPower, random } = this.#parts
+    const primary = this.#leader
+    const others = cluster.hosts.filter((one) => one !== primary)
+    if (this.#forgetting !== undefined || others.length < 2 || !others.every(mayCutPower)) return false
+    const restore = this.#around(primary).map(([from, to]) => cluster.network.cutOff(from, to))
+    for (const { disk } of others) disk.slowness = spread(random, 2, 20)
+    let isHealed = false
+    const heal = (): void => {
+      if (isHealed) return
+      isHealed = true
+      this.#forgetting = undefined
+      for (const one of restore) one()
+      for (const { disk } of others) disk.slowness = 1
+    }
+    this.#forgetting = { primary, heal }
+    this.#for(spread(random, SECOND, 3 * SECOND), heal)
+    return false
+  }
+
+  #forgetPromise(host: Host, candidate: Host): void {
+    const { cluster, random } = this.#parts
+    const { primary, heal } = this.#forgetting ?? {}
+    if (heal === undefined || host === primary || candidate === primary) return
+    cluster.coverage.count('fault:forgotten-promise')
+    cluster.log.story(host.name, 'fault: forgotten-promise')
+    host.cutPower()
+    this.#startLater(host, spread(random, 5 * MILLISECOND, 50 * MILLISECOND))
+    heal()
+    cluster.schedule.after(spread(random, MILLISECOND / 2, 5 * MILLISECOND), () => {
+      if (this.#isOn) this.#freeze(candidate, [])
+    })
+  }
+
+  /**
+   * What E6 is for: a primary makes updates that nobody else gets, dies and comes back with them, is elected for having most, and
+   * the others have them long before its view is on their disks.
+   */
+  #leaveTailUnsent(): boolean {
+    const { cluster, random } = this.#parts
+    const primary = this.#leader
+    const ways = this.#around(primary)
+    if (!primary.isReady || primary.isFrozen || ways.length === 0) return false
+    const restore = ways.map(([from, to]) => cluster.network.cutOff(from, to))
+    return this.#for(spread(random, 2 * MILLISECOND, 60 * MILLISECOND), () => {
+      for (const one of restore) one()
+      if (!this.#isOn || !primary.isUp) return
+      primary.kill()
+      this.#startLater(primary, spread(random, 5 * MILLISECOND, 100 * MILLISECOND))
+      for (const { disk } of cluster.hosts) disk.slowness = spread(random, 20, 60)
+      this.#for(spread(random, SECOND, 3 * SECOND), () => {
+        for (const { disk } of cluster.hosts) disk.slowness = 1
+      })
+    })
   }
 
   /** Whoever makes the next view of another set loses touch with some hosts while it does. It counts then. */

@@ -32,10 +32,18 @@ export interface BlockOp {
   readonly seen: readonly number[]
 }
 
+/** What was not durable may be gone. */
+export interface Loss {
+  readonly at: number
+  /** Or, where a volume was forced, whatever is newer than the writes that these units were of. */
+  readonly held?: readonly number[]
+  readonly isForced?: boolean
+}
+
 export class History {
   readonly ops: HistoryOp[] = []
   /** When what was not durable may have been lost. */
-  readonly losses: number[] = []
+  readonly losses: Loss[] = []
   readonly #flushed: { readonly begun: number; readonly ended: number }[] = []
 
   write(client: number, firstUnit: number, unitCount: number, value: number, begun: number): HistoryOp {
@@ -102,7 +110,7 @@ export class History {
       if (op.kind !== 'write' || op.ended === Infinity) continue
       const first = flushes.find(({ begun }) => begun > op.ended)
       // What was lost before is not brought back by a flush.
-      const isLost = this.losses.some((at) => at > op.ended && at < (first?.ended ?? 0))
+      const isLost = this.losses.some(({ at }) => at > op.ended && at < (first?.ended ?? 0))
       if (first !== undefined && !isLost) op.durable = Math.min(op.durable, first.ended)
     }
   }

@@ -12,7 +12,9 @@ import { Clients } from './clients.js'
 import { Cluster } from './cluster.js'
 import { BLOCK_BYTES, UNITS_PER_BLOCK, writesIn } from './contents.js'
 import type { Counts } from './coverage.js'
+import { deleteVolume } from './deletion.js'
 import { Faults } from './faults.js'
+import { Forced } from './forced.js'
 import { History } from './history.js'
 import type { Host } from './host.js'
 import type { LogLevel } from './log.js'
@@ -82,12 +84,22 @@ class Life {
   readonly #history = new History()
 
   #contents: Buffer | undefined
+  /** Hosts that never come back. */
+  #gone: ReadonlySet<Host> = new Set()
+  /** Of a volume that is about to be forced: the writes that the units are of where it goes on. */
+  #held: readonly number[] | undefined
 
   constructor(options: LifeOptions) {
     this.#seed = options.seed
     const scenario = { ...scenarioOf(options.seed), ...options.scenario }
-    // Who leads for ever is no one to change a set.
-    this.#scenario = { ...scenario, spareCount: scenario.hasElections ? scenario.spareCount : 0 }
+    // Who leads for ever changes no set; nobody forces or deletes what has one host, or what is attached.
+    const mayEnd = scenario.hasElections && scenario.hostCount > 1
+    this.#scenario = {
+      ...scenario,
+      spareCount: scenario.hasElections ? scenario.spareCount : 0,
+      endsInForce: mayEnd && scenario.mode !== 'local' && scenario.endsInForce,
+      endsInDeletion: mayEnd && scenario.attachmentCount === 0 && scenario.endsInDeletion,
+    }
     const { hostCount, mode, segmentCount, spareCount, hasElections, replaceAfterNs } = this.#scenario
     this.#cluster = new Cluster({
       seed: options.seed,
@@ -217,6 +229,14 @@ class Life {
       onRestart: (_, lsn) => {
         if (mode !== 'durable') this.#lose(volume, lsn)
       },
+      onForced: () => {
+        const held = this.#held
+        this.#history.losses.push({
+          at: schedule.nextOrder(),
+          isForced: true,
+          ...(held !== undefined && { held }),
+        })
+      },
       onDown: (host, how) => {
         attachments.onDown(host, how === 'power')
         if (how !== 'power') clients.onGone(host)
@@ -243,8 +263,42 @@ class Life {
         this.#fail('a change of the set is not done, though nothing is wrong any more')
       else await this.#check(volume, clients)
     }
-    if (cluster.fault !== undefined || !this.#scenario.endsInRot || this.#contents === undefined) return
+    if (cluster.fault !== undefined) return
+    if (this.#scenario.endsInForce) {
+      await this.#endInForce(volume, clients, attachments)
+      return
+    }
+    if (this.#scenario.endsInDeletion) {
+      clients.pause()
+      clients.leave()
+      await deleteVolume({ cluster, volume, random: randomFrom(seed, 'deletion') })
+      return
+    }
+    if (!this.#scenario.endsInRot || this.#contents === undefined) return
     await rot({ cluster, volume, blockCount, random: randomFrom(seed, 'rot') }, this.#contents)
+  }
+
+  async #endInForce(volume: VolumeId, clients: Clients, attachments: Attachments): Promise<void> {
+    const cluster = this.#cluster
+    const forced = new Forced({
+      cluster,
+      volume,
+      clients,
+      random: randomFrom(this.#seed, 'force'),
+      blockCount: this.#scenario.blockCount,
+      homes: attachments.all.map(({ home }) => home),
+      mayCutPower: (host) => this.#mayCutPower(host),
+      onHeld: (units) => {
+        this.#held = units
+      },
+    })
+    this.#gone = forced.gone
+    if ((await forced.run()) && cluster.fault === undefined) await this.#check(volume, clients)
+  }
+
+  /** Those that have not gone for good. */
+  get #hosts(): readonly Host[] {
+    return this.#cluster.hosts.filter((host) => !this.#gone.has(host))
   }
 
   /** Of one that leads for ever nothing acknowledged may go that is not synced; in mode local nobody else has it. */
@@ -268,7 +322,7 @@ class Life {
 
   /** What is acknowledged in mode `durable`, or flushed, is never lost. */
   #lose(volume: VolumeId, lsn: number): void {
-    this.#history.losses.push(this.#cluster.schedule.nextOrder())
+    this.#history.losses.push({ at: this.#cluster.schedule.nextOrder() })
     this.#cluster.history.lose(volume, lsn)
   }
 
@@ -289,7 +343,7 @@ class Life {
     const agreed = await this.#agree(volume)
     if (agreed === undefined) return
     const { status, members } = agreed
-    for (const host of cluster.hosts) {
+    for (const host of this.#hosts) {
       const audit = await cluster.ask(host.index, 'audit', {}, PATIENCE_NS)
       if (audit === undefined || audit.errorCode !== '') {
         this.#fail(`audit of ${host.name}: ${audit?.message ?? 'no answer'}`)
@@ -307,14 +361,14 @@ class Life {
     let told: Told[] = []
     while (cluster.schedule.nowNs < untilNs && cluster.fault === undefined) {
       told = []
-      for (const host of cluster.hosts) {
+      for (const host of this.#hosts) {
         const answer = await cluster.ask(host.index, 'volumes', { volume, all: true }, SECOND)
         told.push({ host, status: (answer?.result as VolumeStatus[] | undefined)?.[0] })
       }
       const status = told.find((one) => one.status?.role === 'primary' && one.status.serving)?.status
       if (status !== undefined && (await this.#isAgreed(status, told))) {
         const names = viewOf(status).members.map((member) => member.host)
-        return { status, members: cluster.hosts.filter(({ host }) => names.includes(host)) }
+        return { status, members: this.#hosts.filter(({ host }) => names.includes(host)) }
       }
       await cluster.runUntil(cluster.schedule.nowNs + 100 * MILLISECOND)
     }
@@ -389,7 +443,7 @@ class Life {
   /** The tools' reader finds the same version on every disk, and nothing wrong. */
   async #readOffline(volume: VolumeId, members: readonly Host[]): Promise<void> {
     const versions = new Set<string>()
-    for (const { disk, name } of this.#cluster.hosts) {
+    for (const { disk, name } of this.#hosts) {
       const report = await verifyStore(disk.disk)
       if (report.findings.length > 0) {
         this.#fail(`the offline reader finds at ${name}: ${JSON.stringify(report.findings[0])}`)

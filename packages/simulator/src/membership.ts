@@ -173,7 +173,7 @@ export class Membership {
     const leader = [status.promised.host, viewOf(status).primary].find((each) => each !== host)
     if (own !== undefined && leader !== undefined && leaderOf(volume) !== indexOf(leader))
       await this.follow(volume, leader).catch(ignoreRefusal)
-    if (status.led && own !== undefined) return
+    if (status.led && own !== undefined && !this.#ports.isPassedByForce(volume)) return
     if (own !== undefined && (await this.#isDeleted(status))) {
       await this.#drop(volume)
       return
@@ -222,7 +222,7 @@ export class Membership {
     const { host, store, ask, indexOf } = this.#ports
     const { volume, promised, epoch } = status
     return findWhetherMayDrop(
-      { host, store, promised },
+      { host, store, promised, isPassedByForce: this.#ports.isPassedByForce(volume) },
       { epoch, members: viewOf(status).members },
       async (voter) => (await ask(indexOf(voter), 'settled', { volume }, ASK_TIMEOUT_MS)) as Settled,
     )
@@ -252,7 +252,8 @@ export class Membership {
   async #settled(volume: VolumeId, caller: HostId): Promise<Settled> {
     const { command, host } = this.#ports
     const status = await this.#status(volume)
-    if (status === undefined || status.left) return { epoch: { counter: 0, host }, members: [] }
+    if (status === undefined || (status.deleted && !status.left))
+      return { epoch: { counter: 0, host }, members: [] }
     const { members } = ledOf(status)
     if (!members.some((each) => each.host === caller)) await command('checkpoint', {})
     return { epoch: status.epoch, members }

@@ -6,7 +6,7 @@ import { type Plant, plants } from '@cloudfs/native'
 import { expect, test } from 'vitest'
 import { live } from './life.js'
 import type { Scenario } from './scenario.js'
-import { MILLISECOND } from './schedule.js'
+import { MILLISECOND, SECOND } from './schedule.js'
 
 interface Hunt {
   /** Seeds from 1 on. */
@@ -33,12 +33,15 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
     },
   },
   'freed-before-commit': {
-    seedsMax: 200,
+    seedsMax: 120,
     scenario: {
       ...plain,
+      mode: 'quorum',
       segmentCount: 40,
+      blockCount: 48,
       operatorMeanNs: 30 * MILLISECOND,
-      faults: ['kill', 'power', 'restart', 'slow-disk'],
+      faults: ['kill', 'restart', 'slow-disk'],
+      faultMeanNs: 60 * MILLISECOND,
     },
   },
   'torn-tail-accepted': { seedsMax: 20 },
@@ -58,12 +61,36 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
     },
   },
   'lease-ignored': {
-    seedsMax: 20,
+    seedsMax: 100,
     scenario: { ...elected, faults: ['freeze', 'suspend', 'partition', 'one-way'] },
   },
   'boot-ignored': {
     seedsMax: 40,
     scenario: { ...elected, faults: ['power', 'power-all', 'power-others', 'kill', 'slow-disk'] },
+  },
+  'old-view-commit': {
+    seedsMax: 60,
+    scenario: { ...elected, mode: 'quorum', faults: ['unsent-tail'], faultMeanNs: SECOND },
+  },
+  'unsynced-promise': {
+    seedsMax: 20,
+    scenario: {
+      ...elected,
+      mode: 'quorum',
+      faults: ['forgotten-promise'],
+      faultMeanNs: 2 * SECOND,
+    },
+  },
+  'stale-replica-set': {
+    seedsMax: 60,
+    scenario: {
+      ...elected,
+      mode: 'quorum',
+      spareCount: 2,
+      changeMeanNs: 200 * MILLISECOND,
+      faults: ['partition-at-change'],
+      faultMeanNs: 200 * MILLISECOND,
+    },
   },
   'retried-request-applied-twice': {
     seedsMax: 30,

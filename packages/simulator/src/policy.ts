@@ -36,6 +36,8 @@ export interface Policy {
   handOver?(volume: VolumeId, to: HostId): Promise<void>
   /** An operator wishes something of who keeps the volume, which this host leads; answered behind the first step. */
   changeSet?(volume: VolumeId, wish: Wish): Promise<void>
+  /** An operator has this host go on alone. */
+  force?(volume: VolumeId): Promise<void>
   /** Something is wished of a set, and not done. */
   readonly isBusy?: boolean
   /** The host's processes are gone: nothing of this instance is to act any more. */
@@ -79,6 +81,12 @@ export interface PolicyPorts {
   readonly onReplaced: (volume: VolumeId) => void
   /** This host is about to make a restart view: the volume goes on from `lsn`. */
   readonly onRestart: (volume: VolumeId, lsn: number) => void
+  /** And that by an operator's word. */
+  readonly onForced: (volume: VolumeId, epoch: Epoch, lsn: number) => void
+  /** How long whoever has just started is patient. */
+  readonly patientMs: number
+  /** Another host went on by force without this one, which does not follow it therefore. */
+  readonly isPassedByForce: (volume: VolumeId) => boolean
   /** Work that nobody waits for threw. */
   readonly onBug: (error: unknown) => void
 }
@@ -126,6 +134,9 @@ interface PortsParts {
   readonly onDropped: (host: Host, volume: VolumeId) => void
   readonly onReplaced: (volume: VolumeId) => void
   readonly onRestart: (host: Host, volume: VolumeId, lsn: number) => void
+  readonly onForced: (host: Host, volume: VolumeId, epoch: Epoch, lsn: number) => void
+  readonly patientMs: number
+  readonly isPassedByForce: (host: Host, volume: VolumeId) => boolean
   readonly onBug: (host: Host, error: unknown) => void
   /** A host has answered another's question, and done what that asks for. */
   readonly onAnswered: (host: Host, name: string, caller: Host) => void
@@ -259,6 +270,11 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
     onRestart: (volume, lsn) => {
       parts.onRestart(host, volume, lsn)
     },
+    onForced: (volume, epoch, lsn) => {
+      parts.onForced(host, volume, epoch, lsn)
+    },
+    patientMs: parts.patientMs,
+    isPassedByForce: (volume) => parts.isPassedByForce(host, volume),
     onBug: (error) => {
       parts.onBug(host, error)
     },

@@ -31,11 +31,17 @@ export interface Scenario {
   readonly isReadOffline: boolean
   /** And then bits of a disk flip. */
   readonly endsInRot: boolean
+  /** Or a majority is lost for good, and an operator has the volume go on. */
+  readonly endsInForce: boolean
+  /** Or it is deleted, if nobody has it attached. */
+  readonly endsInDeletion: boolean
 }
 
 /** They take others: a single host has no network, and nobody else has what it loses. */
 const togetherKinds: readonly FaultKind[] = [
   'power-at-promise',
+  'forgotten-promise',
+  'unsent-tail',
   'power-others',
   'suspend',
   'partition',
@@ -73,6 +79,8 @@ export function scenarioOf(seed: number): Scenario {
     spareCount: mayChange ? pick(random, [0, 0, 1, 2]) : 0,
     changeMeanNs: spread(random, 100 * MILLISECOND, SECOND),
     replaceAfterNs: spread(random, SECOND, 5 * SECOND),
+    endsInForce: mayChange && scenario.mode !== 'local' && below(random, 5) === 0,
+    endsInDeletion: mayChange && scenario.attachmentCount === 0,
   }
 }
 

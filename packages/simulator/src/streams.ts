@@ -63,6 +63,8 @@ interface Follow {
   connection: Connection | undefined
   retryNs: number
   isTrying: boolean
+  /** Why this host ended the last stream, if it did. */
+  refusal: string | undefined
 }
 
 interface StreamsParts {
@@ -73,6 +75,8 @@ interface StreamsParts {
   readonly network: Network
   readonly hosts: readonly Host[]
   readonly onFrame: (frame: SentFrame) => void
+  /** A host ends a stream, and says why. */
+  readonly onRefusal: (host: Host, volume: VolumeId, code: string) => void
 }
 
 /** What a core sends to another: one frame at a time. */
@@ -109,6 +113,11 @@ export class Streams {
     return this.#followsOf(host).get(volume)?.leader
   }
 
+  /** Why a host's engine does not follow whom it is to follow, as far as it says so itself. */
+  refusalOf(host: Host, volume: VolumeId): string | undefined {
+    return this.#followsOf(host).get(volume)?.refusal
+  }
+
   /** A host's engine keeps a stream open from `leader`, from now on and after restarts. */
   follow(host: Host, volume: VolumeId, leader: number): void {
     const follows = this.#followsOf(host)
@@ -116,10 +125,18 @@ export class Streams {
     if (known?.leader === leader) return
     if (known !== undefined) {
       known.leader = leader
+      known.refusal = undefined
       known.retryNs = RETRY_NS_MIN
       if (known.connection !== undefined) this.#cut(known.connection)
     }
-    const follow = known ?? { volume, leader, connection: undefined, retryNs: RETRY_NS_MIN, isTrying: false }
+    const follow: Follow = known ?? {
+      volume,
+      leader,
+      connection: undefined,
+      retryNs: RETRY_NS_MIN,
+      isTrying: false,
+      refusal: undefined,
+    }
     follows.set(volume, follow)
     this.#tryLater(host, follow, 0)
   }
@@ -180,7 +197,7 @@ export class Streams {
         epoch: epochName({ counter: Number(bytes.readBigUInt64LE(8)), host: bytes.toString('hex', 16, 36) }),
         payload: bytes.subarray(FRAME_HEAD_BYTES),
       })
-      if (frame === 'refuse') this.#noteRefusal(host, bytes)
+      if (frame === 'refuse') this.#noteRefusal(found.end, found.connection, bytes)
       found.end.unsent.push(bytes)
       this.#take(found.end)
     }
@@ -217,7 +234,8 @@ export class Streams {
     return isAny
   }
 
-  #noteRefusal(host: Host, bytes: Buffer): void {
+  #noteRefusal(end: End, { follower, volume }: Connection, bytes: Buffer): void {
+    const { host } = end
     const codeBytes = bytes[FRAME_HEAD_BYTES] ?? 0
     const code = bytes.toString('latin1', FRAME_HEAD_BYTES + 1, FRAME_HEAD_BYTES + 1 + codeBytes)
     this.#parts.coverage.count(`protocol:refuse ${code}`)
@@ -225,6 +243,9 @@ export class Streams {
       host.name,
       `refuses a stream: ${code} ${bytes.toString('utf8', FRAME_HEAD_BYTES + 1 + codeBytes)}`,
     )
+    this.#parts.onRefusal(host, volume, code)
+    const follow = this.#followsOf(host).get(volume)
+    if (end === follower && follow !== undefined) follow.refusal = code
   }
 
   // --- Bytes -----------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ export class SharedDisk {
 
   /** Power was cut: what nobody flushed may be gone. */
   loseUnflushed(): void {
-    this.history.losses.push(this.now())
+    this.history.losses.push({ at: this.now() })
   }
 
   /** Lets all clients end what they have under way. @throws what was not answered as a client must be */

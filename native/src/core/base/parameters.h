@@ -21,6 +21,9 @@ enum class Plant : uint8_t {
   lease_ignored,
   boot_ignored,
   retried_request_applied_twice,
+  old_view_commit,
+  unsynced_promise,
+  stale_replica_set,
 };
 
 /// Sizes and distances; tests use small ones. Defaults are what production uses.

@@ -78,7 +78,8 @@ void Store::promise(const VolumeId& id, const Epoch& epoch, uint64_t command) {
     raise_promise(id, epoch, epoch.host == identity.host);
     if (const auto at = followers_.find(id); at != followers_.end()) at->second->end();
   }
-  if (promises_.is_synced(id)) {
+  const bool is_others = epoch.host != identity.host;
+  if (promises_.is_synced(id) || (params.plant == Plant::unsynced_promise && is_others)) {
     commands_.on_promised(command, *this, id);
     return;
   }

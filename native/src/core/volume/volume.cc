@@ -193,8 +193,9 @@ void Volume::on_synced(uint64_t told, uint64_t) {
 
 CommitInputs Volume::commit_inputs() const {
   const MemberProgress own{countable(), own_.synced};
-  if (replication_ == nullptr) return {applied_.mode, own, {}, {&alone_, 1}, view_lsn()};
-  return {applied_.mode, own, replication_->peers(), replication_->quorums(), view_lsn()};
+  const Lsn view = parts_.plant == Plant::old_view_commit ? 0 : view_lsn();
+  if (replication_ == nullptr) return {applied_.mode, own, {}, {&alone_, 1}, view};
+  return {applied_.mode, own, replication_->peers(), replication_->quorums(), view};
 }
 
 void Volume::advance() {

@@ -35,7 +35,8 @@ void Volume::begin_views() {
 std::span<const ViewInForce> Volume::views() const {
   const auto forced =
       std::find_if(views_.rbegin(), views_.rend(), [](const ViewInForce& one) { return one.forced; });
-  const auto first = forced == views_.rend() ? views_.begin() : std::prev(forced.base());
+  auto first = forced == views_.rend() ? views_.begin() : std::prev(forced.base());
+  if (parts_.plant == Plant::stale_replica_set) first = std::prev(views_.end());
   return {first, views_.end()};
 }
 

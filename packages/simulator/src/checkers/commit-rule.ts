@@ -62,6 +62,11 @@ export class CommitRule {
     this.#inEpoch(volume, epoch).voters = voters
   }
 
+  /** By an operator's word: of the sets before none has a say. */
+  onForced(volume: VolumeId, epoch: string): void {
+    this.#inEpoch(volume, epoch).before = undefined
+  }
+
   /** A follower that is not recovering says to the primary of an epoch that it has all updates up to there. */
   onAck(volume: VolumeId, epoch: string, host: number, appended: number, synced: number): void {
     const { followers } = this.#inEpoch(volume, epoch)

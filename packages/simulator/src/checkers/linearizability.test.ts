@@ -36,6 +36,15 @@ class Story {
     this.history.flush(begun, ended)
   }
 
+  lose(at: number): void {
+    this.history.losses.push({ at })
+  }
+
+  /** @param held - of all units: the write that the one that goes on had applied */
+  force(at: number, held: number): void {
+    this.history.losses.push({ at, isForced: true, held: Array.from({ length: 8 }, () => held) })
+  }
+
   get fault(): string | undefined {
     return findFault(this.history)?.what
   }
@@ -179,7 +188,7 @@ test('where power was lost, what was flushed is there and what was not may be', 
       s.write(1, 2)
       s.write(3, 4)
       if (isFlushed) s.flush(5, 6)
-      s.history.losses.push(7)
+      s.lose(7)
       s.read(8, 9, seen)
       s.read(10, 11, seen)
     })
@@ -195,9 +204,9 @@ test('a flush brings nothing back that was lost before', () => {
   expect(
     story((s) => {
       s.write(1, 2)
-      s.history.losses.push(3)
+      s.lose(3)
       s.flush(4, 5)
-      s.history.losses.push(6)
+      s.lose(6)
       s.read(7, 8, 0)
     }),
   ).toBeUndefined()
@@ -207,11 +216,28 @@ test('what was lost stays lost once somebody has seen that', () => {
   expect(
     story((s) => {
       s.write(1, 2)
-      s.history.losses.push(3)
+      s.lose(3)
       s.read(4, 5, 0)
       s.read(6, 7, 1)
     }),
   ).toBeDefined()
+})
+
+test('where a volume was forced, what was flushed may be gone, and nothing is older than what went on had', () => {
+  const after = (held: number, seen: number) =>
+    story((s) => {
+      s.write(1, 2)
+      s.write(3, 4)
+      s.write(5, 6)
+      s.flush(7, 8)
+      s.force(9, held)
+      s.read(10, 11, seen)
+    })
+  expect(after(2, 3)).toBeUndefined()
+  expect(after(2, 2)).toBeUndefined()
+  expect(after(2, 1)).toBeDefined()
+  expect(after(2, 0)).toBeDefined()
+  expect(after(3, 2)).toBeDefined()
 })
 
 test('without a loss every acknowledged write counts, flushed or not', () => {

@@ -8,10 +8,10 @@
  * writes have names of their own keeps the states few.
  *
  * A power cut may lose what was acknowledged and is not durable (`losses`): behind it each unit may hold any write that no
- * durable write followed. Which, the first read tells.
+ * durable write followed. Which, the first read tells. Where a volume is forced (`Loss`), what was durable may go, too.
  */
 import { nameOf, UNITS_PER_BLOCK } from '../contents.js'
-import type { BlockOp, History } from '../history.js'
+import type { BlockOp, History, Loss } from '../history.js'
 
 /** Past this many states of a block at once the check gives up, which fails the run. */
 const STATES_MAX = 20_000
@@ -40,14 +40,14 @@ export function findFault(history: History): Fault | undefined {
 class BlockCheck {
   readonly #block: number
   readonly #ops: readonly BlockOp[]
-  readonly #losses: readonly number[]
+  readonly #losses: readonly Loss[]
   #states: State[] = [{ units: Array.from({ length: UNITS_PER_BLOCK }, () => 0), done: new Set() }]
   readonly #open = new Set<BlockOp>()
   readonly #sets: ReadonlySet<number>[] = []
   /** Under way when something was lost: what they did may be lost with it, though they were answered later. */
   readonly #excused = new Set<BlockOp>()
 
-  constructor(block: number, ops: readonly BlockOp[], losses: readonly number[]) {
+  constructor(block: number, ops: readonly BlockOp[], losses: readonly Loss[]) {
     this.#block = block
     // One that nobody saw, and that is answered to nobody, need not have happened.
     const seen = new Set(ops.flatMap(({ op }) => op.seen ?? []))
@@ -56,17 +56,18 @@ class BlockCheck {
   }
 
   run(): Fault | undefined {
-    const events: { at: number; part?: BlockOp; what: 'begin' | 'end' | 'lapse' | 'loss' }[] = []
+    const events: { at: number; part?: BlockOp; loss?: Loss; what: 'begin' | 'end' | 'lapse' | 'loss' }[] = []
     for (const part of this.#ops) {
       const { begun, ended, lapses } = part.op
       events.push({ at: begun, part, what: 'begin' })
       if (ended < Infinity) events.push({ at: ended, part, what: 'end' })
       if (lapses < ended) events.push({ at: lapses, part, what: 'lapse' })
     }
-    for (const at of this.#losses) events.push({ at, what: 'loss' })
+    for (const loss of this.#losses) events.push({ at: loss.at, loss, what: 'loss' })
     events.sort((a, b) => a.at - b.at)
-    for (const { at, part, what } of events) {
-      if (part === undefined) this.#lose(at)
+    for (const { at, part, loss, what } of events) {
+      if (loss !== undefined) this.#lose(loss)
+      else if (part === undefined) continue
       else if (what === 'begin') this.#begin(part)
       else if (what === 'lapse' ? !this.#lapse(part) : !this.#end(part)) return this.#fault(part)
       if (this.#states.length > STATES_MAX)
@@ -169,13 +170,17 @@ class BlockCheck {
     return units ?? state.units
   }
 
-  #lose(at: number): void {
+  #lose({ at, held, isForced = false }: Loss): void {
     const units = Array.from({ length: UNITS_PER_BLOCK }, (_, unit) => {
       const writes = this.#ops.filter(
         ({ op, first, count }) =>
           op.kind === 'write' && op.begun < at && unit >= first && unit < first + count,
       )
-      const last = Math.max(-1, ...writes.filter(({ op }) => op.durable < at).map(({ op }) => op.begun))
+      const value = held?.[this.#block * UNITS_PER_BLOCK + unit] ?? 0
+      const lasting = writes.filter(({ op }) =>
+        isForced ? value !== 0 && op.value === value : op.durable < at,
+      )
+      const last = Math.max(-1, ...lasting.map(({ op }) => op.begun))
       const values = new Set(writes.filter(({ op }) => op.ended > last).map(({ op }) => op.value))
       if (last < 0) values.add(0)
       this.#sets.push(values)
