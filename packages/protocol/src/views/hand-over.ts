@@ -79,6 +79,8 @@ export interface Prepared extends PreparedView {
 /** This host is to lead in that epoch. @returns undefined: as it stands it could not */
 export async function prepare({ ports, volume }: Candidate, next: Epoch): Promise<Prepared | undefined> {
   const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
+  // Who leads, or was elected, is handed nothing over: it would let in by another stamp than its own meanwhile.
+  if (own.role !== 'follower') return undefined
   const view = viewsOf(own).at(-1)
   if (view === undefined || !canLead(view, ports.host, own.store)) return undefined
   const { members, leaseMs } = view
