@@ -25,7 +25,7 @@ const Node = z.object({
 const Volume = z.object({
   primary: z.string(),
   isServing: z.boolean(),
-  replicas: z.array(z.object({ host: z.string(), state: z.string() })),
+  replicas: z.array(z.object({ host: z.string(), state: z.string(), role: z.string() })),
 })
 
 export class BenchCluster {
@@ -141,6 +141,43 @@ export class BenchCluster {
       if (performance.now() > giveUpMs) throw new Error('the volume does not become whole')
       await delay(POLL_MS)
     }
+  }
+
+  /** The nodes that keep the volume. */
+  async members(from: number, volume: string): Promise<number[]> {
+    const { replicas } = await this.ask(Volume, from, `volumes/${volume}`)
+    return replicas.map(({ host }) => this.#hosts.indexOf(host) + 1)
+  }
+
+  /** Until a node that joins keeps the volume as any other, in step. */
+  async replaced(from: number, volume: string, index: number): Promise<void> {
+    const giveUpMs = performance.now() + PATIENCE_MS
+    for (;;) {
+      const { replicas } = await this.ask(Volume, from, `volumes/${volume}`)
+      const joined = replicas.find(({ host }) => host === this.host(index))
+      if (joined?.state === 'in-step') return
+      if (performance.now() > giveUpMs) throw new Error('the new replica does not come in step')
+      await delay(POLL_MS)
+    }
+  }
+
+  /** @returns when node `from` first heard that a node follows the volume: as `performance.now()` tells it */
+  async heard(from: number, volume: string, index: number): Promise<number> {
+    const giveUpMs = performance.now() + PATIENCE_MS
+    while (performance.now() < giveUpMs) {
+      const { replicas } = await this.ask(Volume, from, `volumes/${volume}`)
+      if (replicas.some(({ host, state }) => host === this.host(index) && state !== 'away')) break
+      await delay(POLL_MS)
+    }
+    return performance.now()
+  }
+
+  /** What other engines have sent a node's since that was started. */
+  async streamBytesReceived(index: number): Promise<number> {
+    const text = await (await fetch(`${this.#node(index).url}/metrics`)).text()
+    const value = /^cloudfs_\w*stream_bytes_received\w* (\S+)$/m.exec(text)?.[1]
+    if (value === undefined) throw new Error('a node does not tell what its streams have brought')
+    return Number(value)
   }
 
   async #connect(count: number, storeBytes: number): Promise<void> {

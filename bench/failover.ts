@@ -9,6 +9,7 @@ import { BenchCluster } from './cluster.js'
 import { fill, measureNbd } from './fio.js'
 import { type Gone, measureGone } from './gone.js'
 import { describeMachine } from './machine.js'
+import { measureRebuild, type Rebuild } from './rebuild.js'
 import { measureTogether } from './together.js'
 import type { Workload } from './workloads.js'
 
@@ -17,6 +18,8 @@ const HOME = 1
 const SIZE_BYTES = 256 * 1024 ** 2
 const STORE_BYTES = 2 * 1024 ** 3
 const WORKLOAD: Workload = { name: 'random write, depth 16', rw: 'randwrite', blockBytes: 4096, depth: 16 }
+/** Writes a second of the client that does not ask all it can. */
+const SLOW_RATE = 200
 /** Into the run, so that it is under way. */
 const EVENT_AFTER_MS = 2_000
 
@@ -74,9 +77,24 @@ export interface FailoverReport {
   /** The slowest request of each volume, in ms, in each round. */
   readonly together?: { readonly volumes: number; readonly stallsMs: readonly (readonly number[])[] }
   readonly gone?: { readonly seconds: number; readonly rounds: readonly Gone[] }
+  /** The same with a client that writes at a fixed rate. */
+  readonly goneSlowly?: { readonly seconds: number; readonly rate: number; readonly rounds: readonly Gone[] }
+  readonly rebuilds?: readonly Rebuild[]
 }
 
 export async function measureFailover(options: FailoverOptions): Promise<FailoverReport> {
+  const rebuilds: Rebuild[] = []
+  if ('rebuild of a replica'.includes(options.only)) {
+    const sizes = { sizeBytes: SIZE_BYTES, storeBytes: STORE_BYTES }
+    for (let round = 1; round <= options.rounds; round++)
+      rebuilds.push(await measureRebuild({ ...options, ...sizes, home: HOME }))
+  }
+  const report = await measureBroken(options)
+  return { ...report, ...(rebuilds.length > 0 && { rebuilds }) }
+}
+
+/** All that is done to one cluster. */
+async function measureBroken(options: FailoverOptions): Promise<FailoverReport> {
   const cluster = await BenchCluster.up(join(options.directory, 'cluster'), 3, STORE_BYTES)
   try {
     await cluster.at(HOME, 'newdisk', '3', `--size=${String(SIZE_BYTES)}`, '--name=bench')
@@ -93,11 +111,17 @@ export async function measureFailover(options: FailoverOptions): Promise<Failove
       }
     }
     const gone: Gone[] = []
+    const goneSlowly: Gone[] = []
     const together: (readonly number[])[] = []
     for (let round = 1; round <= options.rounds; round++) {
       if ('replica gone and back'.includes(options.only)) {
         await cluster.whole(HOME, 'bench')
         gone.push(await measureGone(cluster, { uri, sizeBytes: SIZE_BYTES, home: HOME, ...options }))
+      }
+      if ('replica gone and back under 200 writes a second'.includes(options.only)) {
+        await cluster.whole(HOME, 'bench')
+        const given = { uri, sizeBytes: SIZE_BYTES, home: HOME, rate: SLOW_RATE, ...options }
+        goneSlowly.push(await measureGone(cluster, given))
       }
       if ('volumes whose primary dies together'.includes(options.only))
         together.push(await measureTogether(cluster, { home: HOME, round, ...options }))
@@ -107,6 +131,9 @@ export async function measureFailover(options: FailoverOptions): Promise<Failove
       rounds: options.rounds,
       results,
       ...(gone.length > 0 && { gone: { seconds: options.goneSeconds, rounds: gone } }),
+      ...(goneSlowly.length > 0 && {
+        goneSlowly: { seconds: options.goneSeconds, rate: SLOW_RATE, rounds: goneSlowly },
+      }),
       ...(together.length > 0 && { together: { volumes: options.volumes, stallsMs: together } }),
     }
   } finally {

@@ -24,6 +24,9 @@ const Direction = z.object({
 })
 const Output = z.object({ jobs: z.array(z.object({ read: Direction, write: Direction })).min(1) })
 
+/** Of random writes that are traced. */
+export const BLOCK_BYTES = 4096
+
 export interface NbdRun {
   readonly uri: string
   readonly sizeBytes: number
@@ -68,13 +71,14 @@ export async function measureEach(
   return jobs.map(({ write }) => write.clat_ns.max / 1000)
 }
 
-/** Random writes at depth 16 for a time, as measured along the way. @returns [ms since its start, IOPS], about each 100 ms */
+/** Random writes at depth 16, at most `rate` a second, for a time, as measured along the way. @returns [ms since its start, IOPS], about each 100 ms */
 export async function traceIops(
-  { uri, sizeBytes, seconds }: NbdRun,
+  { uri, sizeBytes, seconds, rate }: NbdRun & { readonly rate?: number },
   path: string,
 ): Promise<readonly (readonly [number, number])[]> {
   await fio(
-    ...['--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bs=4096', '--iodepth=16'],
+    ...['--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', `--bs=${String(BLOCK_BYTES)}`, '--iodepth=16'],
+    ...(rate === undefined ? [] : [`--rate_iops=${String(rate)}`]),
     ...[`--size=${String(sizeBytes)}`, '--time_based', `--runtime=${String(seconds)}`],
     ...[`--write_iops_log=${path}`, '--log_avg_msec=100'],
   )

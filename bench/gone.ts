@@ -1,22 +1,31 @@
-/** A replica is gone for a while under full load, and comes back: what its catching up takes from the client. */
+/**
+ * A replica is gone for a while and comes back, while a client writes as fast as it can or at a fixed rate: what its node's start
+ * and its catching up take from the client, and how much it is sent for what it lacks.
+ */
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { BenchCluster } from './cluster.js'
-import { traceIops } from './fio.js'
+import { type BenchCluster } from './cluster.js'
+import { BLOCK_BYTES, traceIops } from './fio.js'
 
 /** With all three, before it goes. */
 const BEFORE_SECONDS = 5
 /** In which it is hoped to be in step again. */
-const AFTER_SECONDS = 30
+const AFTER_SECONDS = 60
 
 export interface Gone {
   readonly iopsBefore: number
-  /** Of that, from the start of the node until its replica is in step. */
+  /** Of that, from the start of the node until its replica is fed: what starting a node on the same machine takes. */
+  readonly shareStarting: number
+  /** From then on until it is in step. */
   readonly share: number
   /** From its start. */
   readonly inStepMs: number
   /** From when it was ready. */
   readonly inStepOfReadyMs: number
+  /** What the client wrote from when it went until it was in step. */
+  readonly lackedBytes: number
+  /** What its engine got over all streams. */
+  readonly fetchedBytes: number
 }
 
 export interface GoneOptions {
@@ -26,17 +35,22 @@ export interface GoneOptions {
   readonly home: number
   readonly directory: string
   readonly goneSeconds: number
+  /** Writes a second; left out: as many as there can be. */
+  readonly rate?: number
   readonly say: (line: string) => void
 }
 
 /** @throws an Error if the replica is not in step before the client ends */
 export async function measureGone(cluster: BenchCluster, options: GoneOptions): Promise<Gone> {
-  const { uri, sizeBytes, home, directory, goneSeconds, say } = options
+  const { uri, sizeBytes, home, directory, goneSeconds, rate, say } = options
   const primary = await cluster.primary(home, 'bench')
   const replica = [3, 2, 1].find((index) => index !== home && index !== primary) ?? 0
   const seconds = BEFORE_SECONDS + goneSeconds + AFTER_SECONDS
   const began = performance.now()
-  const running = traceIops({ uri, sizeBytes, seconds }, join(directory, 'gone'))
+  const running = traceIops(
+    { uri, sizeBytes, seconds, ...(rate !== undefined && { rate }) },
+    join(directory, 'gone'),
+  )
   running.catch(() => undefined)
   let isBack = false
   try {
@@ -46,10 +60,13 @@ export async function measureGone(cluster: BenchCluster, options: GoneOptions): 
     await delay(goneSeconds * 1000)
     const backMs = performance.now() - began
     isBack = true
+    const fed = cluster.heard(home, 'bench', replica)
     await cluster.start(replica)
     const readyMs = performance.now() - began
     await cluster.whole(home, 'bench')
     const inStepMs = performance.now() - began
+    const fetchedBytes = await cluster.streamBytesReceived(replica)
+    const fedMs = Math.min((await fed) - began, inStepMs)
     if (inStepMs > seconds * 1000) throw new Error('the replica was not in step before the client had ended')
     const trace = await running
     const mean = (fromMs: number, toMs: number): number => {
@@ -59,12 +76,18 @@ export async function measureGone(cluster: BenchCluster, options: GoneOptions): 
     const iopsBefore = mean(0, goneMs)
     const result = {
       iopsBefore,
-      share: mean(backMs, inStepMs) / iopsBefore,
+      shareStarting: mean(backMs, fedMs) / iopsBefore,
+      share: mean(fedMs, inStepMs) / iopsBefore,
       inStepMs: inStepMs - backMs,
-      inStepOfReadyMs: inStepMs - readyMs,
+      inStepOfReadyMs: Math.max(0, inStepMs - readyMs),
+      lackedBytes: (mean(goneMs, inStepMs) * (inStepMs - goneMs) * BLOCK_BYTES) / 1000,
+      fetchedBytes,
     }
+    const percent = (share: number): string => (100 * share).toFixed(0)
     say(
-      `replica gone: in step after ${result.inStepMs.toFixed(0)} ms, ${(100 * result.share).toFixed(0)} % of IOPS`,
+      `replica gone: in step after ${result.inStepMs.toFixed(0)} ms, ${result.inStepOfReadyMs.toFixed(0)} ms from ready; ` +
+        `${percent(result.shareStarting)} % of IOPS while its node starts, ${percent(result.share)} % while it catches up; ` +
+        `fetched ${percent(fetchedBytes / result.lackedBytes)} % of what it lacked`,
     )
     return result
   } finally {

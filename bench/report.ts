@@ -2,6 +2,8 @@
 import { markdownTable } from 'markdown-table'
 import type { Measured } from './fio.js'
 import type { FailoverReport } from './failover.js'
+import type { Gone } from './gone.js'
+import type { Rebuild } from './rebuild.js'
 import type { LayoutReport } from './layout.js'
 import type { IoReport, IoResult } from './io.js'
 
@@ -42,7 +44,8 @@ export function describeLayouts({ machine, results }: LayoutReport): string {
 }
 
 /** @returns Markdown */
-export function describeFailover({ machine, results, together, gone }: FailoverReport): string {
+export function describeFailover(report: FailoverReport): string {
+  const { machine, results, together, gone, goneSlowly, rebuilds } = report
   const all = results.map(({ event, stallsMs }) => ({ name: event, stallsMs }))
   if (together !== undefined)
     all.push({
@@ -57,45 +60,53 @@ export function describeFailover({ machine, results, together, gone }: FailoverR
   const parts = [
     machine,
     ...(rows.length === 0 ? [] : [table]),
-    ...(gone === undefined ? [] : [describeGone(gone)]),
+    ...(gone === undefined ? [] : [describeGone('under full load', gone)]),
+    ...(goneSlowly === undefined
+      ? []
+      : [describeGone(`under ${String(goneSlowly.rate)} writes a second`, goneSlowly)]),
+    ...(rebuilds === undefined ? [] : [describeRebuilds(rebuilds)]),
   ]
   return parts.join('\n\n')
 }
 
-/** Of each figure the median, and the worst. */
-function describeGone({ seconds, rounds }: NonNullable<FailoverReport['gone']>): string {
-  const of = (name: string, values: readonly number[], isGood: 'high' | 'low'): string[] => {
-    const sorted = [...values].sort((a, b) => (isGood === 'low' ? a - b : b - a))
-    return [name, rounded(sorted[Math.floor(sorted.length / 2)] ?? 0), rounded(sorted.at(-1) ?? 0)]
-  }
-  const head = [
-    `a replica is gone for ${String(seconds)} s under full load, and comes back`,
-    'median',
-    'worst',
-  ]
+function describeGone(
+  load: string,
+  { seconds, rounds }: { readonly seconds: number; readonly rounds: readonly Gone[] },
+): string {
+  const head = [`a replica is gone for ${String(seconds)} s ${load}, and comes back`, 'median', 'worst']
+  const row = (name: string, of: (one: Gone) => number, isGood: 'high' | 'low'): string[] =>
+    medianAndWorst(name, rounds.map(of), isGood)
   const rows = [
-    of(
-      'IOPS of the client before, with all three',
-      rounds.map(({ iopsBefore }) => iopsBefore),
-      'high',
-    ),
-    of(
-      'while it catches up, % of that',
-      rounds.map(({ share }) => 100 * share),
-      'high',
-    ),
-    of(
-      'until it is in step, ms from its start',
-      rounds.map(({ inStepMs }) => inStepMs),
-      'low',
-    ),
-    of(
-      'until it is in step, ms from when it is ready',
-      rounds.map(({ inStepOfReadyMs }) => inStepOfReadyMs),
+    row('IOPS of the client before, with all three', ({ iopsBefore }) => iopsBefore, 'high'),
+    row('while its node starts, % of that', ({ shareStarting }) => 100 * shareStarting, 'high'),
+    row('while it catches up, % of that', ({ share }) => 100 * share, 'high'),
+    row('until it is in step, ms from its start', ({ inStepMs }) => inStepMs, 'low'),
+    row('until it is in step, ms from when it is ready', ({ inStepOfReadyMs }) => inStepOfReadyMs, 'low'),
+    row(
+      'fetched, % of what was written meanwhile',
+      (one) => (100 * one.fetchedBytes) / one.lackedBytes,
       'low',
     ),
   ]
   return markdownTable([head, ...rows], { align: ['l', 'r', 'r'] })
+}
+
+function describeRebuilds(rounds: readonly Rebuild[]): string {
+  const head = ['a replica is made anew at an empty host under full load', 'median', 'worst']
+  const row = (name: string, of: (one: Rebuild) => number): string[] =>
+    medianAndWorst(name, rounds.map(of), 'high')
+  const rows = [
+    row('IOPS of the client before', ({ iopsBefore }) => iopsBefore),
+    row('meanwhile, % of that', ({ share }) => 100 * share),
+    row('MB/s that the new replica gets', ({ bandwidth }) => bandwidth / MB),
+    row('MB/s that the disk has to spare', ({ spareBandwidth }) => spareBandwidth / MB),
+  ]
+  return markdownTable([head, ...rows], { align: ['l', 'r', 'r'] })
+}
+
+function medianAndWorst(name: string, values: readonly number[], isGood: 'high' | 'low'): string[] {
+  const sorted = [...values].sort((a, b) => (isGood === 'low' ? a - b : b - a))
+  return [name, rounded(sorted[Math.floor(sorted.length / 2)] ?? 0), rounded(sorted.at(-1) ?? 0)]
 }
 
 function tableOf(results: readonly IoResult[]): string {
