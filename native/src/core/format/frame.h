@@ -38,6 +38,8 @@ enum class FrameType : uint8_t {
 
 /// Flag of `runs`: the sender wants them acknowledged as synced soon.
 constexpr uint8_t kFrameSync = 1;
+/// Of runs from the log, whose digests the sender has not checked.
+constexpr uint8_t kFrameUnchecked = 2;
 /// Flag of `ack`: its sender is recovering; it holds this, and it counts for nothing.
 constexpr uint8_t kFrameRecovering = 1;
 

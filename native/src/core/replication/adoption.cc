@@ -253,7 +253,7 @@ bool Leader::on_fetched(Feed& feed, const FrameChannel::Frame& frame) {
     streams_.refuse(feed.stream, epoch_, "ERR_FRAME_CORRUPT", runs.error().message);
     return true;
   }
-  const Volume::Accepted accepted = volume_.accept_runs(frame.bytes, runs->runs, false, epoch_);
+  const Volume::Accepted accepted = volume_.accept_runs(frame.bytes, runs->runs, {}, epoch_);
   if (accepted.wait) return false;
   if (accepted.code != nullptr) streams_.refuse(feed.stream, epoch_, accepted.code, accepted.message);
   moved_ = true;

@@ -72,7 +72,7 @@ void Compaction::pump() {
   if (!begun_) begin();
   Lineage& lineage = volume_.parts().lineage;
   while (stage_ < stages_.size()) {
-    if (in_flight() || streams_.unsent(stream_) >= kStreamUnsentBytesMax) return;
+    if (in_flight() || streams_.unsent(stream_) >= kStreamUnsentBytesMax || !owner_.may_send()) return;
     const VersionNode* fork = lineage.find(stages_[stage_].fork);
     if (fork == nullptr || fork->kind != NodeKind::head) {
       // The volume was deleted: that record is what the follower needs.
@@ -124,7 +124,10 @@ void Compaction::send_blocks() {
   }
   BufferRef head = encode_blocks(epoch_, items);
   slices[0] = {head, head.data(), head.size()};
+  uint64_t bytes = 0;
+  for (const Slice& slice : slices) bytes += slice.size;
   streams_.send(stream_, std::move(slices));
+  owner_.on_sent(bytes);
   read_.clear();
 }
 

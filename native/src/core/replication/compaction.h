@@ -22,6 +22,9 @@ class CompactionOwner {
  public:
   /// There may be more to send, or the end has come.
   virtual void on_compaction_moved() = 0;
+  /// Whether another piece may be read and sent now; if not, pump() is called again.
+  [[nodiscard]] virtual bool may_send() = 0;
+  virtual void on_sent(uint64_t bytes) = 0;
 
  protected:
   ~CompactionOwner() = default;
@@ -36,7 +39,7 @@ class Compaction final : PageWaiter, BlockReadOwner {
   Compaction(const Compaction&) = delete;
   Compaction& operator=(const Compaction&) = delete;
 
-  /// Sends as much as the stream takes.
+  /// Sends as much as the stream takes and the owner allows.
   void pump();
   bool done() const { return done_; }
   Lsn to() const { return to_; }

@@ -187,8 +187,10 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
     note_shared(run->last_lsn());
     rest = rest.subspan(run->bytes().size());
   }
-  const Volume::Accepted accepted = volume_->accept_runs(
-      frame.bytes, rest, (frame.view.header.flags & kFrameSync) != 0, frame.view.header.epoch);
+  const uint8_t flags = frame.view.header.flags;
+  const Volume::Accepted accepted =
+      volume_->accept_runs(frame.bytes, rest, {(flags & kFrameSync) != 0, (flags & kFrameUnchecked) != 0},
+                           frame.view.header.epoch);
   if (accepted.wait) return false;
   if (accepted.code != nullptr) return refuse(accepted.code, accepted.message), true;
   greeted_ = true;

@@ -42,6 +42,7 @@ void Leader::on_placed(const PlacedRun& placed, const std::vector<Slice>& bodies
     run.slices.push_back(body);
   }
   for (const Slice& slice : run.slices) backlog_bytes_ += slice.owner.size();
+  written_.add(run.bytes);
   backlog_.push_back(std::move(run));
   moved_ = true;
 }
@@ -234,7 +235,9 @@ void Leader::turn(uint64_t now_ns) {
   std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->in_flight(); });
   mind_lease();
   const bool commit_due = commit_since_ns_ != 0 && now_ns - commit_since_ns_ >= kCommitPushNs;
-  if (!std::exchange(moved_, false) && !commit_due) return;
+  const bool feed_due = held_until_ns_ != 0 && now_ns >= held_until_ns_;
+  if (!std::exchange(moved_, false) && !commit_due && !feed_due) return;
+  held_until_ns_ = 0;
   step();
   // By index: refusing a stream may change the list's contents, not its order.
   for (size_t index = 0; index < feeds_.size(); ++index) pump(*feeds_[index]);
@@ -273,16 +276,18 @@ void Leader::pump(Feed& feed) {
     return;
   }
   while (feed.member && !feed.closed && !feed.reader.busy() && feed.next <= volume_.placed_lsn() &&
-         streams_.unsent(feed.stream) < kStreamUnsentBytesMax) {
+         streams_.unsent(feed.stream) < kStreamUnsentBytesMax && may_feed(feed)) {
     if (const Run* run = backlog_from(feed.next); run != nullptr) {
       const Result<RunView> view = decode_run({run->slices[0].data, run->slices[0].size});
       ensure(view.ok(), "a run made here is well-formed");
       if (verify(feed, *view)) send_run(feed, *run);
-    } else if (!feed.reader.read(feed.next, feed)) {
+    } else if (feed.live = false; !feed.reader.read(feed.next, feed)) {
       return compact(feed, feed.verified ? feed.next - 1 : feed.commit_lsn);
     }
   }
-  if (feed.closed || !feed.member || feed.verified || feed.next <= volume_.placed_lsn()) return;
+  if (feed.closed || !feed.member || feed.next <= volume_.placed_lsn()) return;
+  feed.live = true;
+  if (feed.verified) return;
   // Nothing behind its head to compare by: the heads themselves tell.
   if (feed.head.lsn == volume_.made().lsn && feed.head.version == volume_.made().public_id) {
     feed.verified = true;
@@ -304,6 +309,7 @@ void Leader::compact(Feed& feed, Lsn from) {
   if (volume_.deleted() && !feed.has_volume)
     return streams_.refuse(feed.stream, epoch_, "ERR_UNKNOWN_VOLUME", "the volume is deleted");
   feed.reader.cancel();
+  feed.live = false;
   feed.compaction =
       std::make_unique<Compaction>(volume_, streams_, epoch_, feed.stream, feed, feed.has_volume ? from : 0);
   moved_ = true;
@@ -339,17 +345,19 @@ void Leader::send_run(Feed& feed, const Run& run) {
   slices.push_back({head, head.data(), head.size()});
   slices.insert(slices.end(), run.slices.begin(), run.slices.end());
   streams_.send(feed.stream, std::move(slices));
+  note_fed(feed, run.bytes);
   feed.next = run.last + 1;
   feed.greeted = true;
   feed.commit_sent = volume_.committed();
 }
 
 void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
-  BufferRef head =
-      encode_runs(epoch_, 0, volume_.committed(), static_cast<uint32_t>(run.bytes.size + run.body.size));
+  BufferRef head = encode_runs(epoch_, kFrameUnchecked, volume_.committed(),
+                               static_cast<uint32_t>(run.bytes.size + run.body.size));
   std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
   if (run.body.size > 0) slices.push_back(run.body);
   streams_.send(feed.stream, std::move(slices));
+  note_fed(feed, run.bytes.size + run.body.size);
   feed.next = run.view.last_lsn() + 1;
   feed.greeted = true;
   feed.commit_sent = volume_.committed();
@@ -385,6 +393,7 @@ std::optional<uint64_t> Leader::next_deadline_ns() const {
   if (moved_) return now_ns_;
   std::optional<uint64_t> deadline;
   if (commit_since_ns_ != 0) deadline = commit_since_ns_ + kCommitPushNs;
+  if (held_until_ns_ != 0) deadline = std::min(deadline.value_or(UINT64_MAX), held_until_ns_);
   if (lease_told_ && lease_until_ns_ != UINT64_MAX)
     deadline = std::min(deadline.value_or(UINT64_MAX), lease_until_ns_);
   return deadline;

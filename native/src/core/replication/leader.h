@@ -20,6 +20,7 @@
 #include "core/replication/compaction.h"
 #include "core/replication/leases.h"
 #include "core/replication/log_reader.h"
+#include "core/replication/pace.h"
 #include "core/replication/streams.h"
 #include "core/volume/replication.h"
 
@@ -58,6 +59,8 @@ class LeaderHost {
   /// Views are decided by elections, so a primary needs leases.
   virtual bool leases_used() const = 0;
   virtual uint64_t now_ns() const = 0;
+  /// What clients leave for replicas that are behind.
+  virtual CatchUpPace& catch_up_pace() = 0;
 
  protected:
   ~LeaderHost() = default;
@@ -129,9 +132,13 @@ class Leader final : public Replication, public StreamEnd {
   };
   struct Feed final : LogReaderOwner, CompactionOwner {
     Feed(Leader& owner, StreamId id, IoQueue& io, Segments& segments, const Appender& appender)
-        : leader(owner), stream(id), reader(io, segments, appender, owner.volume_) {}
+        : leader(owner),
+          stream(id),
+          reader(io, segments, appender, owner.volume_, LogReader::Digests::leave) {}
     void on_runs(std::vector<LogReaderOwner::Run>& runs, int error) override;
     void on_compaction_moved() override { leader.moved_ = true; }
+    bool may_send() override { return leader.may_feed(*this); }
+    void on_sent(uint64_t bytes) override { leader.note_fed(*this, bytes); }
     bool in_flight() const {
       return reader.in_flight() || (compaction != nullptr && compaction->in_flight());
     }
@@ -152,6 +159,8 @@ class Leader final : public Replication, public StreamEnd {
     Lsn next = 0;
     Lsn commit_sent = 0;
     Lsn sync_sent = 0;
+    bool live = false;  // has had everything there was; until something is to be read for it again
+    FeedPace pace;      // while it is not
   };
 
   void on_hello(Feed& feed, const HelloFrame& hello);
@@ -175,6 +184,10 @@ class Leader final : public Replication, public StreamEnd {
   /// What it has is what followers get.
   bool has_history() const { return stage_ != Stage::fetch && (stage_ != Stage::gather || adopted_ != 0); }
   void pump(Feed& feed);
+  // How fast: leader_pace.cc
+  [[nodiscard]] bool may_feed(Feed& feed);
+  void note_fed(Feed& feed, uint64_t bytes);
+  bool is_spare(const Feed& feed) const;
   [[nodiscard]] bool is_left_behind(const Feed& feed) const;
   void compact(Feed& feed, Lsn from);
   void pump_blocks(Feed& feed);
@@ -215,6 +228,8 @@ class Leader final : public Replication, public StreamEnd {
   uint64_t lease_until_ns_ = UINT64_MAX;  // a majority's leases run until then
   bool lease_told_ = true;                // the last that was told of it: it runs
   bool moved_ = false;
+  ByteMeter written_;
+  uint64_t held_until_ns_ = 0;  // a feed waits for its share; 0: none does
   uint64_t now_ns_ = 0;
   uint64_t commit_since_ns_ = 0;  // when the oldest commit not sent was seen; 0 = all are sent
 };

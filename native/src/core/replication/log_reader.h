@@ -1,5 +1,6 @@
 // Reads a volume's runs back from the log, in order of lsn: for catch-up and for /stream. One piece at a time; each run is
-// checked in full, digests included, for what leaves the host again must be what the chain says.
+// checked in full, for what leaves the host again must be what the chain says. Digests, half the time that a piece takes, may be left
+// to whoever gets it.
 #pragma once
 
 #include <optional>
@@ -30,8 +31,10 @@ class LogReaderOwner {
 
 class LogReader final : IoOwner {
  public:
-  LogReader(IoQueue& io, Segments& segments, const Appender& appender, const Volume& volume)
-      : io_(io), segments_(segments), appender_(appender), volume_(volume) {}
+  enum class Digests : uint8_t { check, leave };
+  LogReader(IoQueue& io, Segments& segments, const Appender& appender, const Volume& volume,
+            Digests digests = Digests::check)
+      : io_(io), segments_(segments), appender_(appender), volume_(volume), digests_(digests) {}
   ~LogReader();
   LogReader(const LogReader&) = delete;
   LogReader& operator=(const LogReader&) = delete;
@@ -56,6 +59,7 @@ class LogReader final : IoOwner {
   Segments& segments_;
   const Appender& appender_;
   const Volume& volume_;
+  const Digests digests_;
   LogReaderOwner* owner_ = nullptr;
   Lsn lsn_ = 0;
   bool inside_ = false;

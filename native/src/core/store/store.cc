@@ -62,6 +62,7 @@ Store::Store(const CoreParams& given, IoQueue& queue, SuperblockWriter& superblo
 // --- Inputs -------------------------------------------------------------------------------------------------------
 
 void Store::submit(ClientOp op, Volume& volume, NodeId snapshot, uint64_t connection) {
+  pace_.asked(now_ns_);
   Operation& operation = operations_.take();
   operation.request = std::move(op);
   operation.snapshot = snapshot;
@@ -146,6 +147,7 @@ void Store::turn(uint64_t now_ns) {
   advance_volumes();
   mind_syncs();
   if (params.elections) leases_.turn(now_ns);
+  pace_.turn(now_ns, operations_.in_use());
   for (const auto& [id, leader] : leaders_) leader->turn(now_ns);
   for (const auto& [id, follower] : followers_) follower->turn();
   std::erase_if(retired_, [](const auto& leader) { return leader->done(); });

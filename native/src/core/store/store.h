@@ -246,6 +246,7 @@ class Store final : public VolumeHost,
   void on_lease_lost(const Volume& volume) override;
   void on_lease_back(const Volume& volume) override;
   bool leases_used() const override { return params.elections; }
+  CatchUpPace& catch_up_pace() override { return pace_; }
   // LeaseHost
   bool may_grant(const VolumeId& volume, const Epoch& epoch) const override;
   uint64_t lease_ns(const VolumeId& volume) const override;
@@ -318,6 +319,7 @@ class Store final : public VolumeHost,
   std::vector<Volume*> to_advance_;
   std::vector<Volume*> to_make_;
   std::vector<Volume*> heads_moved_;
+  CatchUpPace pace_;
   std::unordered_map<VolumeId, std::unique_ptr<Leader>> leaders_;
   std::unordered_map<VolumeId, std::unique_ptr<Follower>> followers_;
   std::vector<std::unique_ptr<Leader>> retired_;  // that lead no more; their reads are under way

@@ -168,10 +168,15 @@ class Volume final : public BatchMember, PageWaiter {
     const char* message = nullptr;
     Lsn last = 0;  // held up to here now, as the other host holds it
   };
+  /// How runs of another host are taken.
+  struct Taking {
+    bool sync = false;           // acknowledged as synced soon
+    bool check_digests = false;  // their sender did not
+  };
   /// Runs with their bodies from another host (`runs` lies in `frame`): checked against the head, appended as they are.
   /// What is held already is passed over; what differs and is not known to be committed is dropped first.
   /// `epoch`: under which they are sent; no record is of a later one.
-  [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, bool sync, const Epoch& epoch);
+  [[nodiscard]] Accepted accept_runs(const Slice& frame, ByteSpan runs, Taking taking, const Epoch& epoch);
   /// Pending records above `last`, which its leader's history need not have, go. @returns false: not now, call again
   [[nodiscard]] bool try_drop_above(Lsn last);
   /// Compacted catch-up: nothing pending, the volume is at `state` from now on, and its head is `head` (0: deleted). It
@@ -348,7 +353,7 @@ class Volume final : public BatchMember, PageWaiter {
   void answer_status(Operation& operation);
 
   // volume_replication.cc
-  [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, bool sync, const Epoch& epoch);
+  [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, Taking taking, const Epoch& epoch);
   [[nodiscard]] const char* view_refusal(const RunView& run, const Epoch& epoch) const;
   [[nodiscard]] Accepted judge_force(const RunView& run) const;
   void truncate(Lsn last);

@@ -52,7 +52,7 @@ void Volume::create_replica(const RunView& run, NodeId parent) {
   parts_.appender.add_run(SegmentKind::user, run.header(), *this, cookie(made_.lsn));
 }
 
-Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool sync, const Epoch& epoch) {
+Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, Taking taking, const Epoch& epoch) {
   Lsn last = 0;
   while (!runs.empty()) {
     const Result<RunView> run = decode_run(runs);
@@ -64,7 +64,7 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool syn
     if (header.body_bytes > runs.size() - bytes)
       return {false, "ERR_RECORD_CORRUPT", "a run without its body"};
     const Slice body{frame.owner, runs.data() + bytes, header.body_bytes};
-    const Accepted accepted = accept_run(*run, body, sync, epoch);
+    const Accepted accepted = accept_run(*run, body, taking, epoch);
     if (accepted.wait || accepted.code != nullptr) return accepted;
     runs = runs.subspan(bytes + header.body_bytes);
     last = run->last_lsn();
@@ -72,7 +72,8 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, bool syn
   return {.last = last};
 }
 
-Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool sync, const Epoch& epoch) {
+Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, Taking taking,
+                                    const Epoch& epoch) {
   const RunHeader& header = run.header();
   if (header.first_lsn > made_.lsn + 1) return {false, "ERR_CHAIN_BROKEN", "a run that leaves a gap"};
   if (header.first_lsn <= made_.lsn) {
@@ -96,6 +97,8 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool 
     return {false, "ERR_CHAIN_BROKEN", "a token is not the stamp's"};
   if (!verify_body_crcs(run, {body.data, body.size}))
     return {false, "ERR_BLOCK_CORRUPT", "a block differs from its checksum"};
+  if (taking.check_digests && !verify_body_digests(run, {body.data, body.size}))
+    return {false, "ERR_BLOCK_CORRUPT", "a block differs from its digest"};
   for (const RecordView record : run.records()) {
     if (record.kind() == RecordKind::create) return {false, "ERR_RECORD_CORRUPT", "a second creation"};
     if (record.kind() != RecordKind::write) continue;
@@ -116,7 +119,7 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, bool 
   public_ids(run, versions);
   size_t index = 0;
   for (const RecordView record : run.records()) note_made(record, header, versions[index++]);
-  accepted_sync_ |= sync;
+  accepted_sync_ |= taking.sync;
   if (stamp_) {
     RecordView last(nullptr, 0, 0);
     for (const RecordView record : run.records()) last = record;
