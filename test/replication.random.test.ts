@@ -3,7 +3,7 @@
  * whatever happens meanwhile. Method: the shipped core on simulated hosts (docs/testing.md, Simulation), a life for each seed.
  * A seed that fails is lived again by `npm run sim -- --seed N`.
  */
-import { Coverage, faultKinds, live, type Scenario } from '@cloudfs/simulator'
+import { Coverage, faultKinds, live, rotKinds, type Scenario } from '@cloudfs/simulator'
 import { describe, expect, test } from 'vitest'
 import { keptLives } from './support/kept-lives.js'
 
@@ -69,6 +69,7 @@ const transitions = [
   ),
   ...['adopted', 'leading', 'stepped-down', 'recovered', 'attached'].map((name) => `event:${name}`),
   ...['lease-over', 'lease-lost', 'lease-back'].map((name) => `event:${name}`),
+  ...['protocol:block-ask', 'protocol:block-answer', 'event:block-repaired', 'checker:rot repaired'],
   'rule:commit at a majority',
   'operator:migrate',
   ...['operator:delete', 'fault:away at a deletion', 'checker:nothing is left of a deleted volume'],
@@ -129,7 +130,10 @@ describe('whatever happens to hosts, clients see one disk, and replicas agree', 
 
   test('and all of it did happen, twenty times at least', () => {
     const wanted = Object.fromEntries(
-      [...faultKinds.map((kind) => `fault:${kind}`), ...transitions].map((name) => [name, 20]),
+      [...[...faultKinds, ...rotKinds].map((kind) => `fault:${kind}`), ...transitions].map((name) => [
+        name,
+        20,
+      ]),
     )
     const { counts } = coverage
     const missing = Object.entries({ ...wanted, ...seldom }).filter(

@@ -135,6 +135,7 @@ export const plants = [
   'old-view-commit',
   'unsynced-promise',
   'stale-replica-set',
+  'repair-unchecked',
 ] as const
 export type Plant = (typeof plants)[number]
 

@@ -45,8 +45,11 @@ std::vector<uint8_t> sample_blocks() {
   return bytes_of(encode_blocks(kEpoch, items), body);
 }
 
+const BlockName kName{12, 30, {6, id_of<HostId>(4)}, 0xdeadbeef};
+
 std::vector<std::vector<uint8_t>> samples() {
   const std::vector<uint8_t> runs(300, 0xee);
+  const std::vector<uint8_t> block(kBlockBytes, 0x5a);
   return {
       bytes_of(encode_hello(kEpoch, sample_hello())),
       bytes_of(encode_runs(kEpoch, kFrameSync, 12, 300), runs),
@@ -67,6 +70,10 @@ std::vector<std::vector<uint8_t>> samples() {
       bytes_of(encode_lease_grant(kEpoch, {77, true, {}})),
       bytes_of(encode_lease_grant(
           kEpoch, {78, false, {{id_of<VolumeId>(3), kEpoch, true}, {id_of<VolumeId>(4), kEpoch, false}}})),
+      bytes_of(encode_block_ask(kEpoch, {9, kName})),
+      bytes_of(encode_block_answer(kEpoch, {9, BlockAnswer::later, kName, {}, {}})),
+      bytes_of(
+          encode_block_answer(kEpoch, {9, BlockAnswer::here, kName, sum_block(block.data()).digest, block})),
   };
 }
 
@@ -97,6 +104,10 @@ bool accepted(ByteSpan bytes) {
       return decode_lease_ask(*frame).ok();
     case FrameType::lease_grant:
       return decode_lease_grant(*frame).ok();
+    case FrameType::block_ask:
+      return decode_block_ask(*frame).ok();
+    case FrameType::block_answer:
+      return decode_block_answer(*frame).ok();
     case FrameType::ping:
     case FrameType::want_blocks:
       return frame->payload.empty();

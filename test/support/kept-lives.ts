@@ -49,6 +49,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       replaceAfterNs: 2907789094,
       endsInForce: false,
       endsInDeletion: false,
+      rotMeanNs: 0,
     },
   ],
   [
@@ -91,6 +92,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       replaceAfterNs: 2760625778,
       endsInForce: false,
       endsInDeletion: false,
+      rotMeanNs: 0,
     },
   ],
   [
@@ -126,6 +128,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       replaceAfterNs: 2987007131,
       endsInForce: true,
       endsInDeletion: false,
+      rotMeanNs: 0,
     },
   ],
   [
@@ -150,6 +153,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       replaceAfterNs: 1685544353,
       endsInForce: true,
       endsInDeletion: false,
+      rotMeanNs: 0,
     },
   ],
   [
@@ -174,6 +178,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       replaceAfterNs: 3112219533,
       endsInForce: true,
       endsInDeletion: false,
+      rotMeanNs: 0,
     },
   ],
   [
@@ -214,6 +219,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       replaceAfterNs: 1180215849,
       endsInForce: false,
       endsInDeletion: false,
+      rotMeanNs: 0,
     },
   ],
 ]

@@ -67,7 +67,8 @@ Plant plant_of(const Napi::Value& params) {
       {"retried-request-applied-twice", Plant::retried_request_applied_twice},
       {"old-view-commit", Plant::old_view_commit},
       {"unsynced-promise", Plant::unsynced_promise},
-      {"stale-replica-set", Plant::stale_replica_set}};
+      {"stale-replica-set", Plant::stale_replica_set},
+      {"repair-unchecked", Plant::repair_unchecked}};
   for (const auto& [known, plant] : plants) {
     if (name == known) return plant;
   }

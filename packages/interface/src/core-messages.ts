@@ -51,6 +51,16 @@ export type CoreEvent =
         readonly offset: number
       }
     }
+  | {
+      /** A bad block was had from another replica; it lay at this place. */
+      readonly name: 'block-repaired'
+      readonly detail: {
+        readonly volume: VolumeId
+        readonly block: number
+        readonly logical: number
+        readonly offset: number
+      }
+    }
   | { readonly name: 'segment-sealed'; readonly detail: { readonly logical: number } }
   | { readonly name: 'space-low'; readonly detail: { readonly free: number } }
   | { readonly name: 'checkpointed'; readonly detail: { readonly sequence: number } }
@@ -226,6 +236,22 @@ export interface SegmentStatus {
   readonly firstSequence: number
 }
 
+/** Where a scrub of a store stands, and what one step of it found. */
+export interface ScrubStep {
+  /** The next step begins here. */
+  readonly node: number
+  readonly block: number
+  /** All versions were looked at. */
+  readonly done: boolean
+  /** Blocks read. */
+  readonly blocks: number
+  /** Of them: whose bytes failed their checksum; whose bytes another replica had. */
+  readonly corrupt: number
+  readonly repaired: number
+  /** Map pages that failed theirs: what lies below was not read. */
+  readonly pagesCorrupt: number
+}
+
 /** All segments of a store. */
 export interface SegmentTable {
   readonly segments: readonly SegmentStatus[]
@@ -320,6 +346,11 @@ export interface CoreCommands {
   sync: { args: object; result: unknown }
   segments: { args: object; result: SegmentTable }
   clean: { args: { readonly logical: number }; result: { readonly movedBytes: number } }
+  /** Reads up to `blocksMax` blocks that some version needs, in order, from {0, 0} on; bad ones are repaired, if they can be. */
+  scrub: {
+    args: { readonly node: number; readonly block: number; readonly blocksMax: number }
+    result: ScrubStep
+  }
   stats: { args: object; result: Readonly<Record<string, number>> }
   'put-local': {
     args: { readonly volume: string; readonly kind: number; readonly bytes: string }

@@ -6,7 +6,7 @@ import { bytesToHex, type VolumeId, type VolumeStatus } from '@cloudfs/interface
 import { type SimAnswer, SimEndpoint, type SimOp, type SimReply, type SimSent } from '@cloudfs/native'
 import type { Coverage } from './coverage.js'
 import type { History, HistoryOp } from './history.js'
-import type { Host } from './host.js'
+import { type Host, mayRefuse } from './host.js'
 import type { Log } from './log.js'
 import type { Network, Pipe } from './network.js'
 import { OpenExport } from './open-export.js'
@@ -241,7 +241,7 @@ export class Attachment {
       this.#drop()
       return
     }
-    if (reply.error === EIO && route.host.disk.hasFailed) this.#hasFailed = true
+    if (reply.error === EIO && mayRefuse(route.host)) this.#hasFailed = true
     this.#endpoint.answer(route.number, reply)
     this.#carry()
   }

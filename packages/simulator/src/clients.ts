@@ -9,7 +9,7 @@ import type { AttachedClient, Attachment } from './attachment.js'
 import { BLOCK_BYTES, contentOf, UNIT_BYTES, UNITS_PER_BLOCK, writeId, writesIn } from './contents.js'
 import type { Coverage } from './coverage.js'
 import type { History, HistoryOp } from './history.js'
-import type { Host } from './host.js'
+import { type Host, mayRefuse } from './host.js'
 import type { Log } from './log.js'
 import type { Network, Pipe } from './network.js'
 import { OpenExport } from './open-export.js'
@@ -121,7 +121,7 @@ export class Clients {
   onReply(reply: SimReply): void {
     this.#opened.get(reply.client)?.answered()
     const session = this.#sessions.get(reply.client)
-    session?.replies.push({ ...reply, isOfFailed: session.host.disk.hasFailed })
+    session?.replies.push({ ...reply, isOfFailed: mayRefuse(session.host) })
   }
 
   /** A host's process is gone, or lets its clients go. */

@@ -316,13 +316,17 @@ export class Cluster implements HostListener {
           this.onFault(`${host.name} fails: ${JSON.stringify(event.detail)}`)
         break
       case 'block-corrupt':
-        if (host !== this.rotten)
+        if (!this.#mayBeBad(host))
           this.onFault(`${host.name}: a block is corrupt: ${JSON.stringify(event.detail)}`)
         break
       default:
         if ((event.name as string) === 'page-corrupt' && host !== this.rotten)
           this.onFault(`${host.name}: ${event.name}`)
     }
+  }
+
+  #mayBeBad(host: Host): boolean {
+    return host.disk.hasRotted || host === this.rotten
   }
 
   onTold(host: Host, event: CoreEvent): void {

@@ -47,6 +47,10 @@ export class DiskQueue {
   hasFailed = false
   /** What was not synced may be gone since the process started. */
   hasLost = false
+  /** Blocks of it rotted, others have them good. What nobody can read, and no scrub, may stay bad until it is freed. */
+  hasRotted = false
+  /** And blocks that somebody can read may be bad still. */
+  isRotten = false
   readonly #parts: DiskQueueParts
   readonly #flights = new Map<number, Flight>()
 

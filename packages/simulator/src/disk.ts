@@ -9,6 +9,12 @@ import { below, type Random } from './random.js'
 /** Pages of this size are lost or kept as a whole. */
 export const SECTOR_BYTES = 512
 
+/** Where something lies on a disk. */
+interface Place {
+  readonly physical: number
+  readonly offset: number
+}
+
 export class SimulatedDisk implements StoreMedium {
   readonly segmentBytes: number
   /** What a read sees. */
@@ -98,6 +104,27 @@ export class SimulatedDisk implements StoreMedium {
       const bytes = this.#at(places, physical)
       bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit)
     }
+  }
+
+  /**
+   * A write of long ago turns out to have landed at `target` instead of its own place, which has what stood there before: the
+   * bytes of `before`, another place, or zeros.
+   */
+  misdirect(own: Place, target: Place, length: number, before?: Place): void {
+    for (const places of [this.#places, this.#durable]) {
+      const from = this.#at(places, own.physical).subarray(own.offset, own.offset + length)
+      const older =
+        before === undefined
+          ? Buffer.alloc(length)
+          : Buffer.from(this.#at(places, before.physical).subarray(before.offset, before.offset + length))
+      from.copy(this.#at(places, target.physical), target.offset)
+      older.copy(from)
+    }
+  }
+
+  /** Each segment, as a power cut would leave it if nothing else lasted. */
+  *kept(): Iterable<readonly [number, Buffer]> {
+    for (const [physical, bytes] of this.#durable) if (physical !== SUPERBLOCK_REGION) yield [physical, bytes]
   }
 
   /** A place that was written, anywhere. */

@@ -310,3 +310,8 @@ function describe(effects: SimEffects, inputs: number): string {
   for (const { id, errorCode } of effects.answers) parts.push(`answer ${String(id)} ${errorCode}`)
   return parts.join('; ')
 }
+
+/** Its disk may have made it refuse something with EIO. */
+export function mayRefuse({ disk }: Host): boolean {
+  return disk.hasFailed || disk.isRotten
+}

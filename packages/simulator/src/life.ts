@@ -25,6 +25,7 @@ import { fixedPrimary, type PolicyMaker } from './policy.js'
 import { randomFrom } from './random.js'
 import { readExport } from './read-export.js'
 import { rot } from './rot.js'
+import { Rotting } from './rotting.js'
 import { SetOperator } from './set-operator.js'
 import { type Scenario, scenarioOf } from './scenario.js'
 import { MILLISECOND, SECOND } from './schedule.js'
@@ -206,6 +207,12 @@ class Life {
       random: randomFrom(seed, 'operator'),
       meanNs: operatorMeanNs,
     })
+    const rotting = new Rotting({
+      cluster,
+      volume,
+      random: randomFrom(seed, 'rotting'),
+      meanNs: this.#rotMeanNs,
+    })
     const setOperator = new SetOperator({
       cluster,
       volume,
@@ -248,12 +255,14 @@ class Life {
       clients.go()
       faults.begin()
       operator.begin()
+      rotting.begin()
       if (this.#scenario.spareCount > 0) setOperator.begin()
       const steps = (STEPS_MIN / PARTS) * part
       const untilNs = schedule.nowNs + this.#scenario.partNs
       await cluster.runTill(() => cluster.steps >= steps && schedule.nowNs >= untilNs, PART_NS_MAX)
       operator.end()
       setOperator.end()
+      rotting.end()
       faults.end()
       cluster.log.story('life', 'all is made whole')
       const waiting = (): string[] => [...operator.waiting, ...setOperator.waiting]
@@ -261,7 +270,7 @@ class Life {
         this.#fail('a command is not answered, though nothing is wrong any more', waiting())
       else if (!(await cluster.runTill(() => !cluster.isChanging, PATIENCE_NS)))
         this.#fail('a change of the set is not done, though nothing is wrong any more')
-      else await this.#check(volume, clients)
+      else await this.#check(volume, clients, rotting)
     }
     if (cluster.fault !== undefined) return
     if (this.#scenario.endsInForce) {
@@ -314,6 +323,12 @@ class Life {
     return mode === 'durable' || hostCount === 1 || (!hasElections && host.index !== 0)
   }
 
+  /** A bad block is one that all others have: those who leave take theirs with them. */
+  get #rotMeanNs(): number {
+    const { hostCount, rotMeanNs, spareCount } = this.#scenario
+    return hostCount > 1 && spareCount === 0 ? rotMeanNs : 0
+  }
+
   /** Alone, a host has lost whatever its disk has. */
   #onLoss(volume: VolumeId): void {
     const { mode, hostCount } = this.#scenario
@@ -328,7 +343,7 @@ class Life {
 
   // --- When all is whole -----------------------------------------------------------------------------------------------
 
-  async #check(volume: VolumeId, clients: Clients): Promise<void> {
+  async #check(volume: VolumeId, clients: Clients, rotting?: Rotting): Promise<void> {
     const cluster = this.#cluster
     clients.pause()
     if (!(await cluster.runTill(() => clients.isIdle, PATIENCE_NS))) {
@@ -343,6 +358,11 @@ class Life {
     const agreed = await this.#agree(volume)
     if (agreed === undefined) return
     const { status, members } = agreed
+    const sick = await rotting?.heal()
+    if (sick !== undefined) {
+      this.#fail(sick)
+      return
+    }
     for (const host of this.#hosts) {
       const audit = await cluster.ask(host.index, 'audit', {}, PATIENCE_NS)
       if (audit === undefined || audit.errorCode !== '') {

@@ -104,6 +104,18 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
       faultMeanNs: 60 * MILLISECOND,
     },
   },
+  'repair-unchecked': {
+    seedsMax: 20,
+    scenario: {
+      hostCount: 3,
+      spareCount: 0,
+      attachmentCount: 0,
+      blockCount: 16,
+      faults: ['kill', 'restart', 'slow-disk'],
+      rotMeanNs: 50 * MILLISECOND,
+      endsInRot: false,
+    },
+  },
 }
 
 test.each(plants)('%s is found', { timeout: 900_000 }, async (plant) => {

@@ -35,6 +35,8 @@ export interface Scenario {
   readonly endsInForce: boolean
   /** Or it is deleted, if nobody has it attached. */
   readonly endsInDeletion: boolean
+  /** Blocks of a disk become bad during life, this often; 0: none. */
+  readonly rotMeanNs: number
 }
 
 /** They take others: a single host has no network, and nobody else has what it loses. */
@@ -81,7 +83,14 @@ export function scenarioOf(seed: number): Scenario {
     replaceAfterNs: spread(random, SECOND, 5 * SECOND),
     endsInForce: mayChange && scenario.mode !== 'local' && below(random, 5) === 0,
     endsInDeletion: mayChange && scenario.attachmentCount === 0,
+    rotMeanNs: rotMeanNsOf(seed),
   }
+}
+
+/** Of its own, so that lives without are as they were. */
+function rotMeanNsOf(seed: number): number {
+  const random = randomFrom(seed, 'rotting')
+  return below(random, 4) === 0 ? spread(random, 100 * MILLISECOND, SECOND) : 0
 }
 
 function someOf<T>(random: Random, list: readonly T[], count: number): T[] {

@@ -33,6 +33,8 @@ const frameNames: Readonly<Record<number, string>> = {
   11: 'want-blocks',
   12: 'lease-ask',
   13: 'lease-grant',
+  14: 'block-ask',
+  15: 'block-answer',
 }
 const FRAME_HEAD_BYTES = 40
 

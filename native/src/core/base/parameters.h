@@ -24,6 +24,7 @@ enum class Plant : uint8_t {
   old_view_commit,
   unsynced_promise,
   stale_replica_set,
+  repair_unchecked,
 };
 
 /// Sizes and distances; tests use small ones. Defaults are what production uses.

@@ -55,6 +55,26 @@ std::optional<size_t> head_bytes(FrameType type, ByteSpan payload) {
   return payload.size();
 }
 
+void put_name(ByteWriter& out, const BlockName& name) {
+  out.u64(name.block);
+  out.u64(name.birth);
+  out.u64(name.birth_epoch.counter);
+  out.id(name.birth_epoch.host);
+  out.u32(name.crc);
+}
+
+BlockName take_name(ByteReader& in) {
+  BlockName name;
+  name.block = in.u64();
+  name.birth = in.u64();
+  in.require(name.birth <= kLsnMax);
+  name.birth_epoch.counter = in.u64();
+  in.require(name.birth_epoch.counter <= kLsnMax);
+  name.birth_epoch.host = in.id<HostId>();
+  name.crc = in.u32();
+  return name;
+}
+
 /// Ends a decoder of fixed fields: all read, nothing behind them.
 template <class Frame>
 Result<Frame> all_read(const ByteReader& reader, const Frame& frame, const char* message) {
@@ -191,6 +211,24 @@ BufferRef encode_lease_grant(const Epoch& epoch, const LeaseGrantFrame& frame) {
   return finish(epoch, FrameType::lease_grant, 0, out, 0);
 }
 
+BufferRef encode_block_ask(const Epoch& epoch, const BlockAskFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.ask);
+  put_name(out, frame.name);
+  return finish(epoch, FrameType::block_ask, 0, out, 0);
+}
+
+BufferRef encode_block_answer(const Epoch& epoch, const BlockAnswerFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.ask);
+  out.u8(static_cast<uint8_t>(frame.answer));
+  out.zeros(7);
+  put_name(out, frame.name);
+  out.bytes(frame.digest);
+  out.bytes(frame.bytes);
+  return finish(epoch, FrameType::block_answer, 0, out, 0);
+}
+
 Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (bytes.size() < kFrameHeaderBytes) return corrupt("a frame is shorter than its header");
   FrameHeader header;
@@ -198,7 +236,7 @@ Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (header.frame_bytes < kFrameHeaderBytes || header.frame_bytes > kFrameBytesMax)
     return corrupt("a frame's length is out of bounds");
   const uint8_t type = bytes[4];
-  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::lease_grant))
+  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::block_answer))
     return corrupt("a frame of unknown type", 4);
   header.type = static_cast<FrameType>(type);
   header.flags = bytes[5];
@@ -378,6 +416,30 @@ Result<LeaseGrantFrame> decode_lease_grant(const FrameView& frame) {
     grant.changes.push_back(change);
   }
   return all_read(in, grant, "a malformed lease answer");
+}
+
+Result<BlockAskFrame> decode_block_ask(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  BlockAskFrame ask;
+  ask.ask = in.u64();
+  ask.name = take_name(in);
+  return all_read(in, ask, "a malformed question for a block");
+}
+
+Result<BlockAnswerFrame> decode_block_answer(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  BlockAnswerFrame answer;
+  answer.ask = in.u64();
+  const uint8_t kind = in.u8();
+  in.require(kind <= static_cast<uint8_t>(BlockAnswer::nowhere));
+  answer.answer = static_cast<BlockAnswer>(kind);
+  in.zeros(7);
+  answer.name = take_name(in);
+  answer.digest = in.array<16>();
+  const bool here = answer.answer == BlockAnswer::here;
+  if (!here) in.require(answer.digest == BlockDigest{});
+  answer.bytes = in.bytes(here ? kBlockBytes : 0);
+  return all_read(in, answer, "a malformed answer about a block");
 }
 
 }  // namespace cloudfs

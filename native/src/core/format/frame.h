@@ -34,6 +34,8 @@ enum class FrameType : uint8_t {
   want_blocks = 11,
   lease_ask = 12,
   lease_grant = 13,
+  block_ask = 14,
+  block_answer = 15,
 };
 
 /// Flag of `runs`: the sender wants them acknowledged as synced soon.
@@ -140,6 +142,32 @@ struct LeaseGrantFrame {
   std::vector<LeaseChange> changes;
 };
 
+/// Names a block so that nobody takes another version of it for it: (birth_epoch, birth) is the update that wrote it.
+struct BlockName {
+  uint64_t block = 0;
+  Lsn birth = 0;
+  Epoch birth_epoch;  // zero: born before the volume began, in what it was branched from
+  uint32_t crc = 0;
+  bool operator==(const BlockName&) const = default;
+};
+/// The sender's copy of a block is bad.
+struct BlockAskFrame {
+  uint64_t ask = 0;  // chosen by the asker; the answer repeats it
+  BlockName name;
+};
+enum class BlockAnswer : uint8_t {
+  here = 0,
+  later = 1,    // it may come here, or be repaired here: ask again
+  nowhere = 2,  // this host has no good copy
+};
+struct BlockAnswerFrame {
+  uint64_t ask = 0;
+  BlockAnswer answer = BlockAnswer::nowhere;
+  BlockName name;
+  BlockDigest digest{};  // made anew of the bytes; zero where there are none
+  ByteSpan bytes;        // the block, or nothing
+};
+
 // Encoders give everything up to the bodies; for `runs` and `blocks` the caller sends those behind it.
 BufferRef encode_hello(const Epoch& epoch, const HelloFrame& frame);
 BufferRef encode_runs(const Epoch& epoch, uint8_t flags, Lsn commit_lsn, uint32_t runs_bytes);
@@ -155,6 +183,8 @@ BufferRef encode_ping(const Epoch& epoch);
 BufferRef encode_want_blocks(const Epoch& epoch);
 BufferRef encode_lease_ask(const Epoch& epoch, const LeaseAskFrame& frame);
 BufferRef encode_lease_grant(const Epoch& epoch, const LeaseGrantFrame& frame);
+BufferRef encode_block_ask(const Epoch& epoch, const BlockAskFrame& frame);
+BufferRef encode_block_answer(const Epoch& epoch, const BlockAnswerFrame& frame);
 
 /// The header alone (kFrameHeaderBytes), its bounds checked but not its crc: how much to receive.
 Result<FrameHeader> peek_frame(ByteSpan header);
@@ -178,5 +208,7 @@ Result<BlocksFrame> decode_blocks(const FrameView& frame);
 Result<CompactedFrame> decode_compacted(const FrameView& frame);
 Result<LeaseAskFrame> decode_lease_ask(const FrameView& frame);
 Result<LeaseGrantFrame> decode_lease_grant(const FrameView& frame);
+Result<BlockAskFrame> decode_block_ask(const FrameView& frame);
+Result<BlockAnswerFrame> decode_block_answer(const FrameView& frame);
 
 }  // namespace cloudfs

@@ -1,6 +1,7 @@
 #include "core/replication/compaction.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "core/volume/volume.h"
 
@@ -13,6 +14,7 @@ constexpr size_t kItemsPerFrame = 256;
 constexpr uint64_t kZeroedMax = UINT32_MAX;
 // Snapshots in a description; of more the oldest are left out, for it has to fit a frame.
 constexpr size_t kSnapshotsMax = 16384;
+constexpr uint32_t kRepairRoundsMax = 3;
 
 }  // namespace
 
@@ -89,16 +91,21 @@ void Compaction::pump() {
         map.scan(position_, map.blocks(), stages_[stage_].born_after, kItemsPerFrame, read_.runs);
     if (!missing.empty()) volume_.parts().page_reader.fetch(missing, *this);
     if (read_.runs.empty()) continue;
-    reading_ = true;
-    if (!read_.start(volume_.parts().segments, volume_.parts().forwards, volume_.parts().read_gate, *this))
-      continue;
-    reading_ = false;
-    send_blocks();
+    repair_rounds_ = 0;
+    read_blocks();
   }
   if (volume_.own().synced < to_) return volume_.want_sync();
   streams_.send(stream_, encode_compacted(epoch_, {to_, version_}));
   done_ = true;
   drop_forks();
+}
+
+void Compaction::read_blocks() {
+  reading_ = true;
+  if (!read_.start(volume_.parts().segments, volume_.parts().forwards, volume_.parts().read_gate, *this))
+    return;
+  reading_ = false;
+  send_blocks();
 }
 
 void Compaction::send_blocks() {
@@ -139,14 +146,31 @@ void Compaction::on_pages(int error) {
 
 void Compaction::on_blocks(BlockRead&, int error) {
   reading_ = false;
-  if (cancelled_) return;
+  if (cancelled_ || repairs_open_ > 0) return;
+  if (std::exchange(met_rot_, false) && !is_rotten_) {
+    // The fork shares them with others, so a forward leads to where they are now.
+    ++repair_rounds_;
+    return read_blocks();
+  }
   if (error != 0) return fail("ERR_BLOCK_CORRUPT", "a block of the volume cannot be read");
   send_blocks();
   owner_.on_compaction_moved();
 }
 
 void Compaction::on_corrupt_block(uint64_t block, const Entry& entry) {
-  volume_.parts().host.on_corrupt_block(volume_, block, entry);
+  met_rot_ = true;
+  if (repair_rounds_ < kRepairRoundsMax &&
+      volume_.parts().host.on_corrupt_block(volume_, block, entry, *this)) {
+    ++repairs_open_;
+  } else {
+    is_rotten_ = true;
+  }
+}
+
+void Compaction::on_repair_ended(bool is_good) {
+  is_rotten_ |= !is_good;
+  --repairs_open_;
+  if (repairs_open_ == 0 && !reading_) on_blocks(read_, EIO);
 }
 
 }  // namespace cloudfs

@@ -12,6 +12,7 @@
 #include "core/index/block_read.h"
 #include "core/index/lineage.h"
 #include "core/index/page_reader.h"
+#include "core/index/repair_waiter.h"
 #include "core/replication/streams.h"
 
 namespace cloudfs {
@@ -30,7 +31,7 @@ class CompactionOwner {
   ~CompactionOwner() = default;
 };
 
-class Compaction final : PageWaiter, BlockReadOwner {
+class Compaction final : PageWaiter, BlockReadOwner, RepairWaiter {
  public:
   /// `from`: the follower holds the history up to here, committed; 0: nothing.
   Compaction(Volume& volume, Streams& streams, const Epoch& epoch, StreamId stream, CompactionOwner& owner,
@@ -43,8 +44,8 @@ class Compaction final : PageWaiter, BlockReadOwner {
   void pump();
   bool done() const { return done_; }
   Lsn to() const { return to_; }
-  /// A read is under way: keep this object.
-  bool in_flight() const { return reading_ || pages_missing > 0; }
+  /// A read is under way, or a repair: keep this object.
+  bool in_flight() const { return reading_ || pages_missing > 0 || repairs_open_ > 0; }
   /// Nothing more is sent.
   void cancel();
 
@@ -59,8 +60,11 @@ class Compaction final : PageWaiter, BlockReadOwner {
   // BlockReadOwner
   void on_blocks(BlockRead& read, int error) override;
   void on_corrupt_block(uint64_t block, const Entry& entry) override;
+  // RepairWaiter
+  void on_repair_ended(bool is_good) override;
 
   void begin();
+  void read_blocks();
   void send_blocks();
   void fail(const char* code, const char* message);
   void drop_forks();
@@ -79,6 +83,10 @@ class Compaction final : PageWaiter, BlockReadOwner {
   BlockRead read_;
   bool begun_ = false;
   bool reading_ = false;
+  uint32_t repairs_open_ = 0;
+  uint32_t repair_rounds_ = 0;  // of the blocks at hand
+  bool met_rot_ = false;
+  bool is_rotten_ = false;  // of what it met something cannot be repaired
   bool done_ = false;
   bool cancelled_ = false;
 };

@@ -41,6 +41,11 @@ void Follower::refuse(const char* code, const char* message) {
   streams_.refuse(stream_, epoch(), code, message);
 }
 
+StreamId Follower::leader_stream(Epoch& epoch) const {
+  epoch = leader_epoch_;
+  return hello_ && !copy_ ? stream_ : 0;
+}
+
 void Follower::begin(StreamId stream, bool copy) {
   copy_ = copy;
   if (stream_ != 0) streams_.close(stream_);
@@ -98,6 +103,11 @@ bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
     const Result<LeaseAskFrame> ask = decode_lease_ask(view);
     if (!ask) return refuse("ERR_FRAME_CORRUPT", ask.error().message), true;
     leases_.on_ask(stream, *ask, maker_.now_ns());
+    return true;
+  }
+  if (type == FrameType::block_ask || type == FrameType::block_answer) {
+    if (!maker_.on_repair_frame(stream, id_, leader_epoch_, view))
+      refuse("ERR_FRAME_CORRUPT", "a malformed word about a block");
     return true;
   }
   if (type == FrameType::compact || type == FrameType::blocks || type == FrameType::compacted)

@@ -42,6 +42,9 @@ class ReplicaMaker {
   /// Its replica was dropped because this store was no member any more.
   virtual bool has_left(const VolumeId& volume) const = 0;
   virtual uint64_t now_ns() const = 0;
+  /// A question for a block, or the answer to one. @returns false: it is malformed
+  [[nodiscard]] virtual bool on_repair_frame(StreamId stream, const VolumeId& volume, const Epoch& epoch,
+                                             const FrameView& frame) = 0;
 
  protected:
   ~ReplicaMaker() = default;
@@ -57,6 +60,8 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
   void adopt(Volume& volume);
   const VolumeId& id() const { return id_; }
   bool connected() const { return stream_ != 0; }
+  /// The stream to its leader, and under which epoch it speaks there. 0: there is none now
+  StreamId leader_stream(Epoch& epoch) const;
   /// A stream to the leader is open; an older one ends.
   void begin(StreamId stream, bool copy);
   /// This store promised another leader.

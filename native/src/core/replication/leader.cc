@@ -168,6 +168,11 @@ bool Leader::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
       return true;
     case FrameType::ping:
       return true;
+    case FrameType::block_ask:
+    case FrameType::block_answer:
+      if (!host_.on_repair_frame(stream, volume_.id(), epoch_, frame.view))
+        return refuse("ERR_FRAME_CORRUPT", "a malformed word about a block");
+      return true;
     case FrameType::lease_grant: {
       const Result<LeaseGrantFrame> grant = decode_lease_grant(frame.view);
       if (!grant) return refuse("ERR_FRAME_CORRUPT", grant.error().message);
@@ -397,6 +402,12 @@ std::optional<uint64_t> Leader::next_deadline_ns() const {
   if (lease_told_ && lease_until_ns_ != UINT64_MAX)
     deadline = std::min(deadline.value_or(UINT64_MAX), lease_until_ns_);
   return deadline;
+}
+
+bool Leader::list_streams(std::vector<StreamId>& streams) const {
+  for (const Member& member : members_)
+    if (member.feed != nullptr && member.feed->said_hello) streams.push_back(member.feed->stream);
+  return streams.size() == members_.size();
 }
 
 std::vector<MemberStatus> Leader::members() const {

@@ -58,6 +58,9 @@ class LeaderHost {
   virtual void on_lease_back(const Volume& volume) = 0;
   /// Views are decided by elections, so a primary needs leases.
   virtual bool leases_used() const = 0;
+  /// A question for a block, or the answer to one. @returns false: it is malformed
+  [[nodiscard]] virtual bool on_repair_frame(StreamId stream, const VolumeId& volume, const Epoch& epoch,
+                                             const FrameView& frame) = 0;
   virtual uint64_t now_ns() const = 0;
   /// What clients leave for replicas that are behind.
   virtual CatchUpPace& catch_up_pace() = 0;
@@ -121,6 +124,8 @@ class Leader final : public Replication, public StreamEnd {
   void turn(uint64_t now_ns);
   std::optional<uint64_t> next_deadline_ns() const;
   std::vector<MemberStatus> members() const;
+  /// Followers that can be asked for blocks. @returns false: members are away
+  bool list_streams(std::vector<StreamId>& streams) const;
 
  private:
   struct Run {

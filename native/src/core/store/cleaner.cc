@@ -38,7 +38,7 @@ void Cleaner::step() {
     }
     if (!job.read) return;
     if (job.made < job.blocks.size() && !make_runs(job)) return;
-    if (job.made < job.blocks.size() || job.runs_open > 0) return;
+    if (job.made < job.blocks.size() || job.runs_open > 0 || job.repairs_open > 0) return;
     finish(job);
     jobs_.pop_front();
   }
@@ -97,43 +97,45 @@ bool Cleaner::collect(Job& job) {
       refuse(job, "ERR_BATCH_CORRUPT", "a batch in the segment is damaged");
       return false;
     }
-    for (const BatchRun& run : batch->runs)
-      if (!collect_run(job, run.run, offset + run.body_offset)) return false;
+    for (const BatchRun& run : batch->runs) collect_run(job, run.run, offset + run.body_offset);
     offset += batch->header.batch_bytes;
   }
-  ensure(job.blocks.size() == live, "each live block of a segment is a block of one of its batches");
+  ensure(job.blocks.size() + job.rotten == live,
+         "each live block of a segment is a block of one of its batches");
   return true;
 }
 
-bool Cleaner::collect_run(Job& job, const RunView& run, uint32_t body_offset) {
+void Cleaner::collect_run(Job& job, const RunView& run, uint32_t body_offset) {
   const Segment& segment = store_.segments.at(job.logical);
   const RunHeader& header = run.header();
   const auto add = [&](uint64_t block, Lsn birth, const BlockSum& sum, uint32_t offset) {
     const auto slot = static_cast<uint16_t>(offset / kSlotBytes);
-    if (!segment.is_live(slot)) return true;
+    if (!segment.is_live(slot)) return;
     if (block_crc(job.bytes.data() + offset) != sum.crc) {
-      store_.event("block-corrupt", "{\"volume\":\"" + to_hex(header.volume) +
-                                        "\",\"block\":" + std::to_string(block) +
-                                        ",\"logical\":" + std::to_string(job.logical) +
-                                        ",\"offset\":" + std::to_string(offset) + "}");
-      refuse(job, "ERR_BLOCK_CORRUPT", "a live block in the segment is damaged");
-      return false;
+      ++job.rotten;
+      const Entry place{job.logical, slot, birth, sum.crc};
+      store_.note_corrupt(header.volume, block, place);
+      if (store_.repairs.want(header.volume, block, place, this)) {
+        ++job.repairs_open;
+      } else {
+        job.is_rotten = true;
+      }
+      return;
     }
     Block& added = job.blocks.emplace_back();
     added.volume = header.volume;
     added.epoch = header.epoch;
     added.moved = {block, birth, job.logical, slot, sum};
     added.offset = offset;
-    return true;
   };
   if (header.type == RunType::moved) {
     for (uint32_t index = 0; index < header.count; ++index) {
       const MovedBlock block = run.moved_block(index);
-      if (!add(block.block, block.birth, block.sum, body_offset + index * kBlockBytes)) return false;
+      add(block.block, block.birth, block.sum, body_offset + index * kBlockBytes);
     }
-    return true;
+    return;
   }
-  if (header.type != RunType::records) return true;
+  if (header.type != RunType::records) return;
   for (const RecordView record : run.records()) {
     size_t stored = 0;
     for (size_t index = 0; index < record.extent_count(); ++index) {
@@ -141,11 +143,10 @@ bool Cleaner::collect_run(Job& job, const RunView& run, uint32_t body_offset) {
       if (extent.kind != ExtentKind::data) continue;
       for (uint32_t block = 0; block < extent.count; ++block, ++stored) {
         const auto offset = static_cast<uint32_t>(body_offset + record.body_offset() + stored * kBlockBytes);
-        if (!add(extent.block + block, record.lsn(), record.block_sum(stored), offset)) return false;
+        add(extent.block + block, record.lsn(), record.block_sum(stored), offset);
       }
     }
   }
-  return true;
 }
 
 // --- To the moved stream ------------------------------------------------------------------------------------------
@@ -217,10 +218,18 @@ void Cleaner::on_appended(uint64_t cookie, uint64_t) {
   if (!jobs_.empty()) --jobs_.front().runs_open;
 }
 
+void Cleaner::on_repair_ended(bool is_good) {
+  if (jobs_.empty()) return;  // the store stopped
+  --jobs_.front().repairs_open;
+  jobs_.front().is_rotten |= !is_good;
+}
+
 void Cleaner::finish(Job& job) {
   --store_.segments.at(job.logical).pins;
   if (job.no_space) {
     refuse(job, "ERR_STORE_FULL", "no free segment is left to move blocks to");
+  } else if (job.is_rotten) {
+    refuse(job, "ERR_BLOCK_CORRUPT", "a live block in the segment is damaged, and nobody has a good copy");
   } else {
     store_.command_done(job.command, "{\"movedBytes\":" + std::to_string(job.moved_bytes) + "}");
   }

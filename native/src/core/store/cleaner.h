@@ -2,7 +2,7 @@
 //
 // Invariants
 // - A block is moved with the crc and digest that its record gave it, and only if its bytes have that crc: cleaning never
-//   launders rot.
+//   launders rot. One whose bytes have not is had from another replica (repairs.h), or stays where it is.
 // - Its old place is given up in the step in which the new one counts: when the moved batch is appended. Both steps happen
 //   again, in the same order, when the batch is replayed.
 // - Only blocks of applied records are moved.
@@ -13,13 +13,14 @@
 
 #include "core/base/io_queue.h"
 #include "core/format/run.h"
+#include "core/index/repair_waiter.h"
 #include "core/log/appender.h"
 
 namespace cloudfs {
 
 class Store;
 
-class Cleaner final : BatchMember, IoOwner {
+class Cleaner final : BatchMember, IoOwner, RepairWaiter {
  public:
   explicit Cleaner(Store& store) : store_(store) {}
 
@@ -51,6 +52,9 @@ class Cleaner final : BatchMember, IoOwner {
     size_t runs_open = 0;       // runs that are not appended
     uint64_t moved_bytes = 0;
     bool no_space = false;
+    uint32_t rotten = 0;
+    uint32_t repairs_open = 0;
+    bool is_rotten = false;  // of its blocks one cannot be repaired
   };
   /// A run in the moved stream: blocks of the job at the front.
   struct Run {
@@ -62,10 +66,11 @@ class Cleaner final : BatchMember, IoOwner {
   void on_appended(uint64_t cookie, uint64_t sequence) override;
   void on_synced(uint64_t, uint64_t) override {}
   void on_io(uint64_t cookie, int error) override;
+  void on_repair_ended(bool is_good) override;
 
   bool begin(Job& job);
   bool collect(Job& job);
-  bool collect_run(Job& job, const RunView& run, uint32_t body_offset);
+  void collect_run(Job& job, const RunView& run, uint32_t body_offset);
   bool make_runs(Job& job);
   void finish(Job& job);
   void refuse(Job& job, const char* code, const std::string& message);

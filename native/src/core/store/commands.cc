@@ -178,7 +178,13 @@ Json describe_stats(const Store& store) {
           {"versions", store.lineage.nodes().size() - store.lineage.bare_count()},
           {"shownVersions", store.lineage.bare_count()},
           {"shownSteps", store.lineage.step_count()},
-          {"volumes", store.volumes().size()}};
+          {"volumes", store.volumes().size()},
+          {"blocksCorrupt", store.repairs.counts.corrupt},
+          {"blocksRepaired", store.repairs.counts.repaired},
+          {"blocksUnrepaired", store.repairs.counts.unrepaired},
+          {"blocksGiven", store.repairs.counts.given},
+          {"answersRefused", store.repairs.counts.refused},
+          {"blocksScrubbed", store.repairs.counts.scrubbed}};
 }
 
 }  // namespace
@@ -267,6 +273,9 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       const uint64_t logical = number_of(arguments, "logical");
       if (logical > UINT32_MAX) throw Refused{"ERR_MALFORMED_QUANTITY", "no segment has such an id"};
       store.cleaner.clean(static_cast<uint32_t>(logical), begin(command.id));
+    } else if (verb == "scrub") {
+      store.scrubber.scrub({number_of(arguments, "node"), number_of(arguments, "block")},
+                           number_of(arguments, "blocksMax"), begin(command.id));
     } else if (verb == "segments") {
       answer(command.id, describe_segments(store).dump());
     } else if (verb == "stats") {

@@ -138,8 +138,12 @@ void Store::turn(uint64_t now_ns) {
     make_records();
   } while (!to_advance_.empty() && !failed_);
   mind_resignations();
+  // Who waits for a repair goes on in the turn in which it ends.
+  repairs.step();
   cleaner.step();
+  scrubber.step();
   records.step();
+  block_answers_.step();
   appender.close_batches();
   background();
   prepare_segments();
@@ -295,6 +299,8 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   if (const auto when = lineage.next_expiry_ns()) at_latest(*when);
   if (streams.has_waiting()) at_latest(now_ns_ + kStreamRetryNs);
   if (const auto when = leases_.next_deadline_ns()) at_latest(*when);
+  if (const auto when = repairs.next_deadline_ns()) at_latest(*when);
+  if (scrubber.has_work()) at_latest(now_ns_);
   for (const Resignation& one : resignations_) at_latest(one.until_ns);
   for (const auto& [id, leader] : leaders_)
     if (const auto when = leader->next_deadline_ns()) at_latest(*when);
@@ -322,6 +328,8 @@ void Store::fail(const char* code, const std::string& message) {
     local_failed(put.command, "ERR_STORE_FAILED", "the store stopped");
   cleaner.fail();
   records.fail();
+  scrubber.fail();
+  repairs.fail();
   for (std::vector<uint64_t>* commands : {&checkpoint_commands_, &next_checkpoint_commands_, &audits_})
     for (const uint64_t command : std::exchange(*commands, {}))
       commands_.on_failed(command, "ERR_STORE_FAILED", "the store stopped");
@@ -412,8 +420,14 @@ void Store::on_attached(const Volume& volume) {
   event("attached", "{\"volume\":\"" + to_hex(volume.id()) + "\"}");
 }
 
-void Store::on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) {
-  event("block-corrupt", "{\"volume\":\"" + to_hex(volume.id()) + "\",\"block\":" + std::to_string(block) +
+bool Store::on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry, RepairWaiter& waiter) {
+  note_corrupt(volume.id(), block, entry);
+  return repairs.want(volume.id(), block, entry, &waiter);
+}
+
+void Store::note_corrupt(const VolumeId& volume, uint64_t block, const Entry& entry) {
+  ++repairs.counts.corrupt;
+  event("block-corrupt", "{\"volume\":\"" + to_hex(volume) + "\",\"block\":" + std::to_string(block) +
                              ",\"logical\":" + std::to_string(entry.segment) +
                              ",\"offset\":" + std::to_string(entry.slot * kSlotBytes) + "}");
 }

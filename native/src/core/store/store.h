@@ -17,9 +17,12 @@
 #include "core/replication/leases.h"
 #include "core/replication/staging.h"
 #include "core/replication/streams.h"
+#include "core/store/block_answers.h"
 #include "core/store/checkpoint.h"
 #include "core/store/cleaner.h"
 #include "core/store/records_reader.h"
+#include "core/store/repairs.h"
+#include "core/store/scrubber.h"
 #include "core/volume/local_items.h"
 #include "core/volume/operation.h"
 #include "core/volume/promises.h"
@@ -180,6 +183,10 @@ class Store final : public VolumeHost,
   uint64_t first_unapplied_batch() const;
   /// A block was moved: it counts at its new place, if it is live still.
   void move_block(const VolumeId& volume, const MovedBlock& block, uint32_t to_segment, uint32_t to_slot);
+  /// Wrong bytes lie where a block is.
+  void note_corrupt(const VolumeId& volume, uint64_t block, const Entry& entry);
+  /// Whom to ask for good copies of a volume's blocks.
+  RepairSources repair_sources(const VolumeId& volume) const;
   void on_checkpointed(uint64_t sequence);
   void command_done(uint64_t command, std::string result);
   void command_failed(uint64_t command, const char* code, std::string message);
@@ -205,6 +212,8 @@ class Store final : public VolumeHost,
   RecordsReader records;
   Staging staging;
   Streams streams;
+  Repairs repairs{*this};
+  Scrubber scrubber{*this};
   const StoreIdentity identity;
 
  private:
@@ -220,7 +229,8 @@ class Store final : public VolumeHost,
   void on_head_moved(Volume& volume) override;
   void on_deleted(Volume& volume) override;
   void on_attached(const Volume& volume) override;
-  void on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) override;
+  bool on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry,
+                        RepairWaiter& waiter) override;
   void on_map_unreadable(Volume& volume, int error) override;
   bool may_wait_for_space(const Operation& operation) override;
   // AppenderHost
@@ -247,6 +257,8 @@ class Store final : public VolumeHost,
   void on_lease_back(const Volume& volume) override;
   bool leases_used() const override { return params.elections; }
   CatchUpPace& catch_up_pace() override { return pace_; }
+  bool on_repair_frame(StreamId stream, const VolumeId& volume, const Epoch& epoch,
+                       const FrameView& frame) override;
   // LeaseHost
   bool may_grant(const VolumeId& volume, const Epoch& epoch) const override;
   uint64_t lease_ns(const VolumeId& volume) const override;
@@ -334,6 +346,7 @@ class Store final : public VolumeHost,
   StepWaiter lineage_waiter_;
   bool lineage_idle_ = false;
   bool pages_idle_ = true;
+  BlockAnswers block_answers_{*this};
   static constexpr uint64_t kSpaceGraceNs = 2'000'000'000;
   uint64_t prepare_failed_ns_ = 0;  // when a place could last not be prepared
   uint64_t pending_blocks_ = 0;     // of all volumes

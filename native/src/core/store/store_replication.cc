@@ -200,6 +200,33 @@ Store::BranchParent Store::find_branch_parent(const BranchPoint& point) {
   return comes ? BranchParent::not_yet : BranchParent::never;
 }
 
+RepairSources Store::repair_sources(const VolumeId& id) const {
+  RepairSources sources;
+  const Volume* volume = find(id);
+  if (volume == nullptr || volume->applied().deleted || is_alone(*volume)) return sources;
+  if (const Leader* leader = leader_of(*volume)) {
+    sources.epoch = leader->epoch();
+    sources.may_grow = !leader->list_streams(sources.streams);
+  } else if (const auto follower = followers_.find(id); follower != followers_.end()) {
+    if (const StreamId stream = follower->second->leader_stream(sources.epoch); stream != 0)
+      sources.streams.push_back(stream);
+    sources.may_grow = sources.streams.empty();
+  }
+  return sources;
+}
+
+bool Store::on_repair_frame(StreamId stream, const VolumeId& volume, const Epoch& epoch,
+                            const FrameView& frame) {
+  if (frame.header.type == FrameType::block_ask) {
+    const Result<BlockAskFrame> ask = decode_block_ask(frame);
+    if (ask.ok()) block_answers_.on_ask(stream, volume, epoch, *ask);
+    return ask.ok();
+  }
+  const Result<BlockAnswerFrame> answer = decode_block_answer(frame);
+  if (answer.ok()) repairs.on_answer(stream, volume, *answer);
+  return answer.ok();
+}
+
 uint64_t Store::want_checkpoint() {
   begin_checkpoint(0);
   return checkpoint.published() + (checkpoint.running() ? 2 : 1);

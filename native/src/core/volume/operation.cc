@@ -13,11 +13,19 @@ void Operation::on_blocks(BlockRead&, int block_error) {
 }
 
 void Operation::on_corrupt_block(uint64_t block, const Entry& entry) {
-  volume->operation_met_corruption(block, entry);
+  volume->operation_met_corruption(*this, block, entry);
+}
+
+void Operation::on_repair_ended(bool is_good) {
+  is_rotten |= !is_good;
+  --repairs_open;
+  // Else others of its blocks are being read still.
+  if (repairs_open == 0 && stage == Stage::repair) volume->operation_is_repaired(*this);
 }
 
 void Operation::restart() {
-  ensure(open_records == 0 && !holds_locks && pages_missing == 0, "what begins anew has nothing under way");
+  ensure(open_records == 0 && !holds_locks && pages_missing == 0 && repairs_open == 0,
+         "what begins anew has nothing under way");
   stage = Stage::idle;
   first = end = 0;
   head_partial = tail_partial = false;
@@ -30,6 +38,8 @@ void Operation::restart() {
   waiting_since_ns = 0;
   read.clear();
   status.clear();
+  repair_rounds = 0;
+  met_rot = is_rotten = false;
 }
 
 Operation& OperationPool::take() {

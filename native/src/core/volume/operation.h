@@ -8,12 +8,13 @@
 #include "core/index/block_read.h"
 #include "core/index/lineage.h"
 #include "core/index/page_reader.h"
+#include "core/index/repair_waiter.h"
 
 namespace cloudfs {
 
 class Volume;
 
-class Operation final : public PageWaiter, public BlockReadOwner {
+class Operation final : public PageWaiter, public BlockReadOwner, public RepairWaiter {
  public:
   enum class Stage : uint8_t {
     idle,
@@ -21,6 +22,7 @@ class Operation final : public PageWaiter, public BlockReadOwner {
     settle,   // waits until what touches its blocks is applied
     lookup,   // waits for map pages
     read,     // waits for blocks
+    repair,   // waits for blocks that were bad
     ready,    // a write whose blocks are whole: waits for its records to be made
     made,     // waits for its records' commit
     sync,     // FLUSH, FUA: waits for a sync
@@ -53,10 +55,15 @@ class Operation final : public PageWaiter, public BlockReadOwner {
 
   BlockRead read;
   std::vector<MapStatus> status;
+  uint32_t repairs_open = 0;
+  uint32_t repair_rounds = 0;
+  bool met_rot = false;
+  bool is_rotten = false;  // of what it met something cannot be repaired
 
   void on_pages(int page_error) override;
   void on_blocks(BlockRead& done, int block_error) override;
   void on_corrupt_block(uint64_t block, const Entry& entry) override;
+  void on_repair_ended(bool is_good) override;
 
   bool is_write() const {
     return request.kind == ClientOp::Kind::write || request.kind == ClientOp::Kind::trim ||

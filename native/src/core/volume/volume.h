@@ -74,7 +74,9 @@ class VolumeHost {
   virtual void on_head_moved(Volume& volume) = 0;
   virtual void on_deleted(Volume& volume) = 0;
   virtual void on_attached(const Volume& volume) = 0;
-  virtual void on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry) = 0;
+  /// Wrong bytes lie where the block is. @returns whether a replica is asked for it: `waiter` is told how that ends
+  [[nodiscard]] virtual bool on_corrupt_block(const Volume& volume, uint64_t block, const Entry& entry,
+                                              RepairWaiter& waiter) = 0;
   /// The map cannot be read: nothing can be applied any more.
   virtual void on_map_unreadable(Volume& volume, int error) = 0;
   /// May the operation wait for space (cleaning goes on), or is it ENOSPC?
@@ -267,7 +269,8 @@ class Volume final : public BatchMember, PageWaiter {
   // Operation's.
   void operation_has_pages(Operation& operation, int error);
   void operation_has_blocks(Operation& operation, int error);
-  void operation_met_corruption(uint64_t block, const Entry& entry);
+  void operation_met_corruption(Operation& operation, uint64_t block, const Entry& entry);
+  void operation_is_repaired(Operation& operation);
 
   // The host's marks.
   bool advance_wanted = false;

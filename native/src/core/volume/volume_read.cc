@@ -10,6 +10,8 @@ namespace {
 
 // Pieces of one block status answer; the client asks on from where it ends.
 constexpr size_t kStatusPiecesMax = 512;
+// What is bad again when it was repaired so often is EIO: its disk gives other bytes than it took.
+constexpr uint32_t kRepairRoundsMax = 3;
 
 }  // namespace
 
@@ -155,6 +157,11 @@ void Volume::operation_has_pages(Operation& operation, int error) {
 }
 
 void Volume::operation_has_blocks(Operation& operation, int error) {
+  if (operation.met_rot) {
+    operation.stage = Operation::Stage::repair;
+    if (operation.repairs_open == 0) operation_is_repaired(operation);
+    return;
+  }
   if (failed_) error = EIO;
   if (is_over(operation)) error = kUnanswered;
   if (error != 0) return fail_look_up(operation, error);
@@ -163,8 +170,22 @@ void Volume::operation_has_blocks(Operation& operation, int error) {
   write_is_ready(operation);
 }
 
-void Volume::operation_met_corruption(uint64_t block, const Entry& entry) {
-  parts_.host.on_corrupt_block(*this, block, entry);
+void Volume::operation_met_corruption(Operation& operation, uint64_t block, const Entry& entry) {
+  operation.met_rot = true;
+  if (operation.repair_rounds < kRepairRoundsMax &&
+      parts_.host.on_corrupt_block(*this, block, entry, operation)) {
+    ++operation.repairs_open;
+  } else {
+    operation.is_rotten = true;
+  }
+}
+
+/// All of its blocks that were bad are good somewhere now, or nobody has them.
+void Volume::operation_is_repaired(Operation& operation) {
+  operation.met_rot = false;
+  ++operation.repair_rounds;
+  // Where they are now the map knows, or a forward.
+  operation_has_pages(operation, std::exchange(operation.is_rotten, false) ? EIO : 0);
 }
 
 /// It begins anew when clients are served again.
