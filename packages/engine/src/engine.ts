@@ -43,6 +43,8 @@ export interface EngineOptions {
   readonly nbd?: { readonly host: string; readonly port: number }
   readonly http?: { readonly host: string; readonly port: number }
   readonly params: CoreParams
+  /** Bytes a second that are read to find rot; 0 = only when asked for. */
+  readonly scrubBytesPerSecond?: number
   readonly log: Logger
 }
 
@@ -109,7 +111,7 @@ export class Engine {
   }
 
   async #open(): Promise<void> {
-    const { stores, params, log } = this.#options
+    const { stores, params, scrubBytesPerSecond, log } = this.#options
     let first: unknown
     for (const path of stores.map((each) => resolve(each))) {
       try {
@@ -118,7 +120,14 @@ export class Engine {
           this.#expected.onEvent({ name: event.event, detail: event.detail } as CoreEvent)
           this.#control?.publish(event)
         }
-        this.#stores.push(await StoreService.open({ path, params, log: log.child({ store: path }), publish }))
+        const options = {
+          path,
+          params,
+          log: log.child({ store: path }),
+          publish,
+          ...(scrubBytesPerSecond === undefined ? {} : { scrubBytesPerSecond }),
+        }
+        this.#stores.push(await StoreService.open(options))
       } catch (error) {
         first ??= error
         const { code, message } = errorMessage(error)
@@ -225,6 +234,10 @@ export class Engine {
       }
       case 'shell-stats':
         return { result: await this.#storeOf(request).handle.stats() }
+      case 'scrub-now':
+        return { result: this.#storeOf(request).scrubNow() }
+      case 'scrub-status':
+        return { result: this.#storeOf(request).scrubStatus }
       default: {
         const answer = await this.#storeOf(request).command(request.verb, request.args, request.payload)
         if (request.verb === 'lead')

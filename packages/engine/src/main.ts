@@ -56,6 +56,9 @@ async function serve(options: ServeOptions): Promise<void> {
     socketPath: options.socket ?? join(options.run, 'engine.sock'),
     followsPath: join(options.run, 'follows.json'),
     params: options.params,
+    ...(options.scrubBytesPerSecond === undefined
+      ? {}
+      : { scrubBytesPerSecond: options.scrubBytesPerSecond }),
     log,
     ...(options.nbd === undefined ? {} : { nbd: options.nbd }),
     ...(options.http === undefined ? {} : { http: options.http }),

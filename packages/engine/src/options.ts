@@ -4,7 +4,7 @@ import { type CoreParams, HostId, parseBytes, UsageError } from '@cloudfs/interf
 import { type Address, parseAddress } from './address.js'
 
 export const USAGE = `Usage: cloudfs-engine --store PATH... --run DIR [--socket PATH] [--nbd-port PORT] [--nbd-host ADDRESS]
-                      [--http HOST:PORT]
+                      [--http HOST:PORT] [--scrub-rate SIZE]
        cloudfs-engine format --store PATH --size SIZE [--host ID] [--segment-size SIZE] [--file] [--force]
 
 Serves the stores at PATH (directories, block devices or big files) until SIGTERM.
@@ -16,6 +16,7 @@ Serves the stores at PATH (directories, block devices or big files) until SIGTER
   --nbd-host ADDRESS   numeric address for it; 127.0.0.1 if left out
   --elections          a primary of several replicas leads by election and lease; whoever starts this engine runs them
   --http HOST:PORT     serves HTTP there (docs/engine.md); 127.0.0.1:8090 is usual, port 0 = any that is free
+  --scrub-rate SIZE    bytes a second that each store reads to find rot; 4M if left out, 0 = only when asked
   --log-level LEVEL    trace, debug, info, warn, error, fatal
   --param NAME=NUMBER  a parameter of the core (native/src/core/base/parameters.h), as in checkpointBytes=1048576
 
@@ -36,6 +37,7 @@ export interface ServeOptions {
   readonly nbd?: { readonly host: string; readonly port: number }
   readonly http?: Address
   readonly logLevel: string
+  readonly scrubBytesPerSecond?: number
   readonly params: CoreParams
 }
 
@@ -95,6 +97,7 @@ function parse(args: readonly string[]) {
         'nbd-port': { type: 'string' },
         'nbd-host': { type: 'string', default: '127.0.0.1' },
         http: { type: 'string' },
+        'scrub-rate': { type: 'string' },
         'log-level': { type: 'string', default: 'info' },
         param: { type: 'string', multiple: true, default: [] },
         size: { type: 'string' },
@@ -126,6 +129,7 @@ function serveOptions(values: Values): ServeOptions {
     ...(port === undefined ? {} : { nbd: { host: values['nbd-host'], port: portOf(port) } }),
     ...(values.http === undefined ? {} : { http: addressOf(values.http) }),
     logLevel: values['log-level'],
+    ...(values['scrub-rate'] === undefined ? {} : { scrubBytesPerSecond: parseBytes(values['scrub-rate']) }),
     params: { ...paramsOf(values.param), ...(values.elections && { elections: true }) },
   }
 }

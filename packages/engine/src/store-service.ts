@@ -6,6 +6,7 @@ import {
   type CoreVerb,
   type EngineEvent,
   type HostId,
+  type ScrubStatus,
   StoreNotReadyError,
   type StoreId,
   type StoreState,
@@ -19,11 +20,13 @@ import { Holders } from './blocks/holders.js'
 import { Cleaner } from './cleaner.js'
 import { errorMessage } from './control-server.js'
 import { HeadWatch } from './head-watch.js'
+import { Scrubber } from './scrubber.js'
 import { readSuperblock } from './superblock-file.js'
 
 export interface StoreServiceOptions {
   readonly path: string
   readonly params: CoreParams
+  readonly scrubBytesPerSecond?: number
   readonly log: Logger
   readonly publish: (event: EngineEvent) => void
 }
@@ -33,6 +36,7 @@ export class StoreService {
   readonly #options: StoreServiceOptions
   readonly #handle: StoreHandle
   readonly #cleaner: Cleaner
+  readonly #scrubber: Scrubber
   readonly #identity: { readonly store: StoreId; readonly host: HostId }
   readonly heads = new HeadWatch()
   /** Who has the volumes attached of which this store is the primary. */
@@ -52,6 +56,11 @@ export class StoreService {
     this.#cleaner = new Cleaner({
       segmentBytes: 2 ** superblock.segmentLog2,
       log: options.log,
+      command: async (verb, args) => (await this.#handle.command(verb, args)).result,
+    })
+    this.#scrubber = new Scrubber({
+      log: options.log,
+      ...(options.scrubBytesPerSecond === undefined ? {} : { bytesPerSecond: options.scrubBytesPerSecond }),
       command: async (verb, args) => (await this.#handle.command(verb, args)).result,
     })
   }
@@ -106,6 +115,7 @@ export class StoreService {
     try {
       await this.#handle.start()
       this.#enter('ready')
+      this.#scrubber.start()
     } catch (error) {
       this.#fail(errorMessage(error))
     }
@@ -119,6 +129,19 @@ export class StoreService {
     return this.handle.command(verb, args, payload)
   }
 
+  /** Reads the whole store, at once. @throws {StoreNotReadyError} */
+  scrubNow(): ScrubStatus {
+    if (this.#state !== 'ready') {
+      throw new StoreNotReadyError(`the store at ${this.path} is ${this.#state}`, { state: this.#state })
+    }
+    this.#scrubber.scrubNow()
+    return this.#scrubber.status
+  }
+
+  get scrubStatus(): ScrubStatus {
+    return this.#scrubber.status
+  }
+
   /** Takes a connected socket over as a stream to another engine (`StoreHandle.adoptStream`). */
   adopt(stream: AdoptedStream): Promise<RunningStream> {
     return this.#streams.adopt(this.handle, stream)
@@ -126,7 +149,7 @@ export class StoreService {
 
   /** Ends cleanly if it can, and unlocks the store. */
   async stop(): Promise<void> {
-    await this.#cleaner.close()
+    await Promise.all([this.#cleaner.close(), this.#scrubber.close()])
     if (this.#state === 'ready') {
       try {
         await this.#handle.stop()
@@ -142,6 +165,8 @@ export class StoreService {
     const { log, publish } = this.#options
     if (event.name === 'store-failed') this.#fail(event.detail)
     else if (event.name === 'block-corrupt') log.error(event.detail, 'a block fails its checksum')
+    else if (event.name === 'block-repaired')
+      log.warn(event.detail, 'a bad block was had from another replica')
     else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
     else log.debug(event.detail, event.name)
     if (event.name === 'attached') this.holders.changed(event.detail.volume)

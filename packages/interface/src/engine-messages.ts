@@ -44,6 +44,22 @@ export interface ShellStatus {
   readonly availableBytes: number
 }
 
+/** What the scrubber of a store does and did: numbers alone, as metrics have them. */
+export interface ScrubStatus {
+  /** 1: a pass is under way. */
+  readonly scrubRunning: number
+  /** Bytes read of this pass, and of all that some version needs. */
+  readonly scrubPassBytes: number
+  readonly scrubLiveBytes: number
+  /** Of this pass, or the last one: bad blocks met, and how many of them another replica had; map pages that are bad. */
+  readonly scrubPassCorrupt: number
+  readonly scrubPassRepaired: number
+  readonly scrubPassPagesCorrupt: number
+  /** Whole passes since the engine started, and when the last one ended, in seconds since 1970; 0: none yet. */
+  readonly scrubPasses: number
+  readonly scrubEndedSeconds: number
+}
+
 /** A volume's primary, where its engine's HTTP is, and the key that it gave this host. */
 export interface FollowArguments {
   readonly volume: VolumeId
@@ -162,6 +178,9 @@ export interface EngineCommands extends CoreCommands {
   /** Where this host's replicator serves HTTP: it is asked where volumes are that the engine does not hold. */
   replicator: { args: { readonly address: string }; result: unknown }
   'shell-stats': { args: object; result: ShellStatus }
+  /** Has the store read from end to end, at once and as fast as it goes: a pass that is under way begins anew. */
+  'scrub-now': { args: object; result: ScrubStatus }
+  'scrub-status': { args: object; result: ScrubStatus }
 }
 export type EngineVerb = keyof EngineCommands
 

@@ -17,6 +17,7 @@ const NBD_PORT_DEFAULT = 10809
 /** Of a store that is made at the first start. */
 const STORE_SIZE_DEFAULT = '16G'
 const SEGMENT_SIZE_DEFAULT = '32M'
+const SCRUB_RATE_DEFAULT = '4M'
 
 const loopback = '127.0.0.1'
 const port = z.coerce.number().int().min(0).max(65535)
@@ -73,6 +74,7 @@ const schema = z.strictObject({
   nbdHost: address.default(loopback),
   nbdPort: port.default(NBD_PORT_DEFAULT),
   replaceAfterSeconds: z.coerce.number().min(1).max(31_536_000).default(600),
+  scrubRate: quantity.prefault(SCRUB_RATE_DEFAULT),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 })
 
@@ -107,6 +109,7 @@ export const CONFIG_KEYS: Readonly<Record<ConfigKey, string>> = {
   nbdHost: 'the address of NBD over TCP',
   nbdPort: 'the port of NBD over TCP; 0 = any',
   replaceAfterSeconds: 'a replica whose host has been gone this long is made anew at another',
+  scrubRate: 'bytes a second that the store reads to find and repair rot; 0 = not by itself',
   logLevel: 'trace, debug, info, warn, error, fatal or silent',
 }
 

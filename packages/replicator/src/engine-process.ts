@@ -111,6 +111,7 @@ function argumentsOf(config: Config): string[] {
     '--elections',
     ...['--http', hostAndPort(config.engineHttpHost, config.engineHttpPort)],
     ...['--nbd-host', config.nbdHost, '--nbd-port', String(config.nbdPort)],
+    ...['--scrub-rate', String(config.scrubRate)],
     ...['--log-level', config.logLevel],
   ]
 }

@@ -100,7 +100,8 @@ export class Metrics {
     try {
       const core = await this.#engine.result('stats', {})
       const shell = await this.#engine.result('shell-stats', {})
-      return { figures: { ...core, ...shell }, volumes: await this.#engine.result('volumes', {}) }
+      const scrub = await this.#engine.result('scrub-status', {})
+      return { figures: { ...core, ...shell, ...scrub }, volumes: await this.#engine.result('volumes', {}) }
     } catch (error) {
       if (isCloudfsError(error)) return undefined
       throw error
