@@ -2,6 +2,8 @@
 import {
   BLOCK_BYTES,
   type CloudfsError,
+  compareEpochs,
+  type Epoch,
   isCloudfsError,
   type Lsn,
   SLOT_BYTES,
@@ -30,12 +32,18 @@ interface Described extends BlockSum {
 /** Heads of runs remembered for each volume, in case a later view went back behind the newest. */
 const RUN_ENDS_MAX = 1024
 
+/** What a run ends at. */
+interface RunEnd {
+  readonly version: VersionId
+  readonly epoch: Epoch
+}
+
 export class SegmentCheck {
   readonly #store: OfflineStore
   readonly #references: References
   readonly #findings: Findings
   readonly #stamps: ReadonlyMap<string, Stamp>
-  readonly #runEnds = new Map<VolumeId, Map<Lsn, VersionId>>()
+  readonly #runEnds = new Map<VolumeId, Map<Lsn, RunEnd>>()
   batchCount = 0
   recordCount = 0
   blockCount = 0
@@ -118,20 +126,34 @@ export class SegmentCheck {
 
   /** Links to the run before, where that is still here, and tokens, where the stamp is known. */
   #checkChain(segment: StoreSegment, offset: number, run: RecordsRun): void {
-    const ends = this.#runEnds.get(run.volume) ?? new Map<Lsn, VersionId>()
+    const ends = this.#runEnds.get(run.volume) ?? new Map<Lsn, RunEnd>()
     this.#runEnds.set(run.volume, ends)
-    const previous = ends.get((run.firstLsn - 1) as Lsn)
+    const previousLsn = (run.firstLsn - 1) as Lsn
+    const previous = ends.get(previousLsn)
     const stamp = this.#stamps.get(stampKey(run.volume, run))
     try {
-      if (previous !== undefined || startsVolume(run)) verifyLinks(run, previous ?? VersionId.zero)
+      if (startsVolume(run)) verifyLinks(run, VersionId.zero)
+      else if (previous !== undefined && !this.#isOfAnother(run, previousLsn, previous))
+        verifyLinks(run, previous.version)
       if (stamp !== undefined) verifyTokens(run, stamp)
     } catch (error) {
       if (!isCloudfsError(error)) throw error
       this.#reportError(segment, offset, error)
     }
     ends.delete(lastLsn(run))
-    ends.set(lastLsn(run), run.lastPublic)
+    ends.set(lastLsn(run), { version: run.lastPublic, epoch: run.epoch })
     if (ends.size > RUN_ENDS_MAX) ends.delete(ends.keys().next().value as Lsn)
+  }
+
+  /**
+   * The run before was dropped, and this one follows what took its place: that may have come as blocks, without a record. An
+   * epoch and an lsn name one record, so a run of the same epoch follows it.
+   */
+  #isOfAnother(run: RecordsRun, lsn: Lsn, previous: RunEnd): boolean {
+    if (compareEpochs(run.epoch, previous.epoch) === 0) return false
+    const history = this.#store.volumes.get(run.volume)?.epochs
+    const held = history?.findLast(({ firstLsn }) => firstLsn <= lsn)?.epoch
+    return held !== undefined && compareEpochs(held, previous.epoch) !== 0
   }
 
   #checkBlock(
