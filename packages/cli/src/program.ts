@@ -13,6 +13,7 @@ import { streamCommand } from './commands/stream.js'
 import { nodesCommand, statusCommand } from './commands/status.js'
 import { topCommand } from './commands/top.js'
 import { exportCommand, importCommand } from './commands/transfer.js'
+import { scrubCommand } from './commands/scrub.js'
 import { verifyCommand } from './commands/verify.js'
 import { forceCommand } from './commands/force.js'
 import { addReplicaCommand, removeReplicaCommand, replaceCommand } from './commands/members.js'
@@ -62,6 +63,7 @@ export function buildProgram(): Command {
     formatCommand(),
     applyCommand(),
     verifyCommand(),
+    scrubCommand(),
     devCommand(),
     completionCommand(() => program),
   ]

@@ -223,6 +223,25 @@ const Created = z
   })
   .meta({ id: 'Created' })
 
+/** How far a node's store is being read for rot, or what that found last. */
+const Scrub = z
+  .object({
+    isRunning: z.boolean(),
+    /** Of this pass. */
+    readBytes: bytes,
+    /** What there is to read, as it was when the pass began. */
+    liveBytes: bytes,
+    /** Bad blocks of this pass, or the last one. */
+    corrupt: z.int().min(0),
+    /** Of those: had from another replica. */
+    repaired: z.int().min(0),
+    pagesCorrupt: z.int().min(0).describe('map pages that are bad; nobody else has those'),
+    /** Whole ones since the engine started. */
+    passes: z.int().min(0),
+    endedMs: z.number().optional().describe('when the last pass ended, since 1970'),
+  })
+  .meta({ id: 'Scrub' })
+
 const volumeParameter = z.object({ volume: reference })
 const hostParameter = z.object({ host })
 
@@ -246,6 +265,21 @@ export const operations = {
     summary: 'All nodes known here, this one first',
     status: 200,
     answer: z.array(NodeDescription),
+  },
+  scrub: {
+    method: 'GET',
+    path: '/v1/node/scrub',
+    summary: 'How far this node’s store is being read for bad blocks, or what that found last',
+    status: 200,
+    answer: Scrub,
+  },
+  startScrub: {
+    method: 'POST',
+    path: '/v1/node/scrub',
+    summary:
+      'Reads this node’s store from end to end now, as fast as it goes; bad blocks are had from other replicas. Answered when it has begun',
+    status: 200,
+    answer: Scrub,
   },
   evacuation: {
     method: 'GET',

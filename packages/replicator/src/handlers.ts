@@ -1,5 +1,6 @@
 /** What each operation of the API does, in terms of the node's parts. */
 import type { Answer } from '@cloudfs/http'
+import type { ScrubStatus } from '@cloudfs/interface'
 import type { Attachments } from './attachments.js'
 import type { Evacuation } from './evacuation.js'
 import type { Forcing } from './forcing.js'
@@ -13,6 +14,7 @@ import type { Volumes } from './volumes.js'
 export interface HandlerParts {
   readonly self: () => Promise<Answer<'self'>>
   readonly nodes: () => Answer<'nodes'>
+  readonly scrub: (verb: 'scrub-status' | 'scrub-now') => Promise<ScrubStatus>
   readonly catalogue: Catalogue
   readonly creation: Creation
   readonly volumes: Volumes
@@ -23,7 +25,8 @@ export interface HandlerParts {
 }
 
 export function handlersOf(parts: HandlerParts): Handlers {
-  const { self, nodes, catalogue, creation, volumes, attachments, membership, evacuation, forcing } = parts
+  const { self, nodes, scrub, catalogue, creation, volumes, attachments, membership, evacuation, forcing } =
+    parts
   return {
     self,
     nodes,
@@ -35,6 +38,8 @@ export function handlersOf(parts: HandlerParts): Handlers {
         known.some(({ state }) => state !== 'up') || health.some(({ state }) => state !== 'ok')
       return { isDegraded, nodes: known, volumes: health.sort((a, b) => (a.volume < b.volume ? -1 : 1)) }
     },
+    scrub: async () => describeScrub(await scrub('scrub-status')),
+    startScrub: async () => describeScrub(await scrub('scrub-now')),
     evacuation: ({ params }) => evacuation.look(params.host),
     evacuate: ({ params }) => evacuation.begin(params.host),
     readmit: ({ params }) => evacuation.end(params.host),
@@ -57,5 +62,18 @@ export function handlersOf(parts: HandlerParts): Handlers {
     attach: ({ body }) => volumes.attach(body),
     detach: ({ params }) => volumes.detach(params.volume),
     release: ({ params }) => volumes.release(params.volume, params.host),
+  }
+}
+
+function describeScrub(status: ScrubStatus): Answer<'scrub'> {
+  return {
+    isRunning: status.scrubRunning === 1,
+    readBytes: status.scrubPassBytes,
+    liveBytes: status.scrubLiveBytes,
+    corrupt: status.scrubPassCorrupt,
+    repaired: status.scrubPassRepaired,
+    pagesCorrupt: status.scrubPassPagesCorrupt,
+    passes: status.scrubPasses,
+    ...(status.scrubEndedSeconds > 0 && { endedMs: status.scrubEndedSeconds * 1000 }),
   }
 }

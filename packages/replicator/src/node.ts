@@ -177,6 +177,7 @@ export class ReplicatorNode {
       handlers: handlersOf({
         self: () => this.#describeSelf(),
         nodes: () => this.#nodes(),
+        scrub: (verb) => this.#engine.result(verb, {}),
         catalogue: this.#replication.catalogue,
         creation: this.#replication.creation,
         volumes: this.#replication.volumes,

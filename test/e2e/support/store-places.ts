@@ -1,5 +1,5 @@
 /** Where in the files of a stopped store things lie, as the offline reader finds them; to damage them there. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   decodeBatch,
@@ -28,11 +28,14 @@ export interface Place {
   readonly segment?: number
 }
 
-/** Changes one bit of a store in a directory. */
+/** Changes one bit of a store in a directory, and nothing else: an engine may write there meanwhile. */
 export function flipBit(path: string, { file, offset }: Place): void {
-  const bytes = readFileSync(join(path, file))
-  bytes[offset] = (bytes[offset] ?? 0) ^ 0x10
-  writeFileSync(join(path, file), bytes)
+  const fd = openSync(join(path, file), 'r+')
+  const byte = Buffer.alloc(1)
+  readSync(fd, byte, 0, 1, offset)
+  byte[0] = (byte[0] ?? 0) ^ 0x10
+  writeSync(fd, byte, 0, 1, offset)
+  closeSync(fd)
 }
 
 /** In the middle of a copy, 0 or 1, of the superblock. */
