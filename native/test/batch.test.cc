@@ -152,3 +152,26 @@ TEST_CASE("a broken run inside an intact batch is refused with the run's own cod
   store(later.data() + run_offset + 124, crc32c_without(ByteSpan(later).subspan(run_offset, run_bytes), 124));
   check_refused(with(later, 8, uint32_t{9}), ErrorCode::record_version);
 }
+
+TEST_CASE("a batch holds records without their blocks, as a witness keeps them, beside others with theirs") {
+  std::vector<uint8_t> out(16384);
+  BatchBuilder batch(out, SegmentKind::user, 12, 2);
+  const samples::BuiltRun run = samples::write_run();
+  for (const bool with_body : {false, true}) {
+    std::memcpy(batch.room().data(), run.bytes.data(), run.bytes.size());
+    batch.add_run(run.header, with_body);
+  }
+  const BatchLayout layout = batch.finish({1, 4096, 1}, 1, 0);
+  std::vector<uint8_t> bytes(out.begin(), out.begin() + layout.bodies_offset);
+  bytes.insert(bytes.end(), run.body.begin(), run.body.end());
+  REQUIRE(layout.header.batch_bytes == bytes.size());
+  const Result<BatchView> decoded = decode_batch(bytes);
+  REQUIRE(decoded.ok());
+  CHECK(decoded->runs[0].body_offset == 0);
+  CHECK(decoded->runs[0].body_bytes() == 0);
+  CHECK(decoded->runs[0].run.header().body_bytes == run.body.size());
+  CHECK(decoded->runs[1].body_offset == layout.bodies_offset);
+  CHECK(verify_batch_bodies(*decoded, bytes).ok());
+  bytes.back() ^= 1;
+  CHECK_FALSE(verify_batch_bodies(*decoded, bytes).ok());
+}

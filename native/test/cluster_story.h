@@ -11,8 +11,10 @@ constexpr uint64_t kVolumeBytes = 4u << 20;
 
 /// Starts a creation at node 0 and follows it from the others. @returns the volume
 inline std::string create_volume(Cluster& cluster, Mode mode, size_t members = 3,
-                                 uint64_t bytes = kVolumeBytes, size_t present = SIZE_MAX) {
-  const CreatePayload payload = cluster_create(bytes, "disk", 7, mode, members);
+                                 uint64_t bytes = kVolumeBytes, size_t present = SIZE_MAX,
+                                 bool with_witness = false) {
+  CreatePayload payload = cluster_create(bytes, "disk", 7, mode, members);
+  if (with_witness) payload.view.members.back().role = MemberRole::witness;
   const Stamp stamp = sample_stamp(7);
   Driver& primary = cluster.node(0);
   primary.core->command({999,

@@ -49,3 +49,31 @@ TEST_CASE("commit: M1, majorities of every set have to hold an update, and learn
   inputs.quorums = {&absent, 1};
   CHECK(commit_point(inputs) == 0);
 }
+
+TEST_CASE(
+    "commit: W1, a witness counts for an update with a body once every data member of the newest set has "
+    "it") {
+  // This host, 0, and 1, which is a witness.
+  std::array<MemberProgress, 2> peers{{{5, 5}, {12, 12}}};
+  std::array<Quorum, 2> quorums{{{{0, 1}, true, 2, {1}}, {{1}, true, 2, {1}}}};
+  CommitInputs inputs{Mode::quorum, {12, 12}, peers, {quorums.data(), 1}, 0, 6};
+  CHECK(commit_point(inputs) == 5);
+  CHECK(durable_point(inputs) == 5);
+  // Up to the first body it counts as anybody.
+  inputs.first_body_lsn = 9;
+  CHECK(commit_point(inputs) == 8);
+  // What is to survive a power cut of all is on a data member's disk.
+  CHECK(durable_point(inputs) == 5);
+  // A body that both data members have is committed without it.
+  peers = {{{10, 9}, {7, 7}}};
+  CHECK(commit_point(inputs) == 10);
+  CHECK(durable_point(inputs) == 9);
+  // W4: on with one data copy. The set before has to agree, and does so with the witness.
+  peers = {{{0, 0}, {12, 11}}};
+  inputs.quorums = quorums;
+  inputs.first_body_lsn = 1;
+  CHECK(commit_point(inputs) == 12);
+  CHECK(durable_point(inputs) == 11);
+  inputs.mode = Mode::durable;
+  CHECK(commit_point(inputs) == 11);
+}

@@ -41,7 +41,7 @@ inline std::vector<uint8_t> batch(const BatchView& batch) {
   for (const BatchRun& placed : batch.runs) {
     const std::vector<uint8_t> bytes = run(placed.run);
     std::memcpy(builder.room().data(), bytes.data(), bytes.size());
-    builder.add_run(placed.run.header());
+    builder.add_run(placed.run.header(), placed.body_bytes() == placed.run.header().body_bytes);
   }
   builder.finish({header.segment, header.offset, header.seal}, header.sequence, header.synced_sequence);
   out.resize(header.header_bytes);

@@ -20,6 +20,7 @@ AccessAnswer refused(const char* code, std::string message) {
 /// What the core says of an export that it does not open.
 AccessAnswer not_opened(const std::string& name, const std::string& why) {
   if (why == "not primary") return refused("ERR_NOT_PRIMARY", "this host is not the primary of " + name);
+  if (why == "witness") return refused("ERR_WITNESS", "this host keeps no data of " + name);
   if (why == "ambiguous") return refused("ERR_AMBIGUOUS_NAME", "several volumes are named " + name);
   if (why == "not ready") return refused("ERR_NOT_READY", "the store is not ready");
   return refused("ERR_UNKNOWN_VOLUME", "no volume or snapshot " + name + " is here");

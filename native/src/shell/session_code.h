@@ -10,6 +10,7 @@ namespace cloudfs::shell {
 inline std::string session_code(std::string_view refusal) {
   if (refusal.empty()) return {};
   if (refusal == "unknown" || refusal == "ambiguous") return "ERR_UNKNOWN_VOLUME";
+  if (refusal == "witness") return "ERR_WITNESS";
   if (refusal == "session ended") return "ERR_SESSION_ENDED";
   if (refusal == "not ready") return "ERR_NOT_READY";
   if (refusal == "too many") return "ERR_TOO_MANY_CLIENTS";

@@ -34,13 +34,15 @@ export interface Batch {
   /** The segment's: `batchSeal`. */
   readonly seal: bigint
   readonly runs: readonly Run[]
+  /** Those of the runs, by index, whose blocks are not there: a witness keeps records without them. */
+  readonly bodiless?: readonly number[]
 }
 
 /** Where things lie in a batch, from its start. */
 export interface BatchLayout {
   readonly headerBytes: number
   readonly batchBytes: number
-  /** For each run; a `bodyOffset` of 0 = no body. */
+  /** For each run; a `bodyOffset` of 0 = no body, or none that is here. */
   readonly placed: readonly { readonly runOffset: number; readonly bodyOffset: number }[]
 }
 
@@ -54,7 +56,7 @@ export function encodeBatch(batch: Batch): { header: Uint8Array; layout: BatchLa
   let runOffset = directoryEnd
   let bodyOffset = alignUp(headerBytes, alignment)
   const placed = batch.runs.map((run, index) => {
-    const bodyBytes = bodyBytesOf(run)
+    const bodyBytes = batch.bodiless?.includes(index) === true ? 0 : bodyBytesOf(run)
     const place = { runOffset, bodyOffset: bodyBytes === 0 ? 0 : bodyOffset }
     runOffset += runs[index]?.length ?? 0
     bodyOffset += bodyBytes
@@ -135,14 +137,17 @@ export function decodeBatch(bytes: Uint8Array): Batch & BatchLayout {
     bodyOffset: reader.u32('bodyOffset'),
   }))
   let bodiesEnd = alignUp(headerBytes, alignment)
-  const runs = placed.map(({ runOffset, bodyOffset }) => {
+  const bodiless: number[] = []
+  const runs = placed.map(({ runOffset, bodyOffset }, index) => {
     if (runOffset !== reader.offset) reader.refuse('runOffset', `is ${String(runOffset)}`)
     const rest = bytes.subarray(runOffset, headerBytes)
     const run = decodeRun(rest)
     reader.view('run', readRunBytes(new ByteReader(rest, 'run', BatchCorruptError), rest.length))
     if ((kind === 'moved') !== (run.type === 'moved'))
       reader.refuse('run', `of type ${run.type} is in a batch of kind ${kind}`)
-    const bodyBytes = bodyBytesOf(run)
+    const isBodiless = bodyOffset === 0 && run.type === 'records' && bodyBytesOf(run) > 0
+    if (isBodiless) bodiless.push(index)
+    const bodyBytes = isBodiless ? 0 : bodyBytesOf(run)
     if (bodyOffset !== (bodyBytes === 0 ? 0 : bodiesEnd))
       reader.refuse('bodyOffset', `is ${String(bodyOffset)}`)
     bodiesEnd += bodyBytes
@@ -159,6 +164,7 @@ export function decodeBatch(bytes: Uint8Array): Batch & BatchLayout {
     kind,
     seal,
     runs,
+    ...(bodiless.length > 0 && { bodiless }),
     headerBytes,
     batchBytes,
     placed,

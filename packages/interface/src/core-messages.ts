@@ -199,6 +199,8 @@ export interface VolumeStatus {
   readonly committedLsn: Lsn
   readonly syncedLsn: Lsn
   readonly writable: boolean
+  /** This store keeps the volume's records without their blocks. */
+  readonly witness?: boolean
   /** Of the newest record applied. */
   readonly epoch: Epoch
   /** The greatest epoch promised: whoever stood for that leads, or is about to. */

@@ -139,6 +139,11 @@ export class UnknownSnapshotError extends CloudfsError {
   readonly code = 'ERR_UNKNOWN_SNAPSHOT'
 }
 
+/** The store is a witness of the volume: it keeps no data of it. */
+export class WitnessError extends CloudfsError {
+  readonly code = 'ERR_WITNESS'
+}
+
 /** Several volumes have this name; `details.volumes` has their ids. */
 export class AmbiguousNameError extends CloudfsError {
   readonly code = 'ERR_AMBIGUOUS_NAME'

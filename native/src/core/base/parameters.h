@@ -25,6 +25,7 @@ enum class Plant : uint8_t {
   unsynced_promise,
   stale_replica_set,
   repair_unchecked,
+  witness_counted_as_data,
 };
 
 /// Sizes and distances; tests use small ones. Defaults are what production uses.

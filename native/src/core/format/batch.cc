@@ -97,7 +97,9 @@ Result<BatchView> decode_batch(ByteSpan bytes) {
     if (!run) return DecodeError{run.error().code, run.error().message, run_offset + run.error().offset};
     if ((run->header().type == RunType::moved) != (header.kind == SegmentKind::moved))
       return corrupt("a run is of the other stream", run_offset);
-    const uint32_t body_bytes = run->header().body_bytes;
+    // A witness keeps records without their blocks.
+    const bool has_body = body_offset != 0 || run->header().type != RunType::records;
+    const uint32_t body_bytes = has_body ? run->header().body_bytes : 0;
     if (body_offset != (body_bytes == 0 ? 0 : body_end))
       return corrupt("a body does not follow the one before it", directory_offset + 4);
     view.runs.push_back({*run, static_cast<uint32_t>(run_offset), body_offset});
@@ -111,7 +113,8 @@ Result<BatchView> decode_batch(ByteSpan bytes) {
 
 Result<void> verify_batch_bodies(const BatchView& batch, ByteSpan bytes) {
   for (const BatchRun& placed : batch.runs) {
-    const uint64_t end = uint64_t{placed.body_offset} + placed.run.header().body_bytes;
+    if (placed.body_bytes() == 0) continue;
+    const uint64_t end = uint64_t{placed.body_offset} + placed.body_bytes();
     if (end > bytes.size()) return DecodeError{ErrorCode::block_corrupt, "a body is cut off", bytes.size()};
     const ByteSpan body = bytes.subspan(placed.body_offset, placed.run.header().body_bytes);
     const Result<void> verified = verify_body_crcs(placed.run, body);
@@ -131,14 +134,16 @@ BatchBuilder::BatchBuilder(std::span<uint8_t> out, SegmentKind kind, uint8_t ali
   runs_.reserve(runs_max);
 }
 
-void BatchBuilder::add_run(const RunHeader& run) {
+void BatchBuilder::add_run(const RunHeader& run, bool with_body) {
   ensure(runs_.size() < runs_max_, "there is room in the directory");
   ensure(run.run_bytes >= kRunHeaderBytes && run.run_bytes <= out_.size() - used_,
          "the run was built in room()");
   ensure((run.type == RunType::moved) == (kind_ == SegmentKind::moved), "a run is of the batch's stream");
-  runs_.push_back({static_cast<uint32_t>(used_), run.run_bytes, run.body_bytes, 0});
+  ensure(with_body || run.type == RunType::records, "moved blocks are blocks");
+  const uint32_t body_bytes = with_body ? run.body_bytes : 0;
+  runs_.push_back({static_cast<uint32_t>(used_), run.run_bytes, body_bytes, 0});
   used_ += run.run_bytes;
-  body_bytes_ += run.body_bytes;
+  body_bytes_ += body_bytes;
 }
 
 uint64_t BatchBuilder::batch_bytes_with(size_t run_bytes, uint64_t body_bytes) const {

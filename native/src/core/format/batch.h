@@ -40,7 +40,9 @@ struct BatchHeader {
 struct BatchRun {
   RunView run;
   uint32_t run_offset = 0;   // from the batch's start
-  uint32_t body_offset = 0;  // from the batch's start; 0 = no body
+  uint32_t body_offset = 0;  // from the batch's start; 0 = no body, or one that a witness does not keep
+  /// Of its body that stand in the batch.
+  uint32_t body_bytes() const { return body_offset == 0 ? 0 : run.header().body_bytes; }
 };
 
 /// A batch's header area, checked. The bytes must outlive it.
@@ -91,8 +93,9 @@ class BatchBuilder {
 
   /// Where the next run is to be written, or copied, to.
   std::span<uint8_t> room() const { return out_.subspan(used_); }
-  /// Takes in the run that was finished at the start of room().
-  void add_run(const RunHeader& run);
+  /// Takes in the run that was finished at the start of room(). `with_body`: and the blocks that it tells of; a witness keeps
+  /// none.
+  void add_run(const RunHeader& run, bool with_body = true);
   size_t run_count() const { return runs_.size(); }
 
   /// batch_bytes if a run of this size were added: does it still fit the segment?

@@ -240,7 +240,7 @@ Result<FrameHeader> peek_frame(ByteSpan bytes) {
     return corrupt("a frame of unknown type", 4);
   header.type = static_cast<FrameType>(type);
   header.flags = bytes[5];
-  const uint8_t known = header.type == FrameType::runs  ? kFrameSync | kFrameUnchecked
+  const uint8_t known = header.type == FrameType::runs  ? kFrameSync | kFrameUnchecked | kFrameHeaders
                         : header.type == FrameType::ack ? kFrameRecovering
                                                         : 0;
   if ((header.flags & ~known) != 0) return corrupt("unknown frame flags", 5);

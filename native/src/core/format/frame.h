@@ -42,6 +42,8 @@ enum class FrameType : uint8_t {
 constexpr uint8_t kFrameSync = 1;
 /// Of runs from the log, whose digests the sender has not checked.
 constexpr uint8_t kFrameUnchecked = 2;
+/// Flag of `runs`: without their bodies, to a witness or of one.
+constexpr uint8_t kFrameHeaders = 4;
 /// Flag of `ack`: its sender is recovering; it holds this, and it counts for nothing.
 constexpr uint8_t kFrameRecovering = 1;
 

@@ -108,10 +108,11 @@ void Appender::add_body(SegmentKind kind, Slice bytes) {
   bodies.push_back(std::move(bytes));
 }
 
-void Appender::add_run(SegmentKind kind, const RunHeader& run, BatchMember& member, uint64_t cookie) {
+void Appender::add_run(SegmentKind kind, const RunHeader& run, BatchMember& member, uint64_t cookie,
+                       bool with_body) {
   Stream& stream = stream_of(kind);
-  stream.batch->add_run(run);
-  stream.body_bytes += run.body_bytes;
+  stream.batch->add_run(run, with_body);
+  if (with_body) stream.body_bytes += run.body_bytes;
   stream.members.push_back({&member, cookie});
 }
 

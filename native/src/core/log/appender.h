@@ -28,7 +28,7 @@ namespace cloudfs {
 struct PlacedRun {
   Slice bytes;             // header and items; the owner keeps them
   uint32_t segment = 0;    // logical id
-  uint32_t body_slot = 0;  // of the first block of the body
+  uint32_t body_slot = 0;  // of the first block of the body; 0 = none is here
   uint64_t sequence = 0;   // of the batch
 };
 
@@ -87,7 +87,9 @@ class Appender final : IoOwner {
   std::span<uint8_t> run_room(SegmentKind stream);
   /// Bytes of the run's body, in order, before add_run().
   void add_body(SegmentKind stream, Slice bytes);
-  void add_run(SegmentKind stream, const RunHeader& run, BatchMember& member, uint64_t cookie);
+  /// `with_body`: with the blocks that it tells of, if it tells of any.
+  void add_run(SegmentKind stream, const RunHeader& run, BatchMember& member, uint64_t cookie,
+               bool with_body = true);
 
   /// Closes what is open: end of the turn, or no more room.
   void close_batches();

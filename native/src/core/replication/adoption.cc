@@ -7,6 +7,18 @@
 
 namespace cloudfs {
 
+namespace {
+
+/// Its store holds the volume without blocks, or would.
+bool is_creation_witness(const Volume& volume, const ViewMember& member) {
+  const std::vector<ViewMember>& first = volume.create_payload().view.members;
+  return std::any_of(first.begin(), first.end(), [&](const ViewMember& one) {
+    return one.role == MemberRole::witness && one.host == member.host && one.store == member.store;
+  });
+}
+
+}  // namespace
+
 void Leader::step() {
   switch (stage_) {
     case Stage::gather:
@@ -57,6 +69,7 @@ void Leader::fetch_head() {
   if (fetching_ != nullptr) return;
   for (const Member& member : members_) {
     if (member.feed == nullptr || !member.feed->has_volume || member.feed->head != target_) continue;
+    if (member.feed->has_no_bodies) continue;
     fetching_ = member.feed;
     say_hello(*fetching_);
     // What is known to be committed it has as well. Where the rest differs from what is here, that is dropped (E3).
@@ -124,7 +137,8 @@ size_t Leader::place_of(const ViewMember& member) const {
 void Leader::note_members(const ViewPayload& view) {
   for (const ViewMember& member : view.members)
     if (!is_own(member) && place_of(member) == members_.size())
-      members_.push_back({member.host, member.store});
+      members_.push_back(
+          {.host = member.host, .store = member.store, .is_witness = member.role == MemberRole::witness});
   progress_.resize(members_.size());
 }
 
@@ -141,6 +155,7 @@ void Leader::on_views_moved() {
         quorum.has_own = true;
       } else {
         quorum.peers.push_back(static_cast<uint8_t>(place_of(member)));
+        if (member.role == MemberRole::witness) quorum.witnesses.push_back(quorum.peers.back());
       }
     }
     quorum.majority = static_cast<uint32_t>(quorum.peers.size() + (quorum.has_own ? 1 : 0)) / 2 + 1;
@@ -151,12 +166,37 @@ void Leader::on_views_moved() {
   moved_ = true;
 }
 
+bool Leader::degrades(const ViewPayload& before, const ViewPayload& next) {
+  size_t left_off = 0;
+  bool has_witness = false;
+  const auto role_in_next = [&](const ViewMember& one) {
+    const auto at = std::find_if(next.members.begin(), next.members.end(), [&](const ViewMember& other) {
+      return other.host == one.host && other.store == one.store;
+    });
+    return at == next.members.end() ? MemberRole::learner : at->role;
+  };
+  for (const ViewMember& one : before.members) {
+    has_witness |= one.role == MemberRole::witness;
+    if (!is_voter(one) || role_in_next(one) == one.role) continue;
+    if (one.role != MemberRole::data || role_in_next(one) != MemberRole::learner) return false;
+    ++left_off;
+  }
+  const auto voters = [](const ViewPayload& view) {
+    return static_cast<size_t>(std::count_if(view.members.begin(), view.members.end(), is_voter));
+  };
+  return has_witness && left_off > 0 && voters(next) + left_off == voters(before);
+}
+
 const char* Leader::change_refusal(const ViewPayload& next) const {
   const std::span<const ViewInForce> views = volume_.views();
   const ViewPayload& before = views.back().payload;
   for (const ViewInForce& view : views)
-    if (!same_set(view.payload, before)) return "an earlier change of the set is not known to be committed";
+    if (!same_set(view.payload, before) && !degrades(before, next))
+      return "an earlier change of the set is not known to be committed";
   for (const ViewMember& member : next.members) {
+    const bool is_witness = member.role == MemberRole::witness;
+    if (is_witness != is_creation_witness(volume_, member))
+      return "a witness is one from the volume's creation on, and stays one";
     if (!is_voter(member) || is_own(member)) continue;
     const auto was = std::find_if(before.members.begin(), before.members.end(), [&](const ViewMember& one) {
       return one.host == member.host && one.store == member.store;
@@ -223,7 +263,8 @@ void Leader::gather() {
     size_t heard = 1;
     Feed* best = nullptr;
     for (const Member& member : members_) {
-      if (member.feed == nullptr) continue;
+      // What a witness has more it cannot give, and what was acknowledged a data member has.
+      if (member.feed == nullptr || member.is_witness) continue;
       ++heard;
       Feed& feed = *member.feed;
       if (feed.has_volume && (best == nullptr || feed.head.lsn > best->head.lsn)) best = &feed;
@@ -253,7 +294,9 @@ bool Leader::on_fetched(Feed& feed, const FrameChannel::Frame& frame) {
     streams_.refuse(feed.stream, epoch_, "ERR_FRAME_CORRUPT", runs.error().message);
     return true;
   }
-  const Volume::Accepted accepted = volume_.accept_runs(frame.bytes, runs->runs, {}, epoch_);
+  const bool headers = (frame.view.header.flags & kFrameHeaders) != 0;
+  const Volume::Accepted accepted =
+      volume_.accept_runs(frame.bytes, runs->runs, {.headers = headers}, epoch_);
   if (accepted.wait) return false;
   if (accepted.code != nullptr) streams_.refuse(feed.stream, epoch_, accepted.code, accepted.message);
   moved_ = true;

@@ -19,8 +19,14 @@ constexpr uint32_t kRepairRoundsMax = 3;
 }  // namespace
 
 Compaction::Compaction(Volume& volume, Streams& streams, const Epoch& epoch, StreamId stream,
-                       CompactionOwner& owner, Lsn from)
-    : volume_(volume), streams_(streams), epoch_(epoch), stream_(stream), owner_(owner), from_(from) {}
+                       CompactionOwner& owner, Lsn from, bool headers)
+    : volume_(volume),
+      streams_(streams),
+      epoch_(epoch),
+      stream_(stream),
+      owner_(owner),
+      from_(from),
+      headers_(headers) {}
 
 Compaction::~Compaction() = default;
 
@@ -63,6 +69,8 @@ void Compaction::begin() {
     for (size_t index = 1; index < stages_.size(); ++index)
       stages_[index].born_after = lineage.limit(lineage.node(stages_[index - 1].fork));
   }
+  // A witness gets the description alone: the history's end, and what its versions are called.
+  if (headers_) drop_forks();
   const std::vector<uint8_t> bytes = encode_checkpoint_volume(description);
   frame.volume = bytes;
   streams_.send(stream_, encode_compact(epoch_, frame));

@@ -33,9 +33,9 @@ class CompactionOwner {
 
 class Compaction final : PageWaiter, BlockReadOwner, RepairWaiter {
  public:
-  /// `from`: the follower holds the history up to here, committed; 0: nothing.
+  /// `from`: the follower holds the history up to here, committed; 0: nothing. `headers`: it is a witness, and gets no blocks.
   Compaction(Volume& volume, Streams& streams, const Epoch& epoch, StreamId stream, CompactionOwner& owner,
-             Lsn from);
+             Lsn from, bool headers);
   ~Compaction();
   Compaction(const Compaction&) = delete;
   Compaction& operator=(const Compaction&) = delete;
@@ -75,6 +75,7 @@ class Compaction final : PageWaiter, BlockReadOwner, RepairWaiter {
   const StreamId stream_;
   CompactionOwner& owner_;
   const Lsn from_;
+  const bool headers_;
   Lsn to_ = 0;
   VersionId version_;
   std::vector<Stage> stages_;

@@ -198,9 +198,10 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
     rest = rest.subspan(run->bytes().size());
   }
   const uint8_t flags = frame.view.header.flags;
+  const Volume::Taking taking{(flags & kFrameSync) != 0, (flags & kFrameUnchecked) != 0,
+                              (flags & kFrameHeaders) != 0};
   const Volume::Accepted accepted =
-      volume_->accept_runs(frame.bytes, rest, {(flags & kFrameSync) != 0, (flags & kFrameUnchecked) != 0},
-                           frame.view.header.epoch);
+      volume_->accept_runs(frame.bytes, rest, taking, frame.view.header.epoch);
   if (accepted.wait) return false;
   if (accepted.code != nullptr) return refuse(accepted.code, accepted.message), true;
   greeted_ = true;
@@ -317,8 +318,8 @@ void Follower::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
   if (error == ENODATA) return refuse("ERR_HISTORY_GONE", "the log no longer holds what is asked for");
   if (error != 0) return refuse("ERR_STORE_IO", "the log cannot be read");
   for (const LogReaderOwner::Run& run : runs) {
-    BufferRef head =
-        encode_runs(epoch(), 0, volume_->committed(), static_cast<uint32_t>(run.bytes.size + run.body.size));
+    BufferRef head = encode_runs(epoch(), run.has_body() ? 0 : kFrameHeaders, volume_->committed(),
+                                 static_cast<uint32_t>(run.bytes.size + run.body.size));
     std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
     if (run.body.size > 0) slices.push_back(run.body);
     streams_.send(stream_, std::move(slices));

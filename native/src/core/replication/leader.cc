@@ -315,8 +315,8 @@ void Leader::compact(Feed& feed, Lsn from) {
     return streams_.refuse(feed.stream, epoch_, "ERR_UNKNOWN_VOLUME", "the volume is deleted");
   feed.reader.cancel();
   feed.live = false;
-  feed.compaction =
-      std::make_unique<Compaction>(volume_, streams_, epoch_, feed.stream, feed, feed.has_volume ? from : 0);
+  feed.compaction = std::make_unique<Compaction>(volume_, streams_, epoch_, feed.stream, feed,
+                                                 feed.has_volume ? from : 0, is_witness(feed));
   moved_ = true;
 }
 
@@ -344,11 +344,14 @@ bool Leader::verify(Feed& feed, const RunView& run) {
 }
 
 void Leader::send_run(Feed& feed, const Run& run) {
+  const bool headers = is_witness(feed);
+  const auto flags = static_cast<uint8_t>((run.sync ? kFrameSync : 0) | (headers ? kFrameHeaders : 0));
+  const uint32_t bytes = headers ? static_cast<uint32_t>(run.slices[0].size) : run.bytes;
   std::vector<Slice> slices;
   slices.reserve(run.slices.size() + 1);
-  BufferRef head = encode_runs(epoch_, run.sync ? kFrameSync : 0, volume_.committed(), run.bytes);
+  BufferRef head = encode_runs(epoch_, flags, volume_.committed(), bytes);
   slices.push_back({head, head.data(), head.size()});
-  slices.insert(slices.end(), run.slices.begin(), run.slices.end());
+  slices.insert(slices.end(), run.slices.begin(), headers ? run.slices.begin() + 1 : run.slices.end());
   streams_.send(feed.stream, std::move(slices));
   note_fed(feed, run.bytes);
   feed.next = run.last + 1;
@@ -357,10 +360,12 @@ void Leader::send_run(Feed& feed, const Run& run) {
 }
 
 void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
-  BufferRef head = encode_runs(epoch_, kFrameUnchecked, volume_.committed(),
-                               static_cast<uint32_t>(run.bytes.size + run.body.size));
+  const bool headers = is_witness(feed);
+  const size_t bytes = run.bytes.size + (headers ? 0 : run.body.size);
+  BufferRef head = encode_runs(epoch_, headers ? kFrameHeaders : kFrameUnchecked, volume_.committed(),
+                               static_cast<uint32_t>(bytes));
   std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
-  if (run.body.size > 0) slices.push_back(run.body);
+  if (run.body.size > 0 && !headers) slices.push_back(run.body);
   streams_.send(feed.stream, std::move(slices));
   note_fed(feed, run.bytes.size + run.body.size);
   feed.next = run.view.last_lsn() + 1;

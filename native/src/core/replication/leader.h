@@ -91,6 +91,8 @@ class Leader final : public Replication, public StreamEnd {
   bool may_begin_view(bool forced) const;
   /// Why this leader cannot change the set so (M1), or nullptr: who joins as a voter has to hold all that was adopted.
   const char* change_refusal(const ViewPayload& next) const;
+  /// W4: goes on without a data member of a set with a witness.
+  static bool degrades(const ViewPayload& before, const ViewPayload& next);
   /// The view's record is made in this turn. Who joins may follow from now on.
   void begin_view(const ViewPayload& view);
   /// An answer about leases came, from this store.
@@ -166,6 +168,7 @@ class Leader final : public Replication, public StreamEnd {
     Lsn sync_sent = 0;
     bool live = false;  // has had everything there was; until something is to be read for it again
     FeedPace pace;      // while it is not
+    bool has_no_bodies = false;  // what was fetched from it came without blocks
   };
 
   void on_hello(Feed& feed, const HelloFrame& hello);
@@ -198,6 +201,7 @@ class Leader final : public Replication, public StreamEnd {
   void pump_blocks(Feed& feed);
   [[nodiscard]] bool verify(Feed& feed, const RunView& run);
   void send_run(Feed& feed, const Run& run);
+  bool is_witness(const Feed& feed) const { return feed.member && members_[*feed.member].is_witness; }
   void send_log_run(Feed& feed, const LogReaderOwner::Run& run);
   const Run* backlog_from(Lsn lsn) const;
   void trim_backlog();
@@ -218,6 +222,7 @@ class Leader final : public Replication, public StreamEnd {
     StoreId store;
     Feed* feed = nullptr;  // the stream opened last
     Lsn held = 0;          // up to here, whether that counts or not
+    bool is_witness = false;
   };
   std::vector<Member> members_;           // all others of every view that had a say in this leader's time
   std::vector<MemberProgress> progress_;  // of members_

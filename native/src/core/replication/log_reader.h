@@ -21,7 +21,8 @@ class LogReaderOwner {
   struct Run {
     RunView view;
     Slice bytes;
-    Slice body;
+    Slice body;  // empty also where a witness keeps none
+    bool has_body() const { return body.size == view.header().body_bytes; }
   };
   virtual void on_runs(std::vector<Run>& runs, int error) = 0;
 

@@ -83,7 +83,7 @@ void CheckpointWriter::freeze_segments(Checkpoint& out) {
       const size_t place = places[store_.segments.at(pending.segment).physical];
       ensure(place != 0, "a segment with pending records is neither free nor dead");
       std::vector<uint8_t>& live = out.segments[place - 1].live;
-      for (uint32_t block = 0; block < pending.record.data_blocks(); ++block) {
+      for (uint32_t block = 0; block < pending.kept_blocks; ++block) {
         const uint32_t bit = pending.slot / 4 + block;
         ensure((live[bit / 8] >> (bit % 8) & 1) != 0, "a pending record's blocks are live");
         live[bit / 8] = static_cast<uint8_t>(live[bit / 8] & ~(1u << (bit % 8)));

@@ -97,7 +97,8 @@ bool Cleaner::collect(Job& job) {
       refuse(job, "ERR_BATCH_CORRUPT", "a batch in the segment is damaged");
       return false;
     }
-    for (const BatchRun& run : batch->runs) collect_run(job, run.run, offset + run.body_offset);
+    for (const BatchRun& run : batch->runs)
+      if (run.body_bytes() > 0) collect_run(job, run.run, offset + run.body_offset);
     offset += batch->header.batch_bytes;
   }
   ensure(job.blocks.size() + job.rotten == live,

@@ -12,6 +12,11 @@ namespace {
 // Payload of one `records` answer, about; who wants more asks again.
 constexpr uint64_t kRecordsBytesMax = 16u << 20;
 
+void refuse_witness(const Volume& volume) {
+  if (volume.is_witness())
+    throw Refused{"ERR_WITNESS", "this store is a witness of the volume: it keeps no data of it"};
+}
+
 void create(Store& store, const Json& arguments, uint64_t command, bool branch) {
   Store::Creation creation;
   creation.command = command;
@@ -37,6 +42,7 @@ void create(Store& store, const Json& arguments, uint64_t command, bool branch) 
       throw Refused{"ERR_AMBIGUOUS_NAME", "several volumes have this name"};
     if (found.target.volume == nullptr)
       throw Refused{"ERR_UNKNOWN_VOLUME", "no volume or snapshot of this name is here"};
+    refuse_witness(*found.target.volume);
     creation.branch_of = found.target.volume;
     creation.branch_of_snapshot = found.target.snapshot;
     if (arguments.contains("version")) {
@@ -106,6 +112,7 @@ Json describe(const Store& store, const Volume& volume) {
   out["writable"] = volume.writable();
   out["established"] = volume.established();
   out["deleted"] = volume.deleted();
+  out["witness"] = volume.is_witness();
   out["deletionCommitted"] = state.deleted;
   out["left"] = store.has_left(volume.id());
   out["serving"] = volume.replication() == nullptr || volume.replication()->serving();
@@ -264,6 +271,7 @@ void Commands::run(Store& store, const Exports& exports, const Command& command)
       store.sync(begin(command.id));
     } else if (verb == "records") {
       Volume& volume = volume_of(store, arguments);
+      refuse_witness(volume);
       const uint64_t bytes_max = std::min<uint64_t>(number_of(arguments, "bytesMax"), kRecordsBytesMax);
       const Lsn lsn = number_of(arguments, "lsn");
       store.records.read(volume, lsn, bytes_max, begin(command.id));

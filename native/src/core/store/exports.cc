@@ -58,16 +58,21 @@ Exports::Found Exports::resolve(const Store& store, std::string_view name) {
 
 Exports::Found Exports::resolve_export(const Store& store, std::string_view name, const SessionId& session) {
   Found found = resolve(store, name);
+  // There is nothing to read, neither of the volume nor of its snapshots.
+  const auto refuse_witness = [](const Found& one) {
+    return one.target.volume != nullptr && one.target.volume->is_witness() ? Found{{}, "witness"} : one;
+  };
   if (found.target.volume == nullptr && name.starts_with(kReplicaPrefix)) {
     found = resolve(store, name.substr(kReplicaPrefix.size()));
     // A replica is what was asked for: not the volume itself, nor one of its snapshots.
     if (found.target.volume == nullptr) return found;
     if (found.target.volume->writable() || found.target.snapshot != 0) return {{}, "unknown"};
-    return found;
+    return refuse_witness(found);
   }
   // What is read of a replica may be older than what was acknowledged.
   if (found.target.volume != nullptr && found.target.snapshot == 0 && !found.target.volume->writable())
     return {{}, "not primary"};
+  found = refuse_witness(found);
   if (session != SessionId{} && found.target.volume != nullptr &&
       (found.target.snapshot != 0 || !found.target.volume->made().is_attached(session)))
     return {{}, "session ended"};
@@ -96,7 +101,8 @@ std::vector<Export> Exports::list(const Store& store) {
   for (const auto& [id, node] : store.lineage.nodes()) {
     if (node.kind != NodeKind::named) continue;
     Volume* volume = store.find(node.volume);
-    if (volume != nullptr && !volume->deleted()) out.push_back(describe(store, {volume, id}));
+    if (volume != nullptr && !volume->deleted() && !volume->is_witness())
+      out.push_back(describe(store, {volume, id}));
   }
   return out;
 }

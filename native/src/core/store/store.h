@@ -124,6 +124,7 @@ class Store final : public VolumeHost,
   bool is_led(const Volume& volume) const;
   /// This store is in the view.
   bool is_member(const ViewPayload& view) const override;
+  bool is_witness(const ViewPayload& view) const override;
   bool is_alone(const Volume& volume) const;
   bool has_left(const VolumeId& id) const override;
   void replicate(Volume& volume);

@@ -77,7 +77,7 @@ std::string Store::recount(MissingPages& missing, uint64_t& live_blocks) {
     for (size_t index = 0; index < volume->pending().size(); ++index) {
       const PendingRecord& pending = volume->pending()[index];
       if (pending.batch == 0 || pending.record.kind() != RecordKind::write) continue;
-      for (uint32_t block = 0; block < pending.record.data_blocks(); ++block) {
+      for (uint32_t block = 0; block < pending.kept_blocks; ++block) {
         const auto slot = static_cast<uint16_t>(pending.slot + block * 4);
         const Entry place = forwards.resolve({pending.segment, slot, 0, 0});
         const uint32_t bit = place.slot / 4u;

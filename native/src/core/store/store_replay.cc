@@ -30,7 +30,7 @@ const char* Store::replay_records(const RunView& run, const PlacedRun& placed, u
     ensure(payload.ok(), "a record's payload was checked");
     if (payload->size_bytes == 0) return "a volume without a block";
     NodeId parent = 0;
-    if (payload->parent) {
+    if (payload->parent && !is_witness(payload->view)) {
       parent = branch_node(*payload->parent);
       if (parent == 0) return "a branch of a version that is not there";
     }

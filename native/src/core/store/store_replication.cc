@@ -123,6 +123,12 @@ bool Store::is_member(const ViewPayload& view) const {
   });
 }
 
+bool Store::is_witness(const ViewPayload& view) const {
+  return std::any_of(view.members.begin(), view.members.end(), [&](const ViewMember& one) {
+    return one.host == identity.host && one.store == identity.store && one.role == MemberRole::witness;
+  });
+}
+
 bool Store::is_member(const Volume& volume, const Epoch& since) const {
   const std::span<const ViewInForce> views = volume.views();
   return std::any_of(views.begin(), views.end(),
@@ -164,13 +170,15 @@ ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes, b
   // Who joined later is no member of the first view.
   if (copy && is_member(payload->view)) return {.code = "ERR_IS_MEMBER"};
   NodeId parent = 0;
-  if (payload->parent) {
+  // A witness has no blocks that a branch could stand on, and needs none.
+  const bool stands_on_parent = payload->parent && !is_witness(payload->view);
+  if (stands_on_parent) {
     const BranchParent found = find_branch_parent(*payload->parent);
     if (found == BranchParent::not_yet) return {};
     if (found == BranchParent::never) return {.needs_blocks = true};
   }
   if (appender.reserve(SegmentKind::user, SpaceClass::shrink, bytes.size, 0) != Room::ok) return {};
-  if (payload->parent) parent = branch_node(*payload->parent);
+  if (stands_on_parent) parent = branch_node(*payload->parent);
   Volume& volume = add_volume();
   volume.create_replica(run, parent);
   list_volume(volume);

@@ -24,6 +24,8 @@ struct Quorum {
   bool has_own = true;
   /// How many of its voters must hold an update.
   uint32_t majority = 1;
+  /// Those of `peers` that keep no data (docs/protocol.md, W1).
+  std::vector<uint8_t> witnesses{};
 };
 
 struct CommitInputs {
@@ -36,6 +38,8 @@ struct CommitInputs {
   /// The present view's record. What is older is committed and synced by what follows that record, never by being
   /// counted itself (docs/protocol.md, E6, V1).
   Lsn view_lsn = 0;
+  /// The first record behind what is known to be committed that has a body (W1); of none, the next one.
+  Lsn first_body_lsn = 0;
 };
 
 /// Updates up to here are committed: they may be acknowledged and read.

@@ -42,6 +42,7 @@ void Volume::restore(const VolumeId& id, const VolumeState& state, std::vector<u
   ensure(payload.ok(), "a checkpoint's create payload was checked");
   create_ = *payload;
   create_bytes_ = std::move(create_payload);
+  is_witness_ = parts_.host.is_witness(create_.view);
   made_ = applied_ = state;
   applied_link_.restore(std::move(link));
   head_ = head;
@@ -72,6 +73,8 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
     if (record.kind() == RecordKind::write) {
       if (touched_blocks(record).second > made_.size_bytes / kBlockBytes)
         return "a record writes beyond the volume";
+      if (record.data_blocks() > 0 && placed.body_slot == 0 && !is_witness_)
+        return "a record without its blocks, in a store that is no witness of the volume";
     }
     PendingRecord& pending = note_made(record, header, version);
     place(pending, record, placed);
@@ -144,7 +147,8 @@ void Volume::place(PendingRecord& pending, const RecordView& record, const Place
   pending.segment = placed.segment;
   pending.slot = placed.body_slot + record.body_offset() / kSlotBytes;
   pending.batch = placed.sequence;
-  const uint32_t blocks = record.data_blocks();
+  const uint32_t blocks = placed.body_slot == 0 ? 0 : record.data_blocks();
+  pending.kept_blocks = blocks;
   if (blocks == 0) return;
   parts_.segments.set_live(parts_.segments.at(placed.segment), pending.slot, blocks);
   parts_.pending_blocks += blocks;
@@ -195,7 +199,16 @@ CommitInputs Volume::commit_inputs() const {
   const MemberProgress own{countable(), own_.synced};
   const Lsn view = parts_.plant == Plant::old_view_commit ? 0 : view_lsn();
   if (replication_ == nullptr) return {applied_.mode, own, {}, {&alone_, 1}, view};
-  return {applied_.mode, own, replication_->peers(), replication_->quorums(), view};
+  const bool counts_witness = parts_.plant == Plant::witness_counted_as_data;
+  return {applied_.mode,           own,  replication_->peers(),
+          replication_->quorums(), view, counts_witness ? kLsnMax + 1 : first_body_lsn()};
+}
+
+/// The first record behind what is committed that is more than its header (W1): any but a view's.
+Lsn Volume::first_body_lsn() const {
+  for (auto at = static_cast<size_t>(committed_ - applied_.lsn); at < placed_; ++at)
+    if (pending_[at].record.kind() != RecordKind::view) return pending_[at].lsn;
+  return placed_lsn() + 1;
 }
 
 void Volume::advance() {
@@ -241,7 +254,10 @@ bool Volume::apply_front() {
   PendingRecord& pending = pending_.front();
   ensure(pending.lsn == applied_.lsn + 1 && pending.lsn <= committed_,
          "updates are applied in order, committed ones only");
-  if (pending.record.kind() == RecordKind::write) {
+  if (pending.record.kind() == RecordKind::write && is_witness_) {
+    // There is nothing to read here: the map of a witness stays empty.
+    parts_.pending_blocks -= pending.kept_blocks;
+  } else if (pending.record.kind() == RecordKind::write) {
     const MissingPages missing = prepare_write(pending.record);
     if (!missing.empty()) {
       applying_ = true;
@@ -250,7 +266,7 @@ bool Volume::apply_front() {
     }
     leave_version(pending.record);
     apply_write(pending);
-    parts_.pending_blocks -= pending.record.data_blocks();
+    parts_.pending_blocks -= pending.kept_blocks;
   } else if (const MissingPages missing = prepare_control(pending.record); !missing.empty()) {
     applying_ = true;
     parts_.page_reader.fetch(missing, *this);

@@ -49,10 +49,11 @@ struct PendingRecord {
   Epoch epoch;
   SessionId session{};
   VersionId public_id;
-  uint32_t segment = 0;  // logical id of the segment that holds it
-  uint32_t slot = 0;     // of its first data block
-  uint64_t batch = 0;    // sequence; 0 = not placed yet
-  uint64_t first = 0;    // blocks touched: [first, end)
+  uint32_t segment = 0;      // logical id of the segment that holds it
+  uint32_t slot = 0;         // of its first data block
+  uint64_t batch = 0;        // sequence; 0 = not placed yet
+  uint32_t kept_blocks = 0;  // data blocks that this store keeps: a witness none
+  uint64_t first = 0;        // blocks touched: [first, end)
   uint64_t end = 0;
   Operation* operation = nullptr;  // answered when all its records commit
 };
@@ -82,6 +83,7 @@ class VolumeHost {
   /// May the operation wait for space (cleaning goes on), or is it ENOSPC?
   virtual bool may_wait_for_space(const Operation& operation) = 0;
   virtual bool is_member(const ViewPayload& view) const = 0;
+  virtual bool is_witness(const ViewPayload& view) const = 0;
   virtual uint64_t now_ns() const = 0;
 
  protected:
@@ -174,6 +176,7 @@ class Volume final : public BatchMember, PageWaiter {
   struct Taking {
     bool sync = false;           // acknowledged as synced soon
     bool check_digests = false;  // their sender did not
+    bool headers = false;        // they come without their bodies
   };
   /// Runs with their bodies from another host (`runs` lies in `frame`): checked against the head, appended as they are.
   /// What is held already is passed over; what differs and is not known to be committed is dropped first.
@@ -255,6 +258,9 @@ class Volume final : public BatchMember, PageWaiter {
   Lsn committed() const { return committed_; }
   Lsn synced() const { return own_.synced; }
   NodeId head() const { return head_; }
+  /// This store keeps the volume's records without their blocks, and votes. Its creation says so, and it stays so: what is
+  /// not here could not be served.
+  bool is_witness() const { return is_witness_; }
   /// 0: none of this name. Of what is applied.
   NodeId find_snapshot(std::string_view name) const;
   bool writable() const { return stamp_.has_value(); }
@@ -357,6 +363,7 @@ class Volume final : public BatchMember, PageWaiter {
 
   // volume_replication.cc
   [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, Taking taking, const Epoch& epoch);
+  Lsn first_body_lsn() const;
   [[nodiscard]] const char* view_refusal(const RunView& run, const Epoch& epoch) const;
   [[nodiscard]] Accepted judge_force(const RunView& run) const;
   void truncate(Lsn last);
@@ -393,6 +400,7 @@ class Volume final : public BatchMember, PageWaiter {
   CreatePayload create_;
   std::vector<uint8_t> create_bytes_;
   NodeId head_ = 0;
+  bool is_witness_ = false;
 
   VolumeState made_;                 // after the newest record made or replayed
   VolumeState applied_;              // after the newest record applied

@@ -58,6 +58,7 @@ const char* Volume::replay_create(const RunView& run, const PlacedRun& placed, c
   ensure(payload.ok(), "a record's payload was checked");
   create_ = *payload;
   create_bytes_ = encode_create(*payload);
+  is_witness_ = parts_.host.is_witness(create_.view);
   id_ = run.header().volume;
   begin_history(record, run.header().epoch, VersionId{id_.bytes}, parent);
   parts_.segments.at(placed.segment).note_range(id_, record.lsn(), record.lsn());

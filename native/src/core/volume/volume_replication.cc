@@ -45,6 +45,7 @@ void Volume::create_replica(const RunView& run, NodeId parent) {
   ensure(payload.ok(), "a run's payloads were checked");
   create_ = *payload;
   create_bytes_ = encode_create(*payload);
+  is_witness_ = parts_.host.is_witness(create_.view);
   id_ = run.header().volume;
   begin_history(record, run.header().epoch, VersionId{id_.bytes}, parent);
   std::memcpy(parts_.appender.run_room(SegmentKind::user).data(), run.bytes().data(), run.bytes().size());
@@ -61,12 +62,14 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, Taking t
     const size_t bytes = run->bytes().size();
     if (header.type != RunType::records || header.volume != id_)
       return {false, "ERR_RECORD_CORRUPT", "a run of another volume, or one that does not travel"};
-    if (header.body_bytes > runs.size() - bytes)
-      return {false, "ERR_RECORD_CORRUPT", "a run without its body"};
-    const Slice body{frame.owner, runs.data() + bytes, header.body_bytes};
+    const uint32_t body_bytes = taking.headers ? 0 : header.body_bytes;
+    if (body_bytes > runs.size() - bytes) return {false, "ERR_RECORD_CORRUPT", "a run without its body"};
+    if (body_bytes < header.body_bytes && !is_witness_)
+      return {false, "ERR_WITNESS", "records without their blocks are for a witness"};
+    const Slice body{frame.owner, runs.data() + bytes, is_witness_ ? 0 : body_bytes};
     const Accepted accepted = accept_run(*run, body, taking, epoch);
     if (accepted.wait || accepted.code != nullptr) return accepted;
-    runs = runs.subspan(bytes + header.body_bytes);
+    runs = runs.subspan(bytes + body_bytes);
     last = run->last_lsn();
   }
   return {.last = last};
@@ -95,9 +98,9 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, Takin
   if (const Accepted accepted = judge_force(run); accepted.code != nullptr) return accepted;
   if (stamp_ && !verify_tokens(run, *stamp_))
     return {false, "ERR_CHAIN_BROKEN", "a token is not the stamp's"};
-  if (!verify_body_crcs(run, {body.data, body.size}))
+  if (!is_witness_ && !verify_body_crcs(run, {body.data, body.size}))
     return {false, "ERR_BLOCK_CORRUPT", "a block differs from its checksum"};
-  if (taking.check_digests && !verify_body_digests(run, {body.data, body.size}))
+  if (taking.check_digests && !is_witness_ && !verify_body_digests(run, {body.data, body.size}))
     return {false, "ERR_BLOCK_CORRUPT", "a block differs from its digest"};
   for (const RecordView record : run.records()) {
     if (record.kind() == RecordKind::create) return {false, "ERR_RECORD_CORRUPT", "a second creation"};
@@ -109,12 +112,11 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, Takin
   }
 
   constexpr SegmentKind kStream = SegmentKind::user;
-  const Room room =
-      parts_.appender.reserve(kStream, SpaceClass::shrink, run.bytes().size(), header.body_bytes);
+  const Room room = parts_.appender.reserve(kStream, SpaceClass::shrink, run.bytes().size(), body.size);
   if (room != Room::ok) return {true};
   const std::span<uint8_t> out = parts_.appender.run_room(kStream);
   std::memcpy(out.data(), run.bytes().data(), run.bytes().size());
-  if (header.body_bytes > 0) parts_.appender.add_body(kStream, body);
+  if (body.size > 0) parts_.appender.add_body(kStream, body);
   std::vector<VersionId> versions;
   public_ids(run, versions);
   size_t index = 0;
@@ -126,7 +128,7 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, Takin
     made_token_ = link_record(*stamp_, header, last).token;
   }
   if (replication_ != nullptr) run_bodies_.push_back({body});
-  parts_.appender.add_run(kStream, header, *this, cookie(made_.lsn));
+  parts_.appender.add_run(kStream, header, *this, cookie(made_.lsn), !is_witness_);
   return {};
 }
 
@@ -222,7 +224,7 @@ void Volume::drop_pending(Lsn last, uint64_t sequence) {
   while (!pending_.empty() && pending_.back().lsn > last) {
     const PendingRecord& dropped = pending_.back();
     ensure(dropped.operation == nullptr, "a follower's records have no client");
-    const uint32_t blocks = dropped.record.data_blocks();
+    const uint32_t blocks = dropped.kept_blocks;
     Segment& segment = parts_.segments.at(dropped.segment);
     for (uint32_t block = 0; block < blocks; ++block)
       parts_.segments.clear_live(segment, dropped.slot + block * (kBlockBytes / kSlotBytes));

@@ -157,7 +157,8 @@ function firstSequenceByStart(
 
 /** Whether each block of the batch's bodies has the crc its descriptor names. */
 async function isComplete(table: SegmentTable, found: FoundBatch): Promise<boolean> {
-  for (const { run, bodyOffset } of placedRuns(found.batch)) {
+  for (const { run, bodyOffset, isBodiless } of placedRuns(found.batch)) {
+    if (isBodiless) continue
     const sums = sumsOf(run)
     const body = await table.read(found.segment, found.batch.offset + bodyOffset, sums.length * BLOCK_BYTES)
     const isWhole = sums.every(
@@ -169,8 +170,14 @@ async function isComplete(table: SegmentTable, found: FoundBatch): Promise<boole
 }
 
 /** Each run with the offset of its body in the batch. */
-export function placedRuns(batch: Batch & BatchLayout): { run: Run; bodyOffset: number }[] {
-  return batch.runs.map((run, index) => ({ run, bodyOffset: batch.placed[index]?.bodyOffset ?? 0 }))
+export function placedRuns(
+  batch: Batch & BatchLayout,
+): { run: Run; bodyOffset: number; isBodiless: boolean }[] {
+  return batch.runs.map((run, index) => ({
+    run,
+    bodyOffset: batch.placed[index]?.bodyOffset ?? 0,
+    isBodiless: batch.bodiless?.includes(index) === true,
+  }))
 }
 
 /** Slot of block `index` of a run's body. */

@@ -7,6 +7,7 @@ import {
   UnknownVolumeError,
   AmbiguousNameError,
   type VolumeId,
+  WitnessError,
 } from '@cloudfs/interface'
 import type { Checkpoint, CheckpointLocal } from '../checkpoint.js'
 import type { Entry } from '../entry.js'
@@ -73,7 +74,7 @@ export async function inspectStore(medium: StoreMedium): Promise<OfflineStore> {
   const log = await rollForward(table, [...scanned.values()], replaySequence)
 
   const volumes = thawVolumes(checkpoint, (entry) => table.readPage(entry))
-  const replay = new Replay(table, volumes, checkpoint.locals)
+  const replay = new Replay(table, volumes, checkpoint.locals, superblock)
   await replay.run(log.batches)
   return {
     superblock,
@@ -173,12 +174,17 @@ function thawVolumes(
  * What `text` names: `VOLUME`, `NAME`, `VOLUME@SNAPSHOT` or `NAME@SNAPSHOT`.
  *
  * @throws {UnknownVolumeError | UnknownSnapshotError | AmbiguousNameError} nothing, or more than one
+ * @throws {WitnessError} the store keeps no data of it
  */
 export function findVersion(store: OfflineStore, text: string): StoredVersion {
   const at = text.lastIndexOf('@')
   const whole = findVolume(store, text)
+  const volume = whole ?? (at < 0 ? undefined : findVolume(store, text.slice(0, at)))
+  if (volume?.isWitness(store.superblock) === true)
+    throw new WitnessError(`this store is a witness of volume ${volume.id}: it keeps no data of it`, {
+      volume: volume.id,
+    })
   if (whole !== undefined) return whole
-  const volume = at < 0 ? undefined : findVolume(store, text.slice(0, at))
   if (volume === undefined) throw new UnknownVolumeError(`the store has no volume ${text}`, { name: text })
   const snapshot = volume.snapshots.get(text.slice(at + 1))
   if (snapshot !== undefined) return snapshot

@@ -18,7 +18,7 @@ import { blocksBefore, type RecordsRun } from '../run.js'
 import { type FoundBatch, placedRuns, slotOf } from './log-scan.js'
 import { MapTree } from './map-tree.js'
 import type { SegmentTable } from './segment-table.js'
-import { StoreVolume } from './volume.js'
+import { isWitnessOf, type Place, StoreVolume } from './volume.js'
 
 /** A record to apply, and where its blocks are. */
 interface Pending {
@@ -27,6 +27,8 @@ interface Pending {
   readonly lsn: Lsn
   readonly publicId: VersionId
   readonly stored: readonly Entry[]
+  /** The blocks are not here: a witness keeps none. */
+  readonly isBodiless: boolean
   /** Another record took its lsn: it was never committed. */
   isReplaced: boolean
 }
@@ -42,6 +44,7 @@ interface History {
 }
 
 export class Replay {
+  readonly #own: Place
   readonly #table: SegmentTable
   readonly #volumes: Map<VolumeId, StoreVolume>
   readonly #locals: Map<string, CheckpointLocal>
@@ -53,7 +56,13 @@ export class Replay {
   /** Records that break the chain: with what follows them in their volume, they are not applied. */
   readonly faults: CloudfsError[] = []
 
-  constructor(table: SegmentTable, volumes: Map<VolumeId, StoreVolume>, locals: readonly CheckpointLocal[]) {
+  constructor(
+    table: SegmentTable,
+    volumes: Map<VolumeId, StoreVolume>,
+    locals: readonly CheckpointLocal[],
+    own: Place,
+  ) {
+    this.#own = own
     this.#table = table
     this.#volumes = volumes
     this.#locals = new Map(locals.map((local) => [localKey(local), local]))
@@ -84,7 +93,7 @@ export class Replay {
   }
 
   #read({ batch }: FoundBatch): void {
-    for (const { run, bodyOffset } of placedRuns(batch)) {
+    for (const { run, bodyOffset, isBodiless } of placedRuns(batch)) {
       if (run.type === 'local') {
         for (const item of run.items) {
           const local = { volume: run.volume, epoch: run.epoch, ...item }
@@ -99,7 +108,8 @@ export class Replay {
         const history = this.#historyOf(run)
         if (history.isBroken) continue
         try {
-          this.#queue(run, history, (index) => slotOf(batch, bodyOffset, index), batch.segment)
+          const slotAt = (index: number): number => slotOf(batch, bodyOffset, index)
+          this.#queue(run, history, { slotAt, segment: batch.segment, isBodiless })
         } catch (error) {
           history.isBroken = true
           this.#note(error)
@@ -109,7 +119,15 @@ export class Replay {
   }
 
   /** Adds a run's records behind what they follow; what stood there before was never committed. */
-  #queue(run: RecordsRun, history: History, slotAt: (index: number) => number, segment: number): void {
+  #queue(
+    run: RecordsRun,
+    history: History,
+    {
+      slotAt,
+      segment,
+      isBodiless,
+    }: { slotAt: (index: number) => number; segment: number; isBodiless: boolean },
+  ): void {
     const publics = publicIds(run)
     const before = blocksBefore(run)
     this.#checkLinks(run, history, publics)
@@ -126,6 +144,7 @@ export class Replay {
         lsn,
         publicId: publics[index] ?? run.lastPublic,
         stored,
+        isBodiless,
         isReplaced: false,
       }
       const firstLsn = history.pending[0]?.lsn ?? lsn
@@ -185,21 +204,29 @@ export class Replay {
     if (!volume.versions.has(volume.lsn)) volume.keepVersion()
   }
 
-  async #apply(id: VolumeId, { run, record, lsn, publicId, stored }: Pending): Promise<void> {
+  async #apply(id: VolumeId, pending: Pending): Promise<void> {
+    const { run, record, lsn, publicId, stored } = pending
     let volume = this.#volumes.get(id)
     if (record.kind === 'create') {
       volume = StoreVolume.begin(id, record, run.epoch, publicId, this.#contentsBelow(record.payload))
       this.#volumes.set(id, volume)
     } else if (volume?.lsn === lsn - 1) {
-      await volume.apply(record, run.epoch, lsn, publicId, stored)
+      const isWitness = volume.isWitness(this.#own)
+      if (pending.isBodiless && !isWitness)
+        throw new StoreCorruptError(
+          `volume ${id}: record ${String(lsn)} is here without its blocks, and this store is no witness`,
+          { volume: id, lsn },
+        )
+      await volume.apply(record, run.epoch, lsn, publicId, isWitness ? undefined : stored)
     }
     this.#keepBranchPoint(volume)
   }
 
   /** What a new volume starts with. */
   #contentsBelow(createPayload: Uint8Array): MapTree {
-    const { parent } = decodeCreate(createPayload)
-    if (parent === undefined) return new MapTree((entry) => this.#table.readPage(entry))
+    const { parent, view } = decodeCreate(createPayload)
+    if (parent === undefined || isWitnessOf(view, this.#own))
+      return new MapTree((entry) => this.#table.readPage(entry))
     const version = this.#volumes.get(parent.volume)?.versions.get(parent.lsn)
     if (version !== undefined) return version.map.fork()
     throw new StoreCorruptError(

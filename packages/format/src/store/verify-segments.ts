@@ -115,11 +115,12 @@ export class SegmentCheck {
 
   #checkBatch({ segment, batch }: FoundBatch, described: Map<number, Described>): void {
     this.batchCount++
-    for (const { run, bodyOffset } of placedRuns(batch)) {
+    for (const { run, bodyOffset, isBodiless } of placedRuns(batch)) {
       if (run.type === 'records') {
         this.recordCount += run.records.length
         this.#checkChain(segment, batch.offset, run)
       }
+      if (isBodiless) continue
       describeBlocks(run).forEach((block, index) => described.set(slotOf(batch, bodyOffset, index), block))
     }
   }

@@ -1,5 +1,13 @@
 /** A volume of a stopped store: its head, its snapshots, its place in the chain. */
-import { BLOCK_BYTES, type Epoch, type Lsn, type VersionId, type VolumeId } from '@cloudfs/interface'
+import {
+  BLOCK_BYTES,
+  type Epoch,
+  type HostId,
+  type Lsn,
+  type StoreId,
+  type VersionId,
+  type VolumeId,
+} from '@cloudfs/interface'
 import type { CheckpointNode, CheckpointVolume } from '../checkpoint.js'
 import type { Entry } from '../entry.js'
 import {
@@ -21,6 +29,17 @@ export interface StoredVersion {
   readonly publicId: VersionId
   readonly sizeBytes: bigint
   readonly map: MapTree
+}
+
+/** Whose store it is. */
+export interface Place {
+  readonly host: HostId
+  readonly store: StoreId
+}
+
+/** As the first view has it: who is the volume's witness stays it. */
+export function isWitnessOf({ members }: ViewPayload, { host, store }: Place): boolean {
+  return members.some((each) => each.role === 'witness' && each.host === host && each.store === store)
 }
 
 export class StoreVolume {
@@ -96,6 +115,11 @@ export class StoreVolume {
     ])
   }
 
+  /** That store keeps the volume's records without their blocks. */
+  isWitness(own: Place): boolean {
+    return isWitnessOf(this.create.view, own)
+  }
+
   /** The head as a version that stays. */
   keepVersion(): StoredVersion {
     const version = {
@@ -111,19 +135,20 @@ export class StoreVolume {
   /**
    * Applies the next record.
    *
-   * @param stored - entries of the record's data blocks, in order
+   * @param stored - entries of the record's data blocks, in order; undefined: of a witness, whose map stays empty
    */
   async apply(
     record: LogRecord,
     epoch: Epoch,
     lsn: Lsn,
     publicId: VersionId,
-    stored: readonly Entry[],
+    stored: readonly Entry[] | undefined,
   ): Promise<void> {
     this.lsn = lsn
     this.publicId = publicId
     switch (record.kind) {
       case 'write': {
+        if (stored === undefined) break
         let index = 0
         for (const { kind, block, count } of record.extents) {
           if (kind !== 'data') await this.map.zero(block, count, lsn)

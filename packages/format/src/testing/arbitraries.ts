@@ -18,6 +18,7 @@ import {
   type Batch,
   type BlockSum,
   BATCH_KINDS,
+  bodyBytesOf,
   type Checkpoint,
   checkpointTreeHeight,
   type ControlRecord,
@@ -317,12 +318,19 @@ export const batches: Arbitrary<Batch> = fc
     kind: named(BATCH_KINDS),
     userRuns: fc.array(fc.oneof(recordsRuns, localRuns), { minLength: 1, maxLength: 3 }),
     movedRuns: fc.array(movedRuns, { minLength: 1, maxLength: 3 }),
+    witnessed: fc.array(fc.boolean(), { minLength: 3, maxLength: 3 }),
   })
-  .map(({ userRuns, movedRuns: moved, ...batch }) => ({
-    ...batch,
-    syncedSequence: batch.syncedSequence % batch.sequence,
-    runs: batch.kind === 'user' ? userRuns : moved,
-  }))
+  .map(({ userRuns, movedRuns: moved, witnessed, ...batch }) => {
+    const bodiless = userRuns.flatMap((run, index) =>
+      run.type === 'records' && bodyBytesOf(run) > 0 && witnessed[index] === true ? [index] : [],
+    )
+    return {
+      ...batch,
+      syncedSequence: batch.syncedSequence % batch.sequence,
+      runs: batch.kind === 'user' ? userRuns : moved,
+      ...(batch.kind === 'user' && bodiless.length > 0 && { bodiless }),
+    }
+  })
 
 const bitmaps = fc
   .uint8Array({ maxLength: 40 })

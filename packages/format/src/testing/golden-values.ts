@@ -427,6 +427,17 @@ export const goldenValues: readonly GoldenValue[] = [
     }).header,
   },
   {
+    name: 'batch-witness',
+    kind: 'batch',
+    bytes: encodeBatch({
+      ...place,
+      alignLog2: 12,
+      kind: 'user',
+      runs: [createRun, recordsRun, recordsRun],
+      bodiless: [1],
+    }).header,
+  },
+  {
     name: 'batch-moved',
     kind: 'batch',
     bytes: encodeBatch({ ...place, alignLog2: 12, kind: 'moved', runs: [movedRun] }).header,
