@@ -18,6 +18,7 @@ const cutOff: Partial<Scenario> = {
   hostCount: 3,
   mode: 'quorum',
   hasElections: true,
+  hasWitness: false,
   faults: ['power-others'],
   faultMeanNs: 3e9,
   partNs: 12e9,
@@ -49,10 +50,22 @@ const changing: Partial<Scenario> = {
   spareCount: 2,
   mode: 'quorum',
   hasElections: true,
+  hasWitness: false,
   changeMeanNs: 2e8,
   replaceAfterNs: 4e8,
   faults: ['partition-at-change', 'partial-partition', 'kill', 'power', 'freeze', 'restart'],
   faultMeanNs: 3e8,
+}
+
+/** Two data members and a witness, one of which is gone for long now and then. */
+const witnessed: Partial<Scenario> = {
+  hostCount: 3,
+  hasElections: true,
+  hasWitness: true,
+  isReadOffline: true,
+  faults: ['kill', 'power', 'partial-partition', 'slow-network'],
+  faultMeanNs: 5e8,
+  partNs: 20e9,
 }
 
 /** Of each at least 20; what is missing here, and why, is in docs/testing.md. */
@@ -79,6 +92,8 @@ const transitions = [
     (step) => `member:${step}`,
   ),
   'member:change refused',
+  ...['degraded view', 'again'].map((step) => `witness:${step}`),
+  'checker:a witness has no data',
   'checker:nothing is left of a replica',
   'operator:attach',
   'session:record',
@@ -91,6 +106,9 @@ const seldom: Readonly<Record<string, number>> = {
   'event:epoch-refused': 5,
   'command:promise ERR_EPOCH_STALE': 5,
   'member:replaced by itself': 3,
+  // Most who go on alone do so as they are elected.
+  'witness:without': 5,
+  'witness:cut': 1,
   // Once in some hundred lives.
   ...(isLong && { 'session:refusal seen': 1, 'session:record ERR_ATTACHMENT_CHANGED': 1 }),
 }
@@ -126,6 +144,10 @@ describe('whatever happens to hosts, clients see one disk, and replicas agree', 
 
   test.each(seeds.slice(0, 15))('seed %i, where the volume is deleted', async (seed) => {
     await prove(seed, deleted)
+  })
+
+  test.each(seeds.slice(0, 12))('seed %i, with a witness', async (seed) => {
+    await prove(seed, { ...witnessed, mode: seed % 2 === 0 ? 'quorum' : 'durable' })
   })
 
   test('and all of it did happen, twenty times at least', () => {

@@ -136,6 +136,7 @@ export const plants = [
   'unsynced-promise',
   'stale-replica-set',
   'repair-unchecked',
+  'witness-counted-as-data',
 ] as const
 export type Plant = (typeof plants)[number]
 

@@ -50,6 +50,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: false,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
   [
@@ -93,6 +94,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: false,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
   [
@@ -129,6 +131,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: true,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
   [
@@ -154,6 +157,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: true,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
   [
@@ -179,6 +183,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: true,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
   [
@@ -220,6 +225,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: false,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
   [
@@ -265,6 +271,7 @@ export const keptLives: readonly (readonly [seed: number, found: string, scenari
       endsInForce: false,
       endsInDeletion: false,
       rotMeanNs: 0,
+      hasWitness: false,
     },
   ],
 ]

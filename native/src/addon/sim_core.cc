@@ -68,7 +68,8 @@ Plant plant_of(const Napi::Value& params) {
       {"old-view-commit", Plant::old_view_commit},
       {"unsynced-promise", Plant::unsynced_promise},
       {"stale-replica-set", Plant::stale_replica_set},
-      {"repair-unchecked", Plant::repair_unchecked}};
+      {"repair-unchecked", Plant::repair_unchecked},
+      {"witness-counted-as-data", Plant::witness_counted_as_data}};
   for (const auto& [known, plant] : plants) {
     if (name == known) return plant;
   }

@@ -37,6 +37,8 @@ export interface ClusterOptions {
   readonly hostCount: number
   /** The first so many keep the volume at first. */
   readonly memberCount: number
+  /** The last of those is a witness. */
+  readonly hasWitness: boolean
   /** A member that has been away this long is replaced. */
   readonly replaceAfterNs: number
   readonly segmentCount: number
@@ -85,6 +87,8 @@ export class Cluster implements HostListener {
   readonly options: ClusterOptions
   /** Who keeps the volume. */
   readonly sets: Sets
+  /** It keeps no data. */
+  readonly witness: Host | undefined
   /** Volumes that were made, and at which host. */
   readonly volumes = new Map<VolumeId, number>()
   /** What must not be and has been, the first of it. */
@@ -155,7 +159,11 @@ export class Cluster implements HostListener {
       },
     })
     const first = this.hosts.slice(0, options.memberCount)
-    this.#commitRule = new CommitRule(first.map(({ index }) => index))
+    this.witness = options.hasWitness ? first.at(-1) : undefined
+    this.#commitRule = new CommitRule(
+      first.map(({ index }) => index),
+      this.witness?.index,
+    )
     this.sets = new Sets(coverage, first)
     this.#policies = this.hosts.map(() => undefined)
     for (const host of this.hosts) host.format()
@@ -275,7 +283,7 @@ export class Cluster implements HostListener {
     const members = this.sets.first.map(({ host, store, index }) => ({
       host,
       store,
-      role: 'data' as const,
+      role: index === this.witness?.index ? ('witness' as const) : ('data' as const),
       publicKey: this.#keys.publicKeyOf(index),
     }))
     const { stamp, payload: view } = newView({ nonce, epoch, primary: epoch.host, members }, (count) =>
@@ -397,6 +405,8 @@ export class Cluster implements HostListener {
           index: this.hosts.findIndex((one) => one.host === id),
           isVoter: role !== 'learner',
         }))
+        const isAlone = all.filter(({ role }) => role === 'data').length === 1
+        if (this.witness !== undefined && isAlone) this.coverage.count('witness:degraded view')
         this.sets.onView(epochName(epoch), members)
         const voters = members.filter(({ isVoter }) => isVoter)
         this.#commitRule.onView(
@@ -412,6 +422,9 @@ export class Cluster implements HostListener {
       },
       onReplaced: () => {
         this.coverage.count('member:replaced by itself')
+      },
+      onDegrading: (step) => {
+        this.coverage.count(`witness:${step}`)
       },
       onRestart: (from, volume, lsn) => {
         this.coverage.count('protocol:restart view')

@@ -67,13 +67,14 @@ export const elections: PolicyMaker = (ports) => {
 }
 
 /** The engine; the world learns of what it is to judge by. */
-function watched({ command, onElected, onForced, onRestart, onView }: PolicyPorts): ViewEngine {
+function watched({ command, onDegrading, onElected, onForced, onRestart, onView }: PolicyPorts): ViewEngine {
   const engine = coreEngine(command)
   let head = 0
   return {
     ...engine,
     lead: (volume, plan) => {
       head = plan.head.lsn
+      if (plan.isCut === true) onDegrading('cut')
       onElected(volume, plan.epoch, plan.head)
       return engine.lead(volume, plan)
     },

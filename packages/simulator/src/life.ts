@@ -6,6 +6,7 @@
 import { verifyStore } from '@cloudfs/format'
 import { compareEpochs, type VolumeId, type VolumeStatus } from '@cloudfs/interface'
 import type { Plant } from '@cloudfs/native'
+import { isDegraded } from '@cloudfs/protocol'
 import { findFault } from './checkers/linearizability.js'
 import { Attachments } from './attachment.js'
 import { Clients } from './clients.js'
@@ -95,10 +96,15 @@ class Life {
     const scenario = { ...scenarioOf(options.seed), ...options.scenario }
     // Who leads for ever changes no set; nobody forces or deletes what has one host, or what is attached.
     const mayEnd = scenario.hasElections && scenario.hostCount > 1
+    const hasWitness =
+      scenario.hasWitness && scenario.hasElections && scenario.hostCount === 3 && scenario.mode !== 'local'
     this.#scenario = {
       ...scenario,
-      spareCount: scenario.hasElections ? scenario.spareCount : 0,
-      endsInForce: mayEnd && scenario.mode !== 'local' && scenario.endsInForce,
+      hasWitness,
+      // Operators change sets of data members, and what rots is to be had from all others.
+      spareCount: scenario.hasElections && !hasWitness ? scenario.spareCount : 0,
+      rotMeanNs: hasWitness ? 0 : scenario.rotMeanNs,
+      endsInForce: mayEnd && !hasWitness && scenario.mode !== 'local' && scenario.endsInForce,
       endsInDeletion: mayEnd && scenario.attachmentCount === 0 && scenario.endsInDeletion,
     }
     const { hostCount, mode, segmentCount, spareCount, hasElections, replaceAfterNs } = this.#scenario
@@ -106,6 +112,7 @@ class Life {
       seed: options.seed,
       hostCount: hostCount + spareCount,
       memberCount: hostCount,
+      hasWitness,
       replaceAfterNs: spareCount > 0 ? replaceAfterNs : Infinity,
       segmentCount,
       mode,
@@ -403,6 +410,8 @@ class Life {
 
   async #isAgreed(led: VolumeStatus, told: readonly Told[]): Promise<boolean> {
     const { members } = viewOf(led)
+    // All are there, so all count.
+    if (isDegraded(members)) return false
     for (const { host, status } of told) {
       if (members.some((member) => member.host === host.host)) {
         const isAlike =
@@ -432,6 +441,11 @@ class Life {
       let wanted: Buffer | undefined
       for (const host of members) {
         const bytes = await readExport(cluster, host, name, PATIENCE_NS)
+        if (host === cluster.witness) {
+          if (await this.#isBareWitness(host, bytes)) continue
+          this.#fail(`${host.name}, a witness, has data of ${name}`)
+          return
+        }
         if (typeof bytes === 'string') {
           this.#fail(`${name} cannot be read at ${host.name}: ${bytes}`)
           return
@@ -444,6 +458,14 @@ class Life {
       }
       if (name === volume && wanted !== undefined) this.#noteContents(wanted)
     }
+  }
+
+  /** It serves nothing, and keeps no block. */
+  async #isBareWitness(host: Host, read: Buffer | string): Promise<boolean> {
+    const stats = await this.#cluster.ask(host.index, 'stats', {}, SECOND)
+    this.#cluster.coverage.count('checker:a witness has no data')
+    const isRefused = read === 'witness' || read === 'not primary'
+    return isRefused && (stats?.result as { liveBytes?: number } | undefined)?.liveBytes === 0
   }
 
   /** What the volume holds now, as if a client had read it. */

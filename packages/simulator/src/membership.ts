@@ -15,6 +15,7 @@ import {
 } from '@cloudfs/interface'
 import {
   Absences,
+  Degrading,
   deletedOf,
   findWhetherMayDrop,
   type Led,
@@ -32,6 +33,8 @@ const UPKEEP_MS = 300
 const ASK_TIMEOUT_MS = 5_000
 const KEY_TIMEOUT_MS = 500
 const STEP_TIMEOUT_MS = 25_000
+/** Sooner than nodes do, for much is to happen in a life. */
+const DEGRADE_AFTER_MS = 100
 
 export function viewOf({ view }: VolumeStatus): ViewPayload {
   return decodeView(hexToBytes(view as string))
@@ -58,6 +61,7 @@ export class Membership {
   readonly #views: Views
   readonly #changes: SetChanges
   readonly #absences: Absences
+  readonly #degrading = new Degrading(DEGRADE_AFTER_MS)
   readonly #calling = new Set<HostId>()
   readonly #stop = new AbortController()
   #isMending = false
@@ -262,18 +266,30 @@ export class Membership {
   // --- Who has been gone for long --------------------------------------------------------------------------------------
 
   #replace(held: readonly VolumeStatus[]): void {
-    const { clock, places, random, say, onReplaced } = this.#ports
+    const { clock, places, random, say, onDegrading, onReplaced } = this.#ports
     const led = new Map(
       held
         .filter(({ role, established }) => role === 'primary' && established)
         .map((status) => [status.volume, ledOf(status)]),
     )
     const nowMs = clock.nowMs()
+    for (const step of this.#degrading.steps(led, nowMs)) {
+      const { volume } = step
+      if ('again' in step && this.#changes.volumes.has(volume)) continue
+      this.#degrading.tried(volume, nowMs)
+      say('again' in step ? 'a data member counts again' : 'goes on with one data copy')
+      onDegrading('again' in step ? 'again' : 'without')
+      this.#run(
+        'again' in step
+          ? this.#changes.begin(volume, { joins: step.again })
+          : this.#changes.degrade(volume, step.without),
+      )
+    }
     for (const { volume, host: gone } of this.#absences.overdue(led, nowMs)) {
       if (this.#changes.volumes.has(volume)) continue
       this.#absences.tried(volume, nowMs)
       const members = led.get(volume)?.members ?? []
-      const learner: Place | undefined = members.find(({ role }) => role === 'learner')
+      const learner: Place | undefined = members.find(({ role, host }) => role === 'learner' && host !== gone)
       const others = places.filter(({ host }) => !members.some((each) => each.host === host))
       const joins = learner ?? others[below(random, others.length)]
       if (joins === undefined) continue

@@ -116,6 +116,7 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
       endsInRot: false,
     },
   },
+  'witness-counted-as-data': { seedsMax: 20, scenario: { ...elected, hasWitness: true, mode: 'quorum' } },
 }
 
 test.each(plants)('%s is found', { timeout: 900_000 }, async (plant) => {

@@ -23,6 +23,9 @@ import type { Network } from './network.js'
 import { below, type Random } from './random.js'
 import { MILLISECOND, type Schedule } from './schedule.js'
 
+/** A set with a witness goes on without a data member, or with it again; what only the witness has is left off. */
+type Degrading = 'without' | 'again' | 'cut'
+
 /** What a host's policy is told. */
 export interface Policy {
   /** The engine is ready, again or for the first time. */
@@ -79,6 +82,8 @@ export interface PolicyPorts {
   readonly onDropped: (volume: VolumeId) => void
   /** This host replaces a member that has been gone for long. */
   readonly onReplaced: (volume: VolumeId) => void
+  /** This host leads a set with a witness. */
+  readonly onDegrading: (step: Degrading) => void
   /** This host is about to make a restart view: the volume goes on from `lsn`. */
   readonly onRestart: (volume: VolumeId, lsn: number) => void
   /** And that by an operator's word. */
@@ -133,6 +138,7 @@ interface PortsParts {
   readonly onView: (volume: VolumeId, epoch: Epoch, view: ViewPayload) => void
   readonly onDropped: (host: Host, volume: VolumeId) => void
   readonly onReplaced: (volume: VolumeId) => void
+  readonly onDegrading: (step: Degrading) => void
   readonly onRestart: (host: Host, volume: VolumeId, lsn: number) => void
   readonly onForced: (host: Host, volume: VolumeId, epoch: Epoch, lsn: number) => void
   readonly patientMs: number
@@ -267,6 +273,7 @@ export function portsOf(host: Host, parts: PortsParts): PolicyPorts {
       parts.onDropped(host, volume)
     },
     onReplaced: parts.onReplaced,
+    onDegrading: parts.onDegrading,
     onRestart: (volume, lsn) => {
       parts.onRestart(host, volume, lsn)
     },

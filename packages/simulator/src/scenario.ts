@@ -37,6 +37,8 @@ export interface Scenario {
   readonly endsInDeletion: boolean
   /** Blocks of a disk become bad during life, this often; 0: none. */
   readonly rotMeanNs: number
+  /** The last of three hosts keeps no data: with elections, and not in mode local. */
+  readonly hasWitness: boolean
 }
 
 /** They take others: a single host has no network, and nobody else has what it loses. */
@@ -84,6 +86,7 @@ export function scenarioOf(seed: number): Scenario {
     endsInForce: mayChange && scenario.mode !== 'local' && below(random, 5) === 0,
     endsInDeletion: mayChange && scenario.attachmentCount === 0,
     rotMeanNs: rotMeanNsOf(seed),
+    hasWitness: below(random, 3) === 0,
   }
 }
 

@@ -1,5 +1,6 @@
 /** Which members of the volumes led here have been away for so long that others are to take their places. Times are given. */
 import type { HostId, StoreId, VolumeId } from '@cloudfs/interface'
+import { isDegraded } from '../views/witness.js'
 import type { Led } from './set-changes.js'
 
 /** Where nobody could take the place of a member that is gone, it is tried again behind this. */
@@ -36,7 +37,10 @@ export class Absences {
         away.add(name)
         const since = this.#awayMs.get(name) ?? nowMs
         this.#awayMs.set(name, since)
-        if (!members.some((each) => each.store === store && each.role === 'data')) continue
+        const member = members.find((each) => each.store === store)
+        // One that a degraded set went on without is missed as if it voted.
+        const isMissed = member?.role === 'data' || (member?.role === 'learner' && isDegraded(members))
+        if (!isMissed) continue
         if (nowMs - since < this.#replaceAfterMs) continue
         if (nowMs - (this.#triedMs.get(volume) ?? Number.NEGATIVE_INFINITY) < REBUILD_AGAIN_MS) continue
         gone.push({ volume, host })

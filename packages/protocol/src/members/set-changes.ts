@@ -15,6 +15,7 @@ import { HandOverError, LastReplicaError } from '../errors.js'
 import type { SetChange } from '../views/candidate.js'
 import type { ViewClock } from '../views/ports.js'
 import { type Member, sameMembers } from '../views/sets.js'
+import { dataOf, degrades } from '../views/witness.js'
 
 /** Between two looks at how far a learner is. */
 const LOOK_MS = 250
@@ -63,6 +64,7 @@ interface Joining extends Wish {
 export class SetChanges {
   readonly #ports: SetPorts
   readonly #wishes = new Map<VolumeId, Joining>()
+  readonly #changing = new Set<VolumeId>()
   readonly #running = new Set<Promise<void>>()
   readonly #stop = new AbortController()
 
@@ -99,6 +101,22 @@ export class SetChanges {
       this.#running.delete(running)
     })
     this.#running.add(running)
+  }
+
+  /**
+   * W4: on without a data member, which learns when it is back; whatever else is wished goes on behind it.
+   *
+   * @throws {NotPrimaryError}; {SetChangeError} too few members answer
+   */
+  async degrade(volume: VolumeId, without: HostId): Promise<void> {
+    if (this.#changing.has(volume)) return
+    const { members } = await this.#led(volume)
+    const to = members.map((each) =>
+      each.host === without && each.role === 'data' ? { ...each, role: 'learner' as const } : each,
+    )
+    if (!degrades(members, to) || dataOf(to).length === 0) return
+    await this.#change(volume, members, to)
+    this.#ports.log('the set goes on without a data member', { volume, without })
   }
 
   async close(): Promise<void> {
@@ -168,6 +186,15 @@ export class SetChanges {
 
   async #change(volume: VolumeId, from: readonly Member[], to: readonly Member[]): Promise<void> {
     if (sameMembers(from, to)) return
+    this.#changing.add(volume)
+    try {
+      await this.#tryChange(volume, from, to)
+    } finally {
+      this.#changing.delete(volume)
+    }
+  }
+
+  async #tryChange(volume: VolumeId, from: readonly Member[], to: readonly Member[]): Promise<void> {
     const { changeSet, clock, log } = this.#ports
     for (let left = CHANGE_TRIES; ;) {
       try {

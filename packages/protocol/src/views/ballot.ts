@@ -1,6 +1,6 @@
 /**
  * What the answers to a candidate amount to: pure rules of docs/protocol.md (R3, E0, E3), as `test/model/rules.cc` has
- * them in `promises_suffice`, `heads_suffice` and `may_restart`.
+ * them in `promises_suffice`, `heads_suffice`, `may_restart` and, for witnesses (witness.ts), `Model::adopt`.
  */
 import type { ViewPayload } from '@cloudfs/format'
 import {
@@ -13,18 +13,15 @@ import {
   type Standing,
 } from '@cloudfs/interface'
 import { majorityOf } from '../stamp-slices.js'
-import { agree, among, type Member, viewsInForce, votersOf } from './sets.js'
+import { agree, among, type Member, type Promised, viewsInForce, viewsOf, votersOf } from './sets.js'
+import { answered, dataOf, hasWitness, isWitnessIn, keptOf } from './witness.js'
 
-/** What a member answered with that promised. */
-export interface Promised {
-  readonly host: HostId
-  readonly standing: Standing
-}
+export type { Promised }
 
 /** A candidate has won: it may lead, once it has adopted `head`. */
 export interface Elected {
   readonly result: 'elected'
-  /** The most advanced head promised. */
+  /** The most advanced head promised, without what nobody has but a witness, which has no bodies (W3, W5). */
   readonly head: Head
   /** Who has it. */
   readonly holder: HostId
@@ -32,6 +29,10 @@ export interface Elected {
   readonly view: ViewPayload
   /** And all whose sets had a say (M1), this one the last of them. */
   readonly views: readonly ViewPayload[]
+  /** Those that were counted. */
+  readonly promises: readonly Promised[]
+  /** What a witness has more than anybody else who answered is left off. */
+  readonly isCut: boolean
   /** What was acknowledged and not flushed may be gone: the view says so (R3). */
   readonly isRestart: boolean
 }
@@ -64,7 +65,49 @@ export function judge(
   const sets = views.map(votersOf)
   const asked = target === undefined ? sets : [...sets, votersOf({ members: target })]
   if (!agree(asked, promises, storeOf)) return { result: 'undecided', views, mayRestart: false }
-  const elected = { result: 'elected', head: best.standing.head, holder: best.host, view, views } as const
+  const elected = {
+    result: 'elected',
+    head: best.standing.head,
+    holder: best.host,
+    view,
+    views,
+    promises,
+    isCut: false,
+    isRestart: false,
+  } as const
+  const verdict = judgeHeads(elected, sets, isLast, target)
+  const members = views.map((each) => each.members)
+  if (verdict.result !== 'elected' || !isWitnessIn(members, best)) return verdict
+  const kept = keptOf(best, promises)
+  if (kept === undefined) return verdict
+  const isGone = kept !== 'unknown' && kept.isGone && target === undefined
+  if (kept === 'unknown' || !(kept.isSafe || isGone)) return { result: 'undecided', views, mayRestart: false }
+  const keptView = viewsOf(kept.holder.standing).at(-1)
+  if (keptView === undefined) return { result: 'undecided', views, mayRestart: false }
+  return {
+    ...verdict,
+    head: kept.head,
+    holder: kept.holder.host,
+    view: keptView,
+    isCut: true,
+    isRestart: verdict.isRestart || !kept.isSafe,
+  }
+}
+
+/** Whoever may still answer could have what is else gone on without: a data member of a set with a witness. */
+export function lacksData(views: readonly ViewPayload[], promises: readonly Promised[]): boolean {
+  return views.some(
+    ({ members }) => hasWitness(members) && dataOf(members).some((each) => !answered(promises, each)),
+  )
+}
+
+function judgeHeads(
+  elected: Elected,
+  sets: readonly (readonly Member[])[],
+  isLast: boolean,
+  target: readonly Member[] | undefined,
+): Elected | Undecided {
+  const { promises, views } = elected
   const judged = sets.map((voters) => weigh(voters, promises))
   if (judged.every(({ isEvident }) => isEvident)) return { ...elected, isRestart: false }
   const mayRestart =
@@ -88,11 +131,15 @@ function weigh(
 
 const storeOf = ({ standing }: Promised): Standing['store'] => standing.store
 
-/** By epoch, then lsn (E3); among equals the first. */
+/** By epoch, then lsn (E3); among equals the first that has data. */
 function mostAdvanced(promises: readonly Promised[]): Promised | undefined {
+  const sets = promises.flatMap(({ standing }) => viewsOf(standing).map(({ members }) => members))
   let best: Promised | undefined
-  for (const each of promises)
-    if (best === undefined || compareHeads(each.standing.head, best.standing.head) > 0) best = each
+  for (const each of promises) {
+    const order = best === undefined ? 1 : compareHeads(each.standing.head, best.standing.head)
+    const hasMore = order === 0 && best !== undefined && isWitnessIn(sets, best) && !isWitnessIn(sets, each)
+    if (order > 0 || hasMore) best = each
+  }
   return best
 }
 

@@ -5,11 +5,11 @@
  */
 import type { ViewPayload } from '@cloudfs/format'
 import { compareEpochs, type Epoch, EPOCH_NONE, type Foresight } from '@cloudfs/interface'
-import { epochAbove, greatestPromise } from './ballot.js'
+import { type Elected, epochAbove, greatestPromise } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { lead } from './lead.js'
 import type { ViewPorts } from './ports.js'
-import { agree, hostsOf, viewsOf, votersOf } from './sets.js'
+import { agree, hostsOf, type Member, sameMembers, viewsOf, votersOf } from './sets.js'
 import {
   ASK_TIMEOUT_MS,
   collectPromises,
@@ -19,6 +19,7 @@ import {
   preVote,
   storeOf,
 } from './votes.js'
+import { degradedSet, hasWitness } from './witness.js'
 
 export interface StandOptions {
   /** A more advanced host is asked to stand, instead of this one going on. */
@@ -47,7 +48,8 @@ export async function stand(
   if (own.remainingMs > 0) return { result: 'is-led', isGranted: true }
   const sets = views.map(votersOf)
 
-  const vote = await preVote(candidate, own, sets, isPatient)
+  // A data member that a witness outvotes may have more.
+  const vote = await preVote(candidate, own, sets, isPatient || sets.some(hasWitness))
   if (vote.some((each) => isLeftOut(own, each))) return { result: 'not-a-member' }
   if (!agree(sets, vote, storeOf)) return failed('too few members answer')
   if (isPatient && hostsOf(sets).some((host) => vote.every((each) => each.host !== host)))
@@ -76,7 +78,14 @@ export async function stand(
   const epoch = epochAbove(vote, ports.host, refused)
   const elected = await collectPromises(candidate, epoch, { sets })
   if ('why' in elected) return elected
-  return lead(candidate, epoch, elected, own.nonce, {})
+  return lead(candidate, epoch, elected, own.nonce, { degraded: withoutAbsent(elected) })
+}
+
+/** W4: the other data member has not answered, so this host stands without it. Not with a restart, which is of the set that there is. */
+function withoutAbsent({ view, views, promises, isRestart }: Elected): readonly Member[] | undefined {
+  const newest = views.at(-1)
+  if (isRestart || newest === undefined || !sameMembers(newest.members, view.members)) return undefined
+  return degradedSet(view.members, promises)
 }
 
 /** In mode `local` only the primary knows what it has acknowledged: nobody else goes on without it. */

@@ -26,8 +26,8 @@ export function coreEngine(call: CoreCall): ViewEngine {
     sync: async () => {
       await call('sync', {})
     },
-    lead: async (volume, plan) => {
-      await call('lead', { volume, ...plan })
+    lead: async (volume, { epoch, stamp, head }) => {
+      await call('lead', { volume, epoch, stamp, head })
     },
     beginView: async (volume, { epoch, oldStamp, payload, isRestart }) => {
       const view = bytesToHex(encodeView(payload))

@@ -47,6 +47,12 @@ export async function epochFor({ ports, volume }: Candidate, to: HostId): Promis
       volume,
       host: to,
     })
+  const view = viewsOf(theirs).at(-1)
+  if (view !== undefined && !canLead(view, to, theirs.store))
+    throw new HandOverError(`host ${to} does not keep the data of volume ${volume}, it cannot lead it`, {
+      volume,
+      host: to,
+    })
   return epochAbove([theirs, await engine.wouldPromise(volume, asked)], to)
 }
 

@@ -17,6 +17,7 @@ import { gather } from './gather.js'
 import type { ViewPorts } from './ports.js'
 import { hostsOf, type Member, sameMembers, votersOf } from './sets.js'
 import { ASK_TIMEOUT_MS, refusalLog } from './votes.js'
+import { degrades } from './witness.js'
 
 /** What has to be adopted is on its way by then, or the try was in vain. Adopting much takes longer, and tells of itself. */
 const ADOPT_TIMEOUT_MS = 5_000
@@ -29,26 +30,35 @@ const BEGIN_TIMEOUT_MS = 2_000
 export async function lead(
   candidate: Candidate,
   epoch: Epoch,
-  { head, view, views, isRestart }: Elected,
+  { head, view, views, isRestart, isCut }: Elected,
   nonceHex: string,
   {
     stamp: given,
     change,
+    degraded,
     prepared,
-  }: { readonly stamp?: Stamp; readonly change?: SetChange; readonly prepared?: PreparedView | undefined },
+  }: {
+    readonly stamp?: Stamp
+    readonly change?: SetChange
+    /** W4: the set without the data members that have not answered. */
+    readonly degraded?: readonly Member[] | undefined
+    readonly prepared?: PreparedView | undefined
+  },
 ): Promise<Outcome> {
   const { ports, volume } = candidate
   const { engine, host, store } = ports
   // One change at a time, and the one that was meant: the core looks again.
-  if (change !== undefined && !views.every((each) => sameMembers(each.members, change.from)))
+  // Without a data member it goes on all the same (W4): the others may be of a change that cannot be known without it.
+  const judged = change !== undefined && degrades(change.from, change.to) ? views.slice(-1) : views
+  if (change !== undefined && !judged.every((each) => sameMembers(each.members, change.from)))
     return failed('the set has been changed by another')
-  const members: readonly Member[] = change?.to ?? view.members
+  const members: readonly Member[] = change?.to ?? degraded ?? view.members
   if (!canLead({ members }, host, store)) return failed('this host is out of the set')
   const plan = { epoch, nonce: hexToBytes(nonceHex), members, leaseMs: view.leaseMs }
   const next = prepared !== undefined && isFor(prepared, plan) ? prepared.view : makeView(ports, plan)
   // Before the engine puts the new one in its place.
   const kept = given ?? (await engine.stampHere(volume))
-  await engine.lead(volume, { epoch, stamp: next.stamp, head })
+  await engine.lead(volume, { epoch, stamp: next.stamp, head, isCut })
   const voters = votersOf(view)
   // A learner that is to vote has to have everything.
   const needed = votersOf({ members }).filter((one) =>

@@ -47,6 +47,8 @@ export interface LeadPlan {
   readonly stamp: Stamp
   /** To be adopted. */
   readonly head: Head
+  /** A witness has more, which is left off (W3, W5). */
+  readonly isCut?: boolean
 }
 
 export interface NextView {

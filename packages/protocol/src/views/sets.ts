@@ -9,6 +9,12 @@ import { isVoter, majorityOf } from '../stamp-slices.js'
 /** A member, whatever its slice. */
 export type Member = Pick<ViewMember, 'host' | 'store' | 'role'>
 
+/** What a member answered with that promised. */
+export interface Promised {
+  readonly host: HostId
+  readonly standing: Standing
+}
+
 /** The views of a replica that have a say, oldest first; none: it has nothing of the volume. */
 export function viewsOf({ views }: Standing): ViewPayload[] {
   return views.map(({ payload }) => decodeView(hexToBytes(payload)))

@@ -12,7 +12,7 @@ import {
 } from '@cloudfs/interface'
 import { decodeView } from '@cloudfs/format'
 import { majorityOf } from '../stamp-slices.js'
-import { type Elected, epochAbove, judge, type Promised, type Undecided } from './ballot.js'
+import { type Elected, epochAbove, judge, lacksData, type Promised, type Undecided } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { gather } from './gather.js'
 import type { ViewPorts } from './ports.js'
@@ -86,8 +86,12 @@ export async function collectPromises(
     standing: await ports.engine.promise(volume, epoch, { resigned: resigned?.epoch }),
   }
   const known = [own, ...given]
-  const isEnough = (answers: readonly Promised[]): boolean =>
-    judge([...known, ...answers], false, target).result === 'elected'
+  const isEnough = (answers: readonly Promised[]): boolean => {
+    const all = [...known, ...answers]
+    const sofar = judge(all, false, target)
+    // Where a witness votes, a majority may have less than the one that is missing: it is waited for, if not for ever.
+    return sofar.result === 'elected' && (target !== undefined || !lacksData(sofar.views, all))
+  }
   const questions = new Map<HostId, Promise<Promised>>()
   const ask = async (host: HostId): Promise<Promised> => ({
     host,

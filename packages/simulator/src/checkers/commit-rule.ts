@@ -45,11 +45,16 @@ interface Won {
 
 export class CommitRule {
   readonly #first: readonly number[]
+  readonly #witness: number | undefined
   readonly #known = new Map<VolumeId, Known>()
 
-  /** @param first - members of every volume at first, by number; the first of them leads it */
-  constructor(first: readonly number[]) {
+  /**
+   * @param first - members of every volume at first, by number; the first of them leads it
+   * @param witness - that of them which keeps no data
+   */
+  constructor(first: readonly number[], witness?: number) {
     this.#first = first
+    this.#witness = witness
   }
 
   onElected(volume: VolumeId, epoch: string, won: Won): void {
@@ -114,11 +119,18 @@ export class CommitRule {
   /** In its own set, and as long as its view is not committed in those before it, of that view. */
   #countsOf(known: Known, epoch: InEpoch, mode: Mode, lsn: number): Count[] {
     const { followers, viewLsn, leader } = epoch
+    const holds = (host: number, wanted: number): boolean => {
+      const { appended, synced } = followers.get(host) ?? { appended: 0, synced: 0 }
+      return host === leader || (mode === 'durable' ? synced : appended) >= wanted
+    }
+    /** W1 */
+    const witnessCounts = (wanted: number): boolean =>
+      epoch.voters.every((host) => host === this.#witness || holds(host, wanted)) ||
+      this.#isBodiless(known, wanted)
     const count = (voters: readonly number[], wanted: number): Count => ({
-      has: [...followers].filter(([host, { appended, synced }]) => {
-        const have = mode === 'durable' ? synced : appended
-        return host !== leader && voters.includes(host) && have >= wanted
-      }).length,
+      has: voters.filter(
+        (host) => host !== leader && holds(host, wanted) && (host !== this.#witness || witnessCounts(wanted)),
+      ).length,
       wanted: Math.floor(voters.length / 2) + (voters.includes(leader) ? 0 : 1),
     })
     const before = epoch.isCommitted ? [] : this.#before(known, epoch)
@@ -126,6 +138,13 @@ export class CommitRule {
       count(epoch.voters, Math.max(lsn, viewLsn)),
       ...before.map(({ voters }) => count(voters, viewLsn)),
     ]
+  }
+
+  /** Nothing but records of views follows what is known to be committed. */
+  #isBodiless({ committed, epochs }: Known, wanted: number): boolean {
+    const views = new Set([...epochs.values()].map(({ viewLsn }) => viewLsn))
+    for (let lsn = Math.max(committed, FIRST_LSN) + 1; lsn <= wanted; lsn++) if (!views.has(lsn)) return false
+    return true
   }
 
   /** The views that it follows, back to the newest that is committed. */
