@@ -209,6 +209,12 @@ export const NewVolume = z
       .default(8 * 1024 ** 3),
     name: name.default(''),
     mode: mode.default('quorum'),
+    /** A third host beside two replicas: it keeps no data, and votes, so that one of the two goes on without the other. */
+    witness: z.boolean().default(false),
+  })
+  .refine(({ witness, replicas, mode: its }) => !witness || (replicas === 2 && its !== 'local'), {
+    message: 'a witness is for two replicas, in mode durable or quorum',
+    path: ['witness'],
   })
   .meta({ id: 'NewVolume' })
 
@@ -218,6 +224,8 @@ const Created = z
     version,
     /** The primary first. A majority is in step; others are brought up. */
     replicas: z.array(z.object({ host, store, zone: z.string(), isInStep: z.boolean() })),
+    /** It keeps no data. */
+    witness: z.object({ host, store, zone: z.string() }).optional(),
     /** What an operator should know about the choice. */
     notes: z.array(z.string()),
   })

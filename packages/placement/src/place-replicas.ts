@@ -22,6 +22,9 @@ import { type Random, weightedDraw } from './weighted-draw.js'
 /** Replicas of one volume at most: the primary sends each write to all of them, and 7 survive the loss of 3. */
 export const REPLICA_COUNT_MAX = 7
 
+/** Room for what a witness keeps between two checkpoints: headers. */
+const WITNESS_BYTES = 16 * 1024 ** 2
+
 export interface PlacementRequest {
   /** Replicas wanted, 1 to `REPLICA_COUNT_MAX`. */
   readonly count: number
@@ -31,6 +34,8 @@ export interface PlacementRequest {
   readonly hosts: readonly HostCandidate[]
   /** Becomes the primary if it can take a replica: the host where the volume will be attached. */
   readonly preferPrimary?: HostId
+  /** One more host, which keeps no data of the volume and votes. */
+  readonly withWitness?: boolean
   /** Part of a store that new replicas may fill; `FILL_LIMIT_DEFAULT`. */
   readonly fillLimit?: number
 }
@@ -51,6 +56,7 @@ export interface PlacementNote {
 export interface Placement {
   /** The primary first. */
   readonly replicas: readonly ReplicaPlace[]
+  readonly witness?: ReplicaPlace
   /** Every other host, and why. */
   readonly refused: readonly Refusal[]
   readonly notes: readonly PlacementNote[]
@@ -94,9 +100,32 @@ export function placeReplicas(request: PlacementRequest, random: Random): Placem
     chosen.push(host)
     replicas.push({ host: host.candidate.host, store, zone: host.zone })
   }
-  const passedOver = good.filter((each) => !chosen.includes(each)).map(passOver)
-  const all = [...refused, ...passedOver]
-  return { replicas, refused: all, notes: notesOn(replicas, all, hosts, preferPrimary) }
+  const witness = request.withWitness === true ? placeWitness(request, need, chosen, random) : undefined
+  const passedOver = good
+    .filter((each) => !chosen.includes(each) && each.candidate.host !== witness?.host)
+    .map(passOver)
+  const all = [...refused.filter(({ host }) => host !== witness?.host), ...passedOver]
+  const notes = notesOn(replicas, all, hosts, preferPrimary).filter(
+    ({ kind }) => kind !== 'two-copies' || witness === undefined,
+  )
+  return { replicas, ...(witness && { witness }), refused: all, notes }
+}
+
+/** As far from the replicas as there is a host: it is to be there when one of them is gone. */
+function placeWitness(
+  { hosts, count }: PlacementRequest,
+  { fillLimit }: Need,
+  chosen: readonly GoodHost[],
+  random: Random,
+): ReplicaPlace {
+  const { good, refused } = sortOut(
+    hosts.filter(({ host }) => !chosen.some((each) => each.candidate.host === host)),
+    { needBytes: WITNESS_BYTES, fillLimit },
+  )
+  if (good.length === 0) throw tooFew(count + 1, chosen, refused)
+  const host = weightedDraw(widest(good, chosen), (each) => each.roomBytes, random)
+  const { store } = weightedDraw(host.rooms, (each) => each.roomBytes, random)
+  return { host: host.candidate.host, store, zone: host.zone }
 }
 
 function sortOut(hosts: readonly HostCandidate[], need: Need): { good: GoodHost[]; refused: Refusal[] } {

@@ -12,7 +12,7 @@ import { CreationGivenUpError, PrimaryAwayError, ReservationError } from './erro
 const hostOf = (index: number) => HostId.parse(`1${String(index)}`.repeat(20))
 const storeOf = (index: number) => StoreId.parse(`a${String(index)}`.repeat(20))
 const log = pino({ level: 'silent' })
-const request = { replicas: 3, sizeBytes: 1 << 30, name: 'disk', mode: 'quorum' } as const
+const request = { replicas: 3, sizeBytes: 1 << 30, name: 'disk', mode: 'quorum', witness: false } as const
 
 type Step = 'reserve' | 'create' | 'release'
 

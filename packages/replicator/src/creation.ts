@@ -58,7 +58,7 @@ export class Creation {
   async create(request: Body<'newVolume'>): Promise<Answer<'newVolume'>> {
     const { host, effects } = this.#options
     const needBytes = Math.min(request.sizeBytes, FIRST_BYTES_MAX)
-    const { placement, members, reservation } = await this.#reserve(request.replicas, needBytes)
+    const { placement, members, reservation } = await this.#reserve(request, needBytes)
     const { sizeBytes, name, mode } = request
     const primary = HostId.parse(placement.replicas[0]?.host ?? host)
     try {
@@ -67,6 +67,7 @@ export class Creation {
         volume: made.volume,
         version: made.version,
         replicas: placement.replicas.map((place) => ({ ...place, isInStep: isInStep(made, primary, place) })),
+        ...(placement.witness && { witness: placement.witness }),
         notes: placement.notes.map(({ text }) => text),
       }
     } finally {
@@ -75,25 +76,35 @@ export class Creation {
   }
 
   /** Chooses hosts and has them keep room; one that declines is left out and the choice made again. */
-  async #reserve(count: number, needBytes: number): Promise<Reserved> {
+  async #reserve(
+    { replicas: count, witness: withWitness }: Body<'newVolume'>,
+    needBytes: number,
+  ): Promise<Reserved> {
     const { host, candidates, effects, log, member } = this.#options
     const declined = new Set<string>()
     for (;;) {
       const hosts = (await candidates()).map((each) =>
         declined.has(each.host) ? { ...each, state: 'suspect' as const } : each,
       )
-      const placement = placeReplicas({ count, needBytes, hosts, preferPrimary: host }, Math.random)
+      const placement = placeReplicas(
+        { count, needBytes, hosts, preferPrimary: host, withWitness },
+        Math.random,
+      )
+      const places = placesOf(placement)
       const reservation = bytesToHex(randomBytes(20))
       const asked = await Promise.allSettled(
-        placement.replicas.map((place) => effects.reserve(place, reservation, needBytes)),
+        places.map((place) =>
+          effects.reserve(place, reservation, place === placement.witness ? 0 : needBytes),
+        ),
       )
       const failed = asked.flatMap((each, index) =>
-        each.status === 'rejected'
-          ? [{ error: each.reason as unknown, place: placement.replicas[index] }]
-          : [],
+        each.status === 'rejected' ? [{ error: each.reason as unknown, place: places[index] }] : [],
       )
       if (failed.length === 0) {
-        const members = placement.replicas.map((place) => member(place.host, place.store))
+        const members = places.map((place) => ({
+          ...member(place.host, place.store),
+          ...(place === placement.witness && { isWitness: true }),
+        }))
         return { placement, members, reservation }
       }
       await this.#release(placement, reservation)
@@ -106,12 +117,18 @@ export class Creation {
   }
 
   /** A host that does not hear of it keeps the room a little longer. */
-  async #release({ replicas }: Placement, reservation: string): Promise<void> {
+  async #release(placement: Placement, reservation: string): Promise<void> {
     const { effects, log } = this.#options
-    const asked = await Promise.allSettled(replicas.map(({ host }) => effects.release(host, reservation)))
+    const asked = await Promise.allSettled(
+      placesOf(placement).map(({ host }) => effects.release(host, reservation)),
+    )
     for (const each of asked)
       if (each.status === 'rejected') log.info({ err: each.reason as unknown }, 'not released')
   }
+}
+
+function placesOf({ replicas, witness }: Placement): ReplicaPlace[] {
+  return [...replicas, ...(witness === undefined ? [] : [witness])]
 }
 
 function isInStep(made: Made, primary: HostId, { host }: ReplicaPlace): boolean {

@@ -28,6 +28,16 @@ export function healthOf(volume: Volume, hosts: ReadonlyMap<string, string>): He
         : 'no primary has a majority behind it'
     return { ...base, state: 'paused', text: `paused: ${why}; nothing to do, the others choose another` }
   }
+  const data = replicas.filter(({ role }) => role === 'data')
+  if (data.length === 1 && replicas.some(({ role }) => role === 'witness')) {
+    const missed = replicas.filter(({ role }) => role === 'learner')
+    const remedy = missed.every(({ state }) => state === 'behind')
+      ? 'nothing to do, the other is catching up'
+      : remediesFor(missed, (rest) => remedyFor(rest, hosts))
+    const whom =
+      missed.length === 0 ? 'add one: cloudfs replace' : `without ${missed.map(lackOf).join(', ')}; ${remedy}`
+    return { ...base, state: 'degraded', text: `degraded: one data copy beside a witness, ${whom}` }
+  }
   if (away.length > 0) {
     const text = `away: ${away.map(lackOf).join(', ')}; ${remediesFor(away, (rest) => remedyFor(rest, hosts))}`
     return { ...base, state: 'degraded', text }

@@ -11,10 +11,14 @@ import type { PeerNode } from '@cloudfs/peers'
 import { type HostCandidate, placeReplicas, TooFewHostsError } from '@cloudfs/placement'
 import {
   Absences,
+  Degrading,
+  isDegraded,
+  type DegradingStep,
   LastReplicaError,
   type Led,
   type Place,
   type SetChange,
+  SetChangeError,
   SetChanges,
   type Wish,
 } from '@cloudfs/protocol'
@@ -79,6 +83,7 @@ export class Membership {
   readonly #options: MembershipOptions
   readonly #changes: SetChanges
   readonly #absences: Absences
+  readonly #degrading = new Degrading()
   /** Why a set could not be changed, and when that was. */
   readonly #problems = new Map<VolumeId, Problem & { readonly atMs: number }>()
   /** Volumes for which this host has begun what nobody asked for, until the first step is done. */
@@ -139,8 +144,10 @@ export class Membership {
     { leaves, joins }: { readonly leaves?: string | undefined; readonly joins?: string | undefined },
   ): Promise<Answer<'replace'>> {
     const { volume } = await this.#options.catalogue.find(reference)
-    if (leaves !== undefined && !volume.replicas.some(({ host }) => host === leaves))
+    const leaving = volume.replicas.find(({ host }) => host === leaves)
+    if (leaves !== undefined && leaving === undefined)
       throw new NotMemberError(`host ${leaves} keeps no replica of volume ${volume.volume}`, { host: leaves })
+    if (leaving?.role === 'witness') throw witnessStays(volume.volume, leaving.host)
     // One that learns already goes on.
     const learner = volume.replicas.find(
       ({ role, host }) => role === 'learner' && (joins === undefined || host === joins),
@@ -193,6 +200,10 @@ export class Membership {
         throw error
       }
     })
+    const witnessed = volumes.find(({ replicas }) =>
+      replicas.some((each) => each.role === 'witness' && each.host === host),
+    )
+    if (witnessed !== undefined) throw witnessStays(witnessed.volume, host)
     if (lacking.length === 0) return
     const names = lacking.slice(0, NAMED_MAX).map(({ volume, name }) => (name === '' ? volume : name))
     const count = `${String(lacking.length)} of ${String(volumes.length)} volumes`
@@ -217,6 +228,11 @@ export class Membership {
     )
     const nowMs = performance.now()
     this.#forget(led, nowMs)
+    for (const step of this.#degrading.steps(led, nowMs)) {
+      if ('again' in step && !this.#mayBegin(step.volume)) continue
+      this.#degrading.tried(step.volume, nowMs)
+      this.#settle(step.volume, step)
+    }
     for (const [volume, { members }] of led) {
       const leaves = members.find(({ host }) => this.#options.isLeaving(host))
       if (leaves === undefined || this.#isTooSoon(volume, leaves.host, nowMs)) continue
@@ -228,6 +244,20 @@ export class Membership {
       this.#absences.tried(volume, nowMs)
       this.#begin(volume, host)
     }
+  }
+
+  /** W4: a set with a witness goes on without a data member, or with it again. */
+  #settle(volume: VolumeId, step: DegradingStep): void {
+    const { log, changed } = this.#options
+    const work =
+      'again' in step
+        ? this.#changes.begin(volume, { joins: step.again })
+        : this.#changes.degrade(volume, step.without)
+    log.warn(step, 'again' in step ? 'a data member counts again' : 'the set goes on with one data copy')
+    work.then(changed, (error: unknown) => {
+      if (isCloudfsError(error)) this.#failed(volume, error)
+      else log.error({ err: error }, 'a bug')
+    })
   }
 
   #mayBegin(volume: VolumeId): boolean {
@@ -291,7 +321,8 @@ export class Membership {
     const { members, progress, mode } = ledOf(status)
     const member = members.find((each) => each.host === leaves)
     if (member === undefined) return
-    if (member.role === 'learner' || this.#inherited.get(volume)?.leaves === leaves)
+    const isMissed = member.role === 'data' || isDegraded(members)
+    if (!isMissed || this.#inherited.get(volume)?.leaves === leaves)
       return this.#changes.begin(volume, { leaves })
     const isInStep = (store: StoreId): boolean =>
       progress.some((each) => each.store === store && each.state === 'in-step')
@@ -300,7 +331,9 @@ export class Membership {
     )
     // Who leads then replaces this host.
     if (leaves === host && heir !== undefined && mode !== 'local') return handOver(volume, heir.host)
-    const learner = members.find((each) => each.role === 'learner' && !isLeaving(each.host))
+    const learner = members.find(
+      (each) => each.role === 'learner' && each.host !== leaves && !isLeaving(each.host),
+    )
     const stay = members.filter((each) => each.host !== leaves)
     const not = members.map((each) => each.host)
     const joins = learner ?? (await this.#choose(stay, status.sizeBytes, { not }))
@@ -343,6 +376,14 @@ export class Membership {
     await effects.release(HostId.parse(place.host), reservation)
     return { host: HostId.parse(place.host), store: StoreId.parse(place.store) }
   }
+}
+
+/** A witness is one from the volume's creation on. */
+function witnessStays(volume: string, host: string): SetChangeError {
+  return new SetChangeError(
+    `host ${host} is the witness of volume ${volume}: no other can take its place; cloudfs remove-replica has the volume go on without one`,
+    { volume, host },
+  )
 }
 
 function ledOf(status: VolumeStatus): Led {

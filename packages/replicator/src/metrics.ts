@@ -1,9 +1,11 @@
 /** `/metrics`, for Prometheus: this process, the members, and what the engine counts. */
 import { isCloudfsError, type VolumeStatus } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
+import { isDegraded } from '@cloudfs/protocol'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import { type CatchUp, etaSecondsOf } from './catch-up.js'
 import type { EngineSupervisor } from './engine-supervisor.js'
+import { viewOf } from './held-volumes.js'
 import type { ViewCounts } from './viewing.js'
 
 /** How often the event loop's delay is sampled: each sample wakes an idle process. */
@@ -41,6 +43,10 @@ export class Metrics {
   readonly #unleased = this.#gauge(
     'cloudfs_volumes_without_lease',
     'Volumes of which this host is the primary and that it does not serve: no majority answers it',
+  )
+  readonly #degraded = this.#gauge(
+    'cloudfs_volumes_degraded',
+    'Volumes of which this host is the primary and that go on with one data copy, beside a witness',
   )
   readonly #viewChanges = this.#counter(
     'cloudfs_view_changes_total',
@@ -110,7 +116,8 @@ export class Metrics {
 
   /** What the engine said last is no longer so: a figure that is not there says more than one that stands still. */
   #forgetEngine(): void {
-    for (const gauge of [this.#held, this.#led, this.#unleased, ...this.#figures.values()]) gauge.remove()
+    for (const gauge of [this.#held, this.#led, this.#unleased, this.#degraded, ...this.#figures.values()])
+      gauge.remove()
     for (const gauge of [this.#replicas, this.#behind, this.#catchUp, this.#catchUpSeconds]) gauge.reset()
   }
 
@@ -119,6 +126,7 @@ export class Metrics {
     const led = volumes.filter(({ role }) => role === 'primary')
     this.#led.set(led.length)
     this.#unleased.set(led.filter(({ serving }) => !serving).length)
+    this.#degraded.set(led.filter((status) => isDegraded(viewOf(status).members)).length)
     const members = volumes.flatMap(({ volume, members = [] }) =>
       members.map((each) => ({ volume, ...each })),
     )

@@ -53,7 +53,13 @@ export const askVolumes = defineRequest(
 )
 
 /** A host that is to hold a replica, in this store. */
-export const Member = z.object({ host: id, store: id, publicKey: key })
+export const Member = z.object({
+  host: id,
+  store: id,
+  publicKey: key,
+  /** It keeps no data. */
+  isWitness: z.boolean().optional(),
+})
 export type Member = z.output<typeof Member>
 
 /** Keeps room for a replica, for `RESERVATION_MS`. */

@@ -101,10 +101,10 @@ export class VolumeMaker {
   #creation(plan: VolumePlan): { arguments: CreateArguments; stampHash: StampHash } {
     const epoch = { counter: FIRST_COUNTER, host: this.#options.host }
     const nonce = new Uint8Array(randomBytes(NONCE_BYTES))
-    const members = plan.members.map(({ host, store, publicKey }) => ({
+    const members = plan.members.map(({ host, store, publicKey, isWitness }) => ({
       host: HostId.parse(host),
       store: StoreId.parse(store),
-      role: 'data' as const,
+      role: isWitness === true ? ('witness' as const) : ('data' as const),
       publicKey: hexToBytes(publicKey),
     }))
     const view = newView(

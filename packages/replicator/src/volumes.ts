@@ -44,6 +44,10 @@ interface VolumesOptions {
   readonly log: Logger
 }
 
+function rankOf({ isPrimary, role }: { readonly isPrimary: boolean; readonly role: string }): number {
+  return isPrimary ? 0 : role === 'witness' ? 2 : 1
+}
+
 export class Volumes {
   readonly #options: VolumesOptions
   readonly #teller: HeadTeller
@@ -58,11 +62,17 @@ export class Volumes {
   async branch({ from, name }: Body<'branch'>): Promise<Answer<'branch'>> {
     const { found, snapshot, version } = await this.#branchPoint(from)
     const { volume } = found
+    const hasWitness = volume.replicas.some(({ role }) => role === 'witness')
     const members = volume.replicas
-      .filter(({ role }) => role === 'data')
-      // The primary first: so it is told, and so people read it.
-      .sort((a, b) => Number(b.isPrimary) - Number(a.isPrimary))
-      .map(({ host, store }) => this.member(host, store))
+      // Beside a witness a learner is a data member that is missed, and will be back.
+      .filter(({ role }) => role !== 'learner' || hasWitness)
+      // The primary first, the witness last: so it is told, and so people read it.
+      .sort((a, b) => rankOf(a) - rankOf(b))
+      .map(({ host, store, role }) => ({
+        ...this.member(host, store),
+        ...(role === 'witness' && { isWitness: true }),
+      }))
+    const witness = members.find(({ isWitness }) => isWitness === true)
     const made = await this.#options.acting.act(volume, {
       action: 'branch',
       volume: volume.volume,
@@ -74,12 +84,17 @@ export class Volumes {
     return {
       volume: made.volume,
       version: made.version ?? made.volume,
-      replicas: members.map(({ host, store }) => ({
-        host,
-        store,
-        zone: this.#zoneOf(host),
-        isInStep: host === volume.primary || made.inStep?.includes(host) === true,
-      })),
+      replicas: members
+        .filter(({ isWitness }) => isWitness !== true)
+        .map(({ host, store }) => ({
+          host,
+          store,
+          zone: this.#zoneOf(host),
+          isInStep: host === volume.primary || made.inStep?.includes(host) === true,
+        })),
+      ...(witness && {
+        witness: { host: witness.host, store: witness.store, zone: this.#zoneOf(witness.host) },
+      }),
       notes: [],
     }
   }
@@ -295,8 +310,10 @@ export class Volumes {
     const volume = VolumeId.parse(request.volume)
     await this.#requireMajority(volume)
     await holders.attach(volume, { ...request, host: caller })
-    const { mode, progress = [] } = await catalogue.here(volume)
-    const isInStep = progress.some((member) => member.host === caller && member.state === 'in-step')
+    const { mode, members, progress = [] } = await catalogue.here(volume)
+    const isInStep =
+      members.some((member) => member.host === caller && member.role === 'data') &&
+      progress.some((member) => member.host === caller && member.state === 'in-step')
     const mayLead = caller !== host && mode !== 'local' && isInStep
     return { volume, lead: await holders.lead(volume, caller), mayLead }
   }
@@ -318,8 +335,10 @@ export class Volumes {
    */
   async #requireMajority(volume: VolumeId): Promise<void> {
     const { members, progress = [] } = await this.#options.catalogue.here(volume)
-    const voters = members.filter(({ role }) => role === 'data')
-    const away = progress.filter(({ state }) => state === 'away').map(({ host }) => host)
+    const voters = members.filter(({ role }) => role !== 'learner')
+    const away = progress
+      .filter(({ state, store }) => state === 'away' && voters.some((each) => each.store === store))
+      .map(({ host }) => host)
     const presentCount = voters.length - away.length
     if (2 * presentCount > voters.length) return
     const count = `${String(presentCount)} of ${String(voters.length)}`

@@ -1,5 +1,5 @@
 /** Commands on volumes: make, list, show, branch, snapshot, delete. */
-import { formatBytes, formatLack, parseBytes } from '@cloudfs/interface'
+import { formatBytes, formatLack, parseBytes, UsageError } from '@cloudfs/interface'
 import { type Answer, type BodyInput, NodeError } from '@cloudfs/http'
 import { Command } from 'commander'
 import { action } from '../context.js'
@@ -17,19 +17,26 @@ export function newdiskCommand(): Command {
       .option('--size <size>', 'as in 8G', '8G')
       .option('--name <name>', 'for people; need not be unique')
       .option('--mode <mode>', modes.join(', '), 'quorum')
+      .option(
+        '--witness',
+        'beside 2 replicas: a third host that keeps no data and votes, so that one goes on alone',
+      )
       .action(
         action(
           async (
             { client, isJson },
             count: string,
-            options: { size: string; name?: string; mode: string },
+            options: { size: string; name?: string; mode: string; witness?: boolean },
           ) => {
             const body: BodyInput<'newVolume'> = {
               replicas: replicasOf(count),
               sizeBytes: parseBytes(options.size),
               mode: modeOf(options.mode),
               ...(options.name !== undefined && { name: options.name }),
+              ...(options.witness === true && { witness: true }),
             }
+            if (body.witness === true && (body.replicas !== 2 || body.mode === 'local'))
+              throw new UsageError('--witness is for 2 replicas, in mode durable or quorum')
             try {
               tellMade(await client.call('newVolume', { body }), isJson)
             } catch (error) {
@@ -48,6 +55,7 @@ export function newdiskCommand(): Command {
         'disk=$(cloudfs newdisk 1 --mode durable 2>/dev/null)',
         'each write is on disk at a majority before it is acknowledged',
       ],
+      ['cloudfs newdisk 2 --witness', 'two copies; it goes on without either of their hosts'],
     ],
   )
 }
@@ -188,20 +196,28 @@ function tellMade(made: Answer<'newVolume'>, isJson: boolean): void {
     const state = index === 0 ? '' : isInStep ? ' in step' : ' being brought up'
     talk(`${index === 0 ? 'primary' : 'replica'} ${host}${zone === '' ? '' : ` (${zone})`}${state}`)
   }
+  if (made.witness !== undefined) {
+    const { host, zone } = made.witness
+    talk(`witness ${host}${zone === '' ? '' : ` (${zone})`}`)
+  }
   for (const note of made.notes) talk(paint('yellow', note, process.stderr))
   if (isJson) sayJson(made)
   else say(made.volume)
 }
 
 function rowOf({ volume, name, sizeBytes, mode, replicas, lsn, attachments }: Volume): string[] {
-  const inStepCount = replicas.filter(({ state }) => state === 'in-step').length
-  const isWhole = inStepCount === replicas.length
+  const copies = replicas.filter(({ role }) => role !== 'witness')
+  const inStepCount = copies.filter(({ state }) => state === 'in-step').length
+  const count =
+    inStepCount === copies.length
+      ? String(copies.length)
+      : `${String(inStepCount)} of ${String(copies.length)}`
   return [
     volume,
     name === '' ? '-' : name,
     formatBytes(sizeBytes),
     mode,
-    isWhole ? String(replicas.length) : `${String(inStepCount)} of ${String(replicas.length)}`,
+    copies.length < replicas.length ? `${count} + witness` : count,
     String(lsn),
     attachments.length === 0 ? '-' : attachments.map(({ host }) => host).join(' '),
   ]
@@ -218,7 +234,8 @@ function describe(volume: Volume): string {
     ['lsn', `${String(volume.lsn)}, committed ${String(volume.committedLsn)}`],
     ['epoch', `${String(epoch.counter)}.${epoch.host}`],
     ...(parent === undefined ? [] : [['parent', `${parent.volume} at lsn ${String(parent.lsn)}`]]),
-    ...volume.replicas.map((replica) => [replica.isPrimary ? 'primary' : 'replica', replicaText(replica)]),
+    ...(isDegraded(volume) ? [['degraded', 'one data copy, beside a witness']] : []),
+    ...volume.replicas.map((replica) => [nameOf(replica), replicaText(replica)]),
     ...volume.snapshots.map(({ name, version, lsn }) => [
       'snapshot',
       `${name} ${version} at lsn ${String(lsn)}`,
@@ -231,6 +248,19 @@ function describe(volume: Volume): string {
   ])
 }
 
+/** Its set has gone on without the other data member. */
+function isDegraded({ replicas }: Volume): boolean {
+  return (
+    replicas.some(({ role }) => role === 'witness') &&
+    replicas.filter(({ role }) => role === 'data').length < 2
+  )
+}
+
+function nameOf({ isPrimary, role }: Volume['replicas'][number]): string {
+  if (isPrimary) return 'primary'
+  return role === 'witness' ? 'witness' : 'replica'
+}
+
 function replicaText({
   host,
   role,
@@ -241,5 +271,5 @@ function replicaText({
 }: Volume['replicas'][number]): string {
   const lack = state !== 'in-step' && behindBytes > 0 ? ` by ${formatLack({ behindBytes, ...pace })}` : ''
   const why = refusal === undefined ? '' : `; does not follow: ${refusal.code}: ${refusal.message}`
-  return `${host} ${state}${lack}${role === 'data' ? '' : ` (${role})`}${why}`
+  return `${host} ${state}${lack}${role === 'learner' ? ' (learner)' : ''}${why}`
 }
