@@ -7,6 +7,8 @@ using namespace cloudfs::test;
 namespace {
 
 constexpr size_t kWitness = 2;
+/// Milliseconds within which a witness hears of what is committed (W6).
+constexpr int kTold = 1200;
 
 std::string volume_with_witness(Cluster& cluster, Mode mode = Mode::quorum) {
   return create_volume(cluster, mode, 3, kVolumeBytes, SIZE_MAX, true);
@@ -40,6 +42,19 @@ bool can_write(Cluster& cluster, size_t index, const std::string& volume, uint64
   return try_write(cluster, index, cluster.node(index).open(volume).handle, seed % 64, seed) == 0;
 }
 
+void cut_power(Cluster& cluster, size_t index, Random& random) {
+  cluster.kill(index, random, true);
+  ++cluster.node(index).params.boot_id[0];
+  cluster.start(index);
+}
+
+CommandReply begin_restart(Cluster& cluster, const std::string& volume, const Election& election,
+                           const Stamp& old_stamp) {
+  nlohmann::json arguments = nlohmann::json::parse(begin_view_arguments(volume, election, old_stamp));
+  arguments["restart"] = true;
+  return command_at(cluster, election.candidate, "begin-view", arguments.dump());
+}
+
 /// As after a start: of the log alone, and of a checkpoint.
 void restart(Cluster& cluster, size_t index, Random& random) {
   cluster.kill(index, random);
@@ -57,7 +72,7 @@ TEST_CASE("witness: it has the whole chain and none of the blocks, on the wire a
   for (uint64_t seed = 0; seed < 40; ++seed) CHECK(can_write(cluster, 0, volume, seed));
   // One copy of the blocks went over the wire, and a little.
   CHECK(cluster.sent_bytes - before < 40 * kBlockBytes * 3 / 2);
-  cluster.run(200);
+  cluster.run(kTold);
   check_equal(cluster, volume);
   CHECK(replica_of(cluster, kWitness, volume)["witness"] == true);
   CHECK(replica_of(cluster, 1, volume)["witness"] == false);
@@ -67,10 +82,10 @@ TEST_CASE("witness: it has the whole chain and none of the blocks, on the wire a
     if (from_checkpoint) command_at(cluster, kWitness, "checkpoint", "{}");
     restart(cluster, kWitness, random);
     CHECK(cluster.connect(0, kWitness, volume));
-    cluster.run(200);
+    cluster.run(kTold);
     check_equal(cluster, volume);
     CHECK(can_write(cluster, 0, volume, 50));
-    cluster.run(200);
+    cluster.run(kTold);
     check_equal(cluster, volume);
   }
   check_audits(cluster);
@@ -179,7 +194,7 @@ TEST_CASE(
   CHECK(count_events(cluster, 1, "leading") == 1);
   CHECK(can_write(cluster, 1, volume, 3));
   CHECK(holds(cluster, 1, volume, 1, 1));
-  cluster.run(100);
+  cluster.run(kTold);
   CHECK(head_of(cluster, kWitness, volume) == head_of(cluster, 1, volume));
   // The old primary comes back with what was left off, and drops it.
   cluster.start(0);
@@ -191,6 +206,106 @@ TEST_CASE(
   cluster.run(200);
   check_content_equal(cluster, "disk", 2);
   check_audits(cluster);
+}
+
+TEST_CASE(
+    "witness: W5 and W6, the only data member loses what it had not synced, and leads the witness back") {
+  for (const bool killed : {false, true}) {
+    Random random(6);
+    Cluster cluster(3, views_params());
+    const std::string volume = volume_with_witness(cluster);
+    CHECK(can_write(cluster, 0, volume, 1));
+    cluster.kill(1, random);
+    elect(cluster, volume, 0, 2, {kWitness}, {}, without(1));
+    // Acknowledged, for it is of mode quorum, and on no disk; with headers behind it that say so, and that is sent too.
+    for (uint64_t seed = 2; seed < 6; ++seed) CHECK(can_write(cluster, 0, volume, seed));
+    cluster.run(150);
+    cut_power(cluster, 0, random);
+    if (killed) restart(cluster, kWitness, random);
+    const nlohmann::json own = must_promise(cluster, 0, volume, epoch_of(3, 0));
+    const nlohmann::json told = must_promise(cluster, kWitness, volume, epoch_of(3, 0));
+    CHECK(own["recovering"] == true);
+    REQUIRE(is_more_advanced(told["head"], own["head"]));
+    CHECK(told["committedLsn"] <= own["head"]["lsn"]);
+    const Election election{0, 3, own["head"], own["views"].back()["payload"]};
+    REQUIRE(ask_lead(cluster, volume, election).error_code.empty());
+    CHECK(cluster.connect(0, kWitness, volume));
+    cluster.run(50);
+    const CommandReply view = begin_restart(cluster, volume, election, stamp_of(2));
+    INFO(view.error_code << " " << view.message);
+    REQUIRE(view.error_code.empty());
+    cluster.run(150);
+    CHECK(count_events(cluster, 0, "leading") == 1);
+    CHECK(can_write(cluster, 0, volume, 7));
+    cluster.run(kTold);
+    CHECK(head_of(cluster, kWitness, volume) == head_of(cluster, 0, volume));
+    CHECK(holds(cluster, 0, volume, 1, 1));
+    check_audits(cluster);
+  }
+}
+
+TEST_CASE(
+    "witness: W4, a data member that knows what a restart left off is gone on without, and brought back") {
+  Random random(6);
+  Cluster cluster(3, views_params());
+  const std::string volume = volume_with_witness(cluster);
+  const uint64_t target = cluster.node(0).open(volume).handle;
+  // On all disks, and no other host knows it to be committed after a power cut.
+  CHECK(can_write(cluster, 0, volume, 1));
+  const uint64_t flush = cluster.node(0).submit(Driver::range_op(ClientOp::Kind::flush, target, 0, 0));
+  cluster.run(50);
+  CHECK(cluster.node(0).reply_to(flush)->error == 0);
+  for (uint64_t seed = 2; seed < 4; ++seed) CHECK(can_write(cluster, 0, volume, seed));
+  cluster.run(150);
+  cluster.kill(0, random);
+  cut_power(cluster, 1, random);
+  cut_power(cluster, kWitness, random);
+  const Election election = stand(cluster, volume, 1, 2, {kWitness});
+  // The restart's view takes the place of an update that the other data member knows to be committed.
+  REQUIRE(election.head["lsn"] == 2);
+  REQUIRE(ask_lead(cluster, volume, election).error_code.empty());
+  CHECK(cluster.connect(1, kWitness, volume));
+  cluster.run(50);
+  REQUIRE(begin_restart(cluster, volume, election, stamp_of(1)).error_code.empty());
+  cluster.start(0);
+  CHECK(cluster.connect(1, 0, volume));
+  cluster.run(200);
+  // W1: that write is not counted without the other data member, which takes nothing before the restart is committed.
+  CHECK(count_events(cluster, 1, "leading") == 0);
+  const auto state_of = [&](size_t index) {
+    // It does not know yet that the volume's creation is committed, so the volume is listed with `all` alone.
+    const CommandReply reply = command_at(cluster, 1, "volumes", R"({"all":true})");
+    const nlohmann::json leader = nlohmann::json::parse(reply.result)[0];
+    for (const nlohmann::json& member : leader["members"])
+      if (member["host"] == to_hex(host_of(index))) return member["state"].get<std::string>();
+    return std::string();
+  };
+  CHECK(state_of(0) == "away");
+  // It has the view that it made on disk, so it stands again with evidence, which a change of the set needs.
+  CHECK(must_promise(cluster, 1, volume, epoch_of(3, 1))["recovering"] == false);
+  CHECK(must_promise(cluster, kWitness, volume, epoch_of(3, 1))["recovering"] == false);
+  elect(cluster, volume, 1, 4, {kWitness}, {}, without(0));
+  CHECK(can_write(cluster, 1, volume, 7));
+  CHECK(cluster.connect(1, 0, volume));
+  cluster.run(300);
+  CHECK(count_events(cluster, 0, "history-undone") == 1);
+  elect(cluster, volume, 1, 5, {0, kWitness}, {}, again_with(0));
+  CHECK(can_write(cluster, 1, volume, 8));
+  cluster.run(200);
+  check_content_equal(cluster, "disk", 2);
+  check_audits(cluster);
+}
+
+TEST_CASE("witness: W6, it hears of a commit when a data member has it on disk, without a flush too") {
+  Cluster cluster(3, views_params());
+  const std::string volume = volume_with_witness(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  cluster.run(150);
+  const auto committed = [&](size_t index) { return replica_of(cluster, index, volume)["committedLsn"]; };
+  CHECK(committed(1) == committed(0));
+  CHECK(committed(kWitness) < committed(0));
+  cluster.run(kTold);
+  CHECK(committed(kWitness) == committed(0));
 }
 
 TEST_CASE("witness: what the log no longer has it gets as the end of the chain, without a block") {
@@ -213,7 +328,7 @@ TEST_CASE("witness: what the log no longer has it gets as the end of the chain, 
   restart(cluster, kWitness, random);
   CHECK(cluster.connect(0, kWitness, volume));
   CHECK(can_write(cluster, 0, volume, 1));
-  cluster.run(100);
+  cluster.run(kTold);
   check_equal(cluster, volume);
   check_audits(cluster);
 }

@@ -55,6 +55,7 @@ enum class Rule : uint8_t {
   kW3,         ///< a candidate leaves off what only a witness has the headers of
   kW4,         ///< a candidate may stand for a degraded set
   kW5,  ///< what only a witness has the headers of, and no data member any more, is left off in a restart
+  kW6,  ///< a witness is told of as committed what is on the primary's disk
   kS1,  ///< a request that the history has is answered, not applied again
   kS2,  ///< requests of a session are taken in order
 };

@@ -225,6 +225,7 @@ std::span<const RuleName> rule_names() {
       {Rule::kW3, "W3", "witness"},
       {Rule::kW4, "W4", "witness"},
       {Rule::kW5, "W5", "witness-power"},
+      {Rule::kW6, "W6", "witness-power"},
       {Rule::kS1, "S1", "session"},
       {Rule::kS2, "S2", "session"},
   };

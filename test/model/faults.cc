@@ -67,6 +67,8 @@ void Model::sync_log(Host& host) const {
 void Model::undo_to(State& state, Host& host, HistoryId next) const {
   const Lsn common = histories_.lsn(histories_.common(host.log, next));
   if (common >= host.known) return;
+  if (has(configuration_.witnesses, static_cast<HostId>(&host - std::begin(state.hosts))))
+    state.violation = kWitnessUndone;
   if (!host.is_restart && !histories_.restarts_after(next, histories_.prefix(next, common)))
     state.violation = kKnownUndone;
   host.known = common;

@@ -27,6 +27,8 @@ const char* text_of(Violation violation) {
       return "a request is answered as applied and is not in the history";
     case kKnownUndone:
       return "a replica undoes an update that it was told is committed";
+    case kWitnessUndone:
+      return "a witness undoes an update that it was told is committed, and has nothing to go back to";
     case kDeadEnd:
       return "dead end: with all hosts up and no further fault, nobody comes to lead and commit";
     case kMinorityBlocks:

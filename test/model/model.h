@@ -56,6 +56,7 @@ enum Violation : uint8_t {
   kAppliedTwice,    ///< a committed history has a request twice
   kAnswerUntrue,    ///< a request was answered as applied and is not in the history
   kKnownUndone,     ///< a replica undid a commit that it was told of
+  kWitnessUndone,   ///< a witness did, though it was in a restart
   kDeadEnd,         ///< with all hosts up and no further fault, nobody can lead and commit
   kMinorityBlocks,  ///< with a bare majority up, none recovering, and no further fault, nobody can
 };

@@ -40,7 +40,7 @@ bool Model::deliver(State& state, const Stream& stream, HostId id, Lsn lsn) {
     if (held == histories_.lsn(sender->log)) sender->slices = either(sender->slices, only(id));
     return true;
   }
-  host.known = std::max(host.known, std::min(sender->commit, held));
+  host.known = std::max(host.known, std::min(rules_.told(*sender, id), held));
   if (!rules_.answers(host)) return true;
   sender->synced[id] =
       std::max(sender->synced[id], histories_.lsn(histories_.common(host.disk, sender->log)));

@@ -210,6 +210,11 @@ bool Rules::may_flush(const State& state, HostId primary, Lsn lsn) const {
   return agree(counted(holders(state, primary, lsn, true), history, 0), history, host.known);
 }
 
+Lsn Rules::told(const Host& primary, HostId host) const {
+  if (!has(configuration_.witnesses, host) || !hold(Rule::kW6)) return primary.commit;
+  return std::min(primary.commit, histories_.lsn(histories_.common(primary.log, primary.disk)));
+}
+
 bool Rules::may_drop(const State& state, HostId id) const {
   const Host& host = state.hosts[id];
   const Members set = histories_.set(host.log);

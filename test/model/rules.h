@@ -81,6 +81,8 @@ class Rules {
   bool may_commit(const State& state, HostId primary, Lsn lsn) const;
   /// V1: whether a FLUSH that covers the update may be acknowledged.
   bool may_flush(const State& state, HostId primary, Lsn lsn) const;
+  /// W6: up to where a host that has the primary's history is told that it is committed.
+  Lsn told(const Host& primary, HostId host) const;
   /// M1: whether a host outside the set may drop its replica.
   bool may_drop(const State& state, HostId host) const;
 

@@ -72,6 +72,8 @@ const RESTART_NS_MAX = 4 * SECOND
 
 /** Flag of an `ack` frame (docs/wire-protocol.md). */
 const FRAME_RECOVERING = 1
+/** Where the commit point stands in a hello (docs/wire-protocol.md). */
+const HELLO_COMMIT_LSN = 124
 
 const hostIdOf = (index: number): HostId => HostId.parse(`1${String(index)}`.repeat(20))
 const storeIdOf = (index: number): StoreId => StoreId.parse(`a${String(index)}`.repeat(20))
@@ -476,8 +478,9 @@ export class Cluster implements HostListener {
       const [appended, synced] = [payload.readBigUInt64LE(0), payload.readBigUInt64LE(8)]
       if ((flags & FRAME_RECOVERING) !== 0) this.coverage.count('protocol:ack of a recovering replica')
       else this.#commitRule.onAck(volume, epoch, host.index, Number(appended), Number(synced))
-    } else if (isOfLeader && (name === 'runs' || name === 'commit')) {
-      const lsn = Number(payload.readBigUInt64LE(0))
+    } else if (isOfLeader && (name === 'runs' || name === 'commit' || name === 'hello')) {
+      // What it knows from before it leads stands in its hello; a witness is told of less afterwards (W6).
+      const lsn = Number(payload.readBigUInt64LE(name === 'hello' ? HELLO_COMMIT_LSN : 0))
       const fault = this.#commitRule.onCommit(volume, this.options.mode, lsn)
       this.coverage.count('rule:commit at a majority')
       if (fault !== undefined) this.onFault(`${host.name}: ${fault}`)

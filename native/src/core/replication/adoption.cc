@@ -28,6 +28,10 @@ void Leader::step() {
     case Stage::adopted:
       return tell_holders();
     case Stage::view:
+      // R2: of its own epoch it has everything. Where others do not take a restart's view it may have to stand again, with evidence.
+      if (volume_.recovering() && volume_.made().epoch() == epoch_ &&
+          volume_.own().synced >= volume_.view_lsn())
+        host_.on_recovered(volume_);
       // E5
       if (volume_.committed() < volume_.view_lsn() || volume_.made().epoch() != epoch_) return;
       stage_ = Stage::lead;

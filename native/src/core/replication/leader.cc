@@ -239,6 +239,7 @@ void Leader::turn(uint64_t now_ns) {
   now_ns_ = now_ns;
   std::erase_if(feeds_, [](const auto& feed) { return feed->closed && !feed->in_flight(); });
   mind_lease();
+  mind_witness();
   const bool commit_due = commit_since_ns_ != 0 && now_ns - commit_since_ns_ >= kCommitPushNs;
   const bool feed_due = held_until_ns_ != 0 && now_ns >= held_until_ns_;
   if (!std::exchange(moved_, false) && !commit_due && !feed_due) return;
@@ -252,7 +253,7 @@ void Leader::turn(uint64_t now_ns) {
     push_commit(*feed);
     // Runs that are still to go carry it; a stream that takes nothing now says when it does.
     unsent_commit |= feed->greeted && feed->verified && feed->next > volume_.placed_lsn() &&
-                     feed->commit_sent < volume_.committed();
+                     feed->commit_sent < committed_for(*feed);
   }
   if (!unsent_commit) {
     commit_since_ns_ = 0;
@@ -349,28 +350,28 @@ void Leader::send_run(Feed& feed, const Run& run) {
   const uint32_t bytes = headers ? static_cast<uint32_t>(run.slices[0].size) : run.bytes;
   std::vector<Slice> slices;
   slices.reserve(run.slices.size() + 1);
-  BufferRef head = encode_runs(epoch_, flags, volume_.committed(), bytes);
+  BufferRef head = encode_runs(epoch_, flags, committed_for(feed), bytes);
   slices.push_back({head, head.data(), head.size()});
   slices.insert(slices.end(), run.slices.begin(), headers ? run.slices.begin() + 1 : run.slices.end());
   streams_.send(feed.stream, std::move(slices));
-  note_fed(feed, run.bytes);
+  note_fed(feed, bytes);
   feed.next = run.last + 1;
   feed.greeted = true;
-  feed.commit_sent = volume_.committed();
+  feed.commit_sent = committed_for(feed);
 }
 
 void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
   const bool headers = is_witness(feed);
   const size_t bytes = run.bytes.size + (headers ? 0 : run.body.size);
-  BufferRef head = encode_runs(epoch_, headers ? kFrameHeaders : kFrameUnchecked, volume_.committed(),
+  BufferRef head = encode_runs(epoch_, headers ? kFrameHeaders : kFrameUnchecked, committed_for(feed),
                                static_cast<uint32_t>(bytes));
   std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
   if (run.body.size > 0 && !headers) slices.push_back(run.body);
   streams_.send(feed.stream, std::move(slices));
-  note_fed(feed, run.bytes.size + run.body.size);
+  note_fed(feed, bytes);
   feed.next = run.view.last_lsn() + 1;
   feed.greeted = true;
-  feed.commit_sent = volume_.committed();
+  feed.commit_sent = committed_for(feed);
 }
 
 void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
@@ -384,18 +385,41 @@ void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
   }
 }
 
+/// What a follower is told of as committed. W6: a witness hears of what this leader counted and has on its own disk too. So it
+/// never knows what a restart may leave off, for it could not go back: it has no blocks, and applies what is committed.
+Lsn Leader::committed_for(const Feed& feed) const {
+  if (!is_witness(feed)) return volume_.committed();
+  const bool counts = volume_.made().epoch() == epoch_ && volume_.committed() >= volume_.view_lsn();
+  return counts ? std::min(volume_.committed(), volume_.own().synced) : 0;
+}
+
+/// What a witness is not told stays pending there: it is on this disk soon, whether anybody flushes or not.
+void Leader::mind_witness() {
+  const bool has_witness =
+      std::any_of(members_.begin(), members_.end(), [](const Member& member) { return member.is_witness; });
+  if (!has_witness || volume_.committed() <= volume_.own().synced) {
+    unsynced_since_ns_ = 0;
+  } else if (unsynced_since_ns_ == 0) {
+    unsynced_since_ns_ = now_ns_;
+  } else if (now_ns_ - unsynced_since_ns_ >= kWitnessSyncNs) {
+    unsynced_since_ns_ = now_ns_;
+    volume_.want_sync();
+  }
+}
+
 void Leader::push_commit(Feed& feed) {
   // While runs are on their way they carry the commit point.
   if (!has_history()) return;
   if (!feed.verified || feed.next <= volume_.placed_lsn()) return;
   const Lsn wish = volume_.durable_wanted();
   const bool sync = wish > feed.sync_sent && wish > progress_[*feed.member].synced;
-  const bool due = volume_.committed() > feed.commit_sent && commit_since_ns_ != 0 &&
-                   now_ns_ - commit_since_ns_ >= kCommitPushNs;
+  const Lsn committed = committed_for(feed);
+  const bool due =
+      committed > feed.commit_sent && commit_since_ns_ != 0 && now_ns_ - commit_since_ns_ >= kCommitPushNs;
   if (feed.greeted && !sync && !due) return;
-  streams_.send(feed.stream, encode_commit(epoch_, {volume_.committed(), sync ? wish : 0, feed.next - 1}));
+  streams_.send(feed.stream, encode_commit(epoch_, {committed, sync ? wish : 0, feed.next - 1}));
   feed.greeted = true;
-  feed.commit_sent = volume_.committed();
+  feed.commit_sent = committed;
   if (sync) feed.sync_sent = wish;
 }
 
@@ -404,6 +428,8 @@ std::optional<uint64_t> Leader::next_deadline_ns() const {
   std::optional<uint64_t> deadline;
   if (commit_since_ns_ != 0) deadline = commit_since_ns_ + kCommitPushNs;
   if (held_until_ns_ != 0) deadline = std::min(deadline.value_or(UINT64_MAX), held_until_ns_);
+  if (unsynced_since_ns_ != 0)
+    deadline = std::min(deadline.value_or(UINT64_MAX), unsynced_since_ns_ + kWitnessSyncNs);
   if (lease_told_ && lease_until_ns_ != UINT64_MAX)
     deadline = std::min(deadline.value_or(UINT64_MAX), lease_until_ns_);
   return deadline;
@@ -426,7 +452,10 @@ std::vector<MemberStatus> Leader::members() const {
           [&](const ViewMember& one) { return one.host == member.host && one.store == member.store; });
     };
     if (std::none_of(volume_.views().begin(), volume_.views().end(), counts)) continue;
-    const char* state = member.feed == nullptr ? "away"
+    // W4: to a restart that cannot be committed without it, it is.
+    const bool is_away =
+        member.feed == nullptr || (stage_ != Stage::lead && has_history() && is_left_behind(*member.feed));
+    const char* state = is_away ? "away"
                         : member.feed->verified && progress_[index].appended >= volume_.committed()
                             ? "in-step"
                             : "behind";

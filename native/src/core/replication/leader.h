@@ -33,6 +33,8 @@ struct VolumeParts;
 constexpr uint64_t kBacklogBytesMax = 64u << 20;
 /// A commit point that nothing carries is sent after this time.
 constexpr uint64_t kCommitPushNs = 100'000'000;
+/// What is committed in a set with a witness is on the primary's disk about so soon.
+constexpr uint64_t kWitnessSyncNs = 1'000'000'000;
 
 /// How a member is doing, for people.
 struct MemberStatus {
@@ -51,6 +53,8 @@ class LeaderHost {
   /// More members hold all of the history adopted; `holders` are all of them, this host included.
   virtual void on_adopted(const Volume& volume, const Epoch& epoch,
                           const std::vector<const ViewMember*>& holders) = 0;
+  /// It has the record of its view on disk, and all before: it is not recovering any more.
+  virtual void on_recovered(Volume& volume) = 0;
   /// The view's record is committed: clients may be served.
   virtual void on_leading(Volume& volume, const Epoch& epoch) = 0;
   /// No majority's lease runs any more; or does again.
@@ -206,6 +210,8 @@ class Leader final : public Replication, public StreamEnd {
   const Run* backlog_from(Lsn lsn) const;
   void trim_backlog();
   void push_commit(Feed& feed);
+  Lsn committed_for(const Feed& feed) const;
+  void mind_witness();
   Feed* find(StreamId stream);
 
   Volume& volume_;
@@ -241,7 +247,8 @@ class Leader final : public Replication, public StreamEnd {
   ByteMeter written_;
   uint64_t held_until_ns_ = 0;  // a feed waits for its share; 0: none does
   uint64_t now_ns_ = 0;
-  uint64_t commit_since_ns_ = 0;  // when the oldest commit not sent was seen; 0 = all are sent
+  uint64_t commit_since_ns_ = 0;    // when the oldest commit not sent was seen; 0 = all are sent
+  uint64_t unsynced_since_ns_ = 0;  // with a witness: when a commit was seen that is not on disk; 0 = all are
 };
 
 }  // namespace cloudfs

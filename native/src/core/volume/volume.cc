@@ -84,14 +84,13 @@ const char* Volume::replay(const RunView& run, const PlacedRun& placed, const St
     if (link_record(*stamp, header, record).public_id != version)
       return "a record's token is not the one its contents make";
   }
-  // What its primary knew to be committed is; the rest it, or the others, will tell.
-  committed_ = std::max(committed_, std::min(header.commit_lsn, made_.lsn));
   return nullptr;
 }
 
 void Volume::replayed(Lsn committed) {
   own_.appended = own_.synced = made_.lsn;
-  committed_ = std::max(committed_, std::min(committed, made_.lsn));
+  // What its primary knew to be committed is; the rest it, or the others, will tell. A witness is to know of less (W6).
+  if (!is_witness_) committed_ = std::max(committed_, std::min(committed, made_.lsn));
   parts_.host.advance_soon(*this);
 }
 
