@@ -200,8 +200,7 @@ bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {
   const uint8_t flags = frame.view.header.flags;
   const Volume::Taking taking{(flags & kFrameSync) != 0, (flags & kFrameUnchecked) != 0,
                               (flags & kFrameHeaders) != 0};
-  const Volume::Accepted accepted =
-      volume_->accept_runs(frame.bytes, rest, taking, frame.view.header.epoch);
+  const Volume::Accepted accepted = volume_->accept_runs(frame.bytes, rest, taking, frame.view.header.epoch);
   if (accepted.wait) return false;
   if (accepted.code != nullptr) return refuse(accepted.code, accepted.message), true;
   greeted_ = true;

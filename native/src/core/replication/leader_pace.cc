@@ -24,9 +24,15 @@ void Leader::note_fed(Feed& feed, uint64_t bytes) {
 /// Updates are committed without this member. Else clients wait for nothing so much as for it.
 bool Leader::is_spare(const Feed& feed) const {
   if (stage_ != Stage::lead) return false;
+  const auto has = [](const std::vector<uint8_t>& peers, std::optional<size_t> peer) {
+    return peer && std::find(peers.begin(), peers.end(), *peer) != peers.end();
+  };
   return std::all_of(quorums_.begin(), quorums_.end(), [&](const Quorum& quorum) {
+    // W1: while a data member lacks something, no witness counts.
+    const bool is_data = has(quorum.peers, feed.member) && !has(quorum.witnesses, feed.member);
     const auto count = std::count_if(quorum.peers.begin(), quorum.peers.end(), [&](uint8_t peer) {
-      return peer != feed.member && progress_[peer].appended >= volume_.committed();
+      return peer != feed.member && !(is_data && has(quorum.witnesses, peer)) &&
+             progress_[peer].appended >= volume_.committed();
     });
     return static_cast<uint64_t>(count) + (quorum.has_own ? 1 : 0) >= quorum.majority;
   });
