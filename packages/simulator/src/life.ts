@@ -105,7 +105,8 @@ class Life {
       spareCount: scenario.hasElections && !hasWitness ? scenario.spareCount : 0,
       rotMeanNs: hasWitness ? 0 : scenario.rotMeanNs,
       endsInForce: mayEnd && !hasWitness && scenario.mode !== 'local' && scenario.endsInForce,
-      endsInDeletion: mayEnd && scenario.attachmentCount === 0 && scenario.endsInDeletion,
+      // With a witness a deletion waits for the data member that has just gone.
+      endsInDeletion: mayEnd && !hasWitness && scenario.attachmentCount === 0 && scenario.endsInDeletion,
     }
     const { hostCount, mode, segmentCount, spareCount, hasElections, replaceAfterNs } = this.#scenario
     this.#cluster = new Cluster({
@@ -487,8 +488,10 @@ class Life {
     const versions = new Set<string>()
     for (const { disk, name } of this.#hosts) {
       const report = await verifyStore(disk.disk)
-      if (report.findings.length > 0) {
-        this.#fail(`the offline reader finds at ${name}: ${JSON.stringify(report.findings[0])}`)
+      // A checkpoint, or a version shown lately, may name a block that rotted and was replaced: a scrub has read all others.
+      const findings = report.findings.filter(({ code }) => !disk.hasRotted || code !== 'ERR_BLOCK_CORRUPT')
+      if (findings.length > 0) {
+        this.#fail(`the offline reader finds at ${name}: ${JSON.stringify(findings[0])}`)
         return
       }
       if (!members.some((each) => each.disk === disk)) continue

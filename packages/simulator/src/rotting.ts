@@ -44,6 +44,8 @@ export class Rotting {
   #isOn = false
   /** Whose disk rots. */
   #host: Host | undefined
+  /** What was planned in an earlier one does not happen. */
+  #part = 0
 
   constructor(parts: RottingParts) {
     this.#parts = parts
@@ -55,7 +57,7 @@ export class Rotting {
     const host = pick(random, cluster.hosts)
     this.#host = host
     this.#isOn = true
-    this.#plan(host)
+    this.#plan(host, ++this.#part)
   }
 
   /** Nothing rots any more; what has rotted is bad still. */
@@ -112,16 +114,16 @@ export class Rotting {
     }
   }
 
-  #plan(host: Host): void {
+  #plan(host: Host, part: number): void {
     const { cluster, meanNs, random } = this.#parts
     cluster.schedule.after(-Math.log(1 - random()) * meanNs, () => {
-      if (!this.#isOn) return
+      if (!this.#isOn || part !== this.#part) return
       const kind = pick(random, rotKinds)
       if (host.isUp && this.#strike(kind, host)) {
         host.disk.hasRotted = host.disk.isRotten = true
         cluster.coverage.count(`fault:${kind}`)
       }
-      this.#plan(host)
+      this.#plan(host, part)
     })
   }
 
