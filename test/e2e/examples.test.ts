@@ -18,7 +18,7 @@ type Command = ReturnType<typeof buildProgram>
 
 let cluster: Cluster
 beforeAll(async () => {
-  cluster = await new Cluster().up(1)
+  cluster = await new Cluster().up(3)
   await runTool('qemu-img', 'create', '-q', '-f', 'qcow2', cluster.path('disk.qcow2'), '8M')
 }, 120_000)
 afterAll(() => cluster.dispose(), 120_000)
