@@ -1,6 +1,6 @@
 // Reads a volume's runs back from the log, in order of lsn: for catch-up and for /stream. One piece at a time; each run is
-// checked in full, for what leaves the host again must be what the chain says. Digests, half the time that a piece takes, may be left
-// to whoever gets it.
+// checked in full, for what leaves the host again must be what the chain says. Digests, which take a good part of the
+// time, may be left to whoever gets it.
 #pragma once
 
 #include <optional>

@@ -101,8 +101,16 @@ bool Cleaner::collect(Job& job) {
       if (run.body_bytes() > 0) collect_run(job, run.run, offset + run.body_offset);
     offset += batch->header.batch_bytes;
   }
-  ensure(job.blocks.size() + job.rotten == live,
+  ensure(job.blocks.size() + job.rotten.size() == live,
          "each live block of a segment is a block of one of its batches");
+  // Asked for only now: of a segment that is refused nobody would be there to hear how it ends.
+  for (const Rotten& one : job.rotten) {
+    if (store_.repairs.want(one.volume, one.block, one.place, this)) {
+      ++job.repairs_open;
+    } else {
+      job.is_rotten = true;
+    }
+  }
   return true;
 }
 
@@ -113,14 +121,9 @@ void Cleaner::collect_run(Job& job, const RunView& run, uint32_t body_offset) {
     const auto slot = static_cast<uint16_t>(offset / kSlotBytes);
     if (!segment.is_live(slot)) return;
     if (block_crc(job.bytes.data() + offset) != sum.crc) {
-      ++job.rotten;
       const Entry place{job.logical, slot, birth, sum.crc};
       store_.note_corrupt(header.volume, block, place);
-      if (store_.repairs.want(header.volume, block, place, this)) {
-        ++job.repairs_open;
-      } else {
-        job.is_rotten = true;
-      }
+      job.rotten.push_back({header.volume, block, place});
       return;
     }
     Block& added = job.blocks.emplace_back();

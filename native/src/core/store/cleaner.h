@@ -41,6 +41,11 @@ class Cleaner final : BatchMember, IoOwner, RepairWaiter {
     uint32_t to_segment = 0;
     uint32_t to_slot = 0;
   };
+  struct Rotten {
+    VolumeId volume;
+    uint64_t block = 0;
+    Entry place;
+  };
   struct Job {
     uint32_t logical = 0;
     uint64_t command = 0;
@@ -52,7 +57,7 @@ class Cleaner final : BatchMember, IoOwner, RepairWaiter {
     size_t runs_open = 0;       // runs that are not appended
     uint64_t moved_bytes = 0;
     bool no_space = false;
-    uint32_t rotten = 0;
+    std::vector<Rotten> rotten;  // live, and not what their checksums say
     uint32_t repairs_open = 0;
     bool is_rotten = false;  // of its blocks one cannot be repaired
   };

@@ -214,7 +214,8 @@ bool Recovery::may_replay(const RunView& run) {
   if (!starts_volume(run)) return true;
   const Result<CreatePayload> payload = decode_create((*run.records().begin()).payload());
   ensure(payload.ok(), "a record's payload was checked");
-  if (!payload->parent) return true;
+  // A witness keeps nothing that a branch could stand on, and believes no header that its parent's records are committed (W6).
+  if (!payload->parent || store_.is_witness(payload->view)) return true;
   Volume* parent = store_.find(payload->parent->volume);
   if (parent == nullptr) return true;
   // A branch stands on all of its parent's records before it, applied; so they were known to be committed when it was made.

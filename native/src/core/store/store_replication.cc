@@ -191,6 +191,8 @@ ReplicaMaker::Made Store::make_replica(const RunView& run, const Slice& bytes, b
 Store::BranchParent Store::find_branch_parent(const BranchPoint& point) {
   const Volume* parent = find(point.volume);
   if (parent == nullptr || parent->deleted() || parent->head() == 0) return BranchParent::never;
+  // Its map is empty: a branch that keeps data here would read as zeros.
+  if (parent->is_witness()) return BranchParent::never;
   for (NodeId id = lineage.node(parent->head()).parent; id != 0; id = lineage.node(id).parent) {
     const VersionNode& node = lineage.node(id);
     if (node.bare) continue;
