@@ -100,3 +100,22 @@ test('with both data hosts gone it stops, and goes on with what was acknowledged
   expect(await cluster.equalHeads((await nodes.find(witness, 'web')).volume)).toMatch(/^[0-9a-f]{40}$/)
   await nodes.detach(witness, 'web')
 })
+
+test('a branch has the same witness, which starts again behind both', options, async () => {
+  const { socket } = await nodes.attach(1, 'web')
+  // Not known to be committed there when its host dies.
+  await write(socket, 42)
+  const branch = (await cluster.cloudfs('branch', 'web', '--name', 'copy')).split('\n').at(-1)
+  await cluster.kill(witness)
+  await cluster.startNode(witness)
+  await isWhole()
+  await nodes.isWhole('copy', witness)
+  expect((await nodes.find(witness, 'copy')).replicas.map(({ role }) => role).sort()).toEqual([
+    'data',
+    'data',
+    'witness',
+  ])
+  expect(branch).toMatch(/^[0-9a-f]{40}$/)
+  await nodes.detach(1, 'web')
+  expect(await read((await nodes.attach(1, 'copy')).socket)).toBe(42)
+})
