@@ -38,6 +38,24 @@ TEST_CASE("H is SHA-256 cut to 160 bits, a block's digest to 128") {
   CHECK(sum_block(zeros.data()) == BlockSum{crc32c(zeros), block_digest(zeros.data())});
 }
 
+TEST_CASE("digests made together are those made one by one, however many they are") {
+  constexpr size_t kBlocks = 131;
+  std::vector<uint8_t> bytes(kBlocks * kBlockBytes);
+  for (size_t index = 0; index < bytes.size(); ++index)
+    bytes[index] = static_cast<uint8_t>(index * 7 + index / kBlockBytes);
+  std::vector<const uint8_t*> blocks;
+  std::vector<BlockDigest> alone;
+  for (size_t index = 0; index < kBlocks; ++index) {
+    blocks.push_back(bytes.data() + index * kBlockBytes);
+    alone.push_back(block_digest(blocks.back()));
+  }
+  for (const size_t count : std::vector<size_t>{0, 1, 2, 3, 4, 15, 64, 65, 129, 131}) {
+    std::vector<BlockDigest> together(count);
+    block_digests(std::span(blocks).first(count), together);
+    CHECK(std::equal(together.begin(), together.end(), alone.begin()));
+  }
+}
+
 TEST_CASE("a hash is the same whether its input comes whole or in pieces") {
   uint8_t whole[32];
   uint8_t pieces[32];

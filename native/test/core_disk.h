@@ -64,6 +64,7 @@ class SimDisk {
         break;
       }
       case IoEffect::Kind::sync:
+        ++syncs;
         if (fail_syncs > 0 && --fail_syncs == 0) {
           result.error = EIO;
           break;
@@ -144,6 +145,7 @@ class SimDisk {
 
   int fail_writes = 0;  // n: the n-th write from now on fails
   int fail_syncs = 0;
+  int syncs = 0;  // asked for
   bool full = false;  // no segment can be prepared
 
  private:

@@ -246,6 +246,33 @@ TEST_CASE("repair: a segment with bad blocks is cleaned") {
   check_audits(story.cluster);
 }
 
+TEST_CASE("repair: a segment that is not cleaned, for a damaged batch behind a bad block, keeps no other from it") {
+  Story story;
+  const auto bytes = pattern(4096, 1);
+  const auto behind = pattern(4096, 2);
+  CHECK(story.write(0, bytes) == 0);
+  CHECK(story.write(8192, behind) == 0);
+  CHECK(story.write(65536, pattern(400000, 3)) == 0);
+  story.cluster.run();
+  story.rot(0, bytes);
+  SimDisk& disk = story.cluster.node(0).disk;
+  const std::vector<uint8_t> cache = disk.cache(0);
+  const auto body = std::search(cache.begin(), cache.end(), behind.begin(), behind.end());
+  REQUIRE(body - cache.begin() >= 2048);
+  disk.corrupt(0, static_cast<uint64_t>(body - cache.begin()) - 1024 + 8);  // of its header
+  const auto table = nlohmann::json::parse(command_at(story.cluster, 0, "segments", "{}").result);
+  const auto clean = [&](size_t index) {
+    CHECK(table["segments"][index]["state"] == "sealed");
+    const uint64_t logical = table["segments"][index]["logical"];
+    return command_at(story.cluster, 0, "clean", "{\"logical\":" + std::to_string(logical) + "}").error_code;
+  };
+  CHECK(clean(0) == "ERR_BATCH_CORRUPT");
+  CHECK(clean(1) == "");
+  CHECK(story.read(0, story.disk, 0, 4096) == bytes);
+  CHECK(clean(2) == "");
+  check_audits(story.cluster);
+}
+
 TEST_CASE("repair: a follower that needs blocks gets those too that were bad at the primary") {
   Story story;
   const auto bytes = pattern(4096, 1);

@@ -232,7 +232,7 @@ void NbdServer::touch(Client& client) {
 bool NbdServer::advance(Client& client) {
   ops_.clear();
   client.connection.advance(ops_);
-  const bool any = !ops_.empty();
+  bool any = !ops_.empty();
   for (ClientOp& op : ops_) {
     if (client.sink != nullptr) {
       client.sink->submit(std::move(op));
@@ -241,8 +241,10 @@ bool NbdServer::advance(Client& client) {
     }
   }
   ops_.clear();
-  for (const uint64_t sequence : client.connection.take_seen())
+  for (const uint64_t sequence : client.connection.take_seen()) {
     core_.session_seen(client.connection.exported()->handle, sequence);
+    any = true;
+  }
   return any;
 }
 
@@ -260,6 +262,10 @@ void NbdServer::deliver(Reply reply) {
   const bool is_over = found->second->connection.is_session() && reply.error == ESHUTDOWN;
   if (reply.error == kUnanswered || is_over) found->second->hang_up();
   found->second->connection.answer(std::move(reply));
+}
+
+void NbdServer::answer() {
+  for (const uint64_t id : touched_) connections_.at(id)->send();
 }
 
 bool NbdServer::flush() {

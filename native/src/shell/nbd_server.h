@@ -69,9 +69,11 @@ class NbdServer {
   /// No new connections; those there are end as with unlisten().
   void shut_down();
 
-  /// Hands the requests that have been received to the core. @returns whether there were any
+  /// Hands the requests that have been received to the core. @returns whether there was anything for it
   bool submit();
   void deliver(Reply reply);
+  /// Sends what has been delivered, as far as the sockets take it: flush() comes all the same.
+  void answer();
   /// Sends what the sockets take; destroys connections that are done; closes those whose handshake takes too long.
   /// @returns whether requests that had waited for room have become ready: then the next round must not wait
   bool flush();

@@ -115,6 +115,7 @@ class PeerStreams::End final : public Watcher {
     const ssize_t bytes = socket_->read(window.data, window.bytes);
     if (bytes > 0) {
       owner_.bytes_received_ += static_cast<size_t>(bytes);
+      owner_.received_ = true;
       owner_.core_.stream_received(id_, static_cast<size_t>(bytes));
     } else if (bytes != -EAGAIN) {
       hang_up();
@@ -170,6 +171,9 @@ void PeerStreams::take(std::vector<StreamSend>&& sends, const std::vector<uint64
   for (StreamSend& send : sends)
     if (const auto end = ends_.find(send.stream); end != ends_.end())
       end->second->give(std::move(send.slices));
+  if (!sends.empty())
+    for (const uint64_t id : touched_)
+      if (const auto end = ends_.find(id); end != ends_.end()) end->second->send();
   for (const uint64_t id : closes)
     if (const auto end = ends_.find(id); end != ends_.end()) end->second->close();
 }

@@ -36,9 +36,11 @@ class PeerStreams {
                  const std::vector<uint8_t>& early, std::string& refusal);
   /// Ends a stream at once; nothing happens if it has ended.
   void end(uint64_t id);
-  /// What a turn of the core wants sent and ended.
+  /// Whether the core was given bytes since this was asked last.
+  bool received() { return std::exchange(received_, false); }
+  /// What a turn of the core wants sent and ended. Sends what the sockets take.
   void take(std::vector<StreamSend>&& sends, const std::vector<uint64_t>& closes);
-  /// Sends what the sockets take. @returns whether the core was told of anything: then the next round must not wait
+  /// Sends what they take now. @returns whether the core was told of anything: then the next round must not wait
   bool flush();
   /// When flush() wants to be called at the latest: streams that are closing are given up.
   std::optional<uint64_t> next_deadline_ns() const;
@@ -70,6 +72,7 @@ class PeerStreams {
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;
   bool told_ = false;
+  bool received_ = false;
 };
 
 }  // namespace cloudfs::shell

@@ -174,8 +174,13 @@ void Store::run() {
     again_ = false;
     loop_.wait(deadline);
     endpoints_.receive();
-    nbd_.submit();
-    turn();
+    // What others acknowledged is answered before anything new is begun: clients ask on meanwhile.
+    const bool has_turned = streams_.received();
+    if (has_turned) {
+      turn();
+      nbd_.answer();
+    }
+    if (nbd_.submit() || !has_turned) turn();
     again_ = nbd_.flush() || again_;
     endpoints_.flush();
     again_ = streams_.flush() || again_;
@@ -217,6 +222,9 @@ void Store::turn() {
     ++turns_;
     const uint64_t segment_bytes = uint64_t{1} << core_.segment_log2();
     if (device_->segment_bytes() != segment_bytes) device_->set_segment_bytes(segment_bytes);
+    // First, so that the others are at work while this host copies the same bytes to its page cache. What a majority has may lack
+    // here then, as it may after a power cut: a leader that starts again gets it from them.
+    streams_.take(std::move(effects.sends), effects.closes);
     for (IoEffect& effect : effects.io) io_.run(std::move(effect));
     for (Reply& reply : effects.replies) {
       if (reply.client == BlockAccess::kClient) {
@@ -225,7 +233,6 @@ void Store::turn() {
         nbd_.deliver(std::move(reply));
       }
     }
-    streams_.take(std::move(effects.sends), effects.closes);
     for (Event& event : effects.events) observer_.event(std::move(event));
     for (CommandReply& reply : core_.take_command_replies()) {
       CommandAnswer answer{

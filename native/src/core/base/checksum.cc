@@ -27,12 +27,6 @@ uint32_t crc32c_without(ByteSpan bytes, size_t field) {
   return crc32c(bytes.subspan(field + sizeof kZero), crc32c(kZero, before));
 }
 
-BlockDigest block_digest(const uint8_t* block) {
-  BlockDigest digest;
-  Sha256().add({block, kBlockBytes}).finish(digest);
-  return digest;
-}
-
 BlockSum sum_block(const uint8_t* block) {
   return {block_crc(block), block_digest(block)};
 }

@@ -1,5 +1,5 @@
 // The two checksums. crc32c finds rot on every read; SHA-256 is what the chain and the digests stand on
-// (docs/disk-format.md). ISA-L and Nettle do the work.
+// (docs/disk-format.md). ISA-L, Nettle and Intel's multi-buffer library do the work.
 #pragma once
 
 #include <nettle/sha2.h>
@@ -61,6 +61,9 @@ Id hash160(ByteSpan bytes) {
 }
 
 BlockDigest block_digest(const uint8_t* block);
+
+/// Those of many blocks, 4096 bytes each, in less time than one by one. `digests` has room for all.
+void block_digests(std::span<const uint8_t* const> blocks, std::span<BlockDigest> digests);
 
 /// crc and digest of the 4096 bytes at `block`.
 BlockSum sum_block(const uint8_t* block);

@@ -195,24 +195,26 @@ void store_header(uint8_t* at, const RunHeader& header) {
   store(at + 116, uint64_t{0});
 }
 
+DecodeError refuse_block(const uint8_t* block, ByteSpan body) {
+  const auto offset = static_cast<size_t>(block - body.data());
+  return {ErrorCode::block_corrupt, "a block differs from its checksum", offset};
+}
+
 /// Calls check(sum, block) for each block of the body; false: the first that is refused.
 template <class Check>
 Result<void> each_body_block(const RunView& run, ByteSpan body, Check check) {
   if (body.size() < run.header().body_bytes)
     return DecodeError{ErrorCode::block_corrupt, "the body is cut off", body.size()};
-  const auto refuse = [](size_t offset) {
-    return DecodeError{ErrorCode::block_corrupt, "a block differs from its checksum", offset};
-  };
   if (run.header().type == RunType::moved) {
     for (uint32_t index = 0; index < run.header().count; ++index) {
-      const size_t offset = size_t{index} * kBlockBytes;
-      if (!check(run.moved_block(index).sum, body.data() + offset)) return refuse(offset);
+      const uint8_t* block = body.data() + size_t{index} * kBlockBytes;
+      if (!check(run.moved_block(index).sum, block)) return refuse_block(block, body);
     }
   } else if (run.header().type == RunType::records) {
     for (const RecordView record : run.records()) {
       for (uint32_t index = 0; index < record.data_blocks(); ++index) {
-        const size_t offset = record.body_offset() + size_t{index} * kBlockBytes;
-        if (!check(record.block_sum(index), body.data() + offset)) return refuse(offset);
+        const uint8_t* block = body.data() + record.body_offset() + size_t{index} * kBlockBytes;
+        if (!check(record.block_sum(index), block)) return refuse_block(block, body);
       }
     }
   }
@@ -329,8 +331,19 @@ Result<void> verify_body_crcs(const RunView& run, ByteSpan body) {
 }
 
 Result<void> verify_body_digests(const RunView& run, ByteSpan body) {
-  return each_body_block(
-      run, body, [](const BlockSum& sum, const uint8_t* block) { return sum.digest == block_digest(block); });
+  std::vector<const uint8_t*> blocks;
+  std::vector<BlockDigest> told;
+  const Result<void> whole = each_body_block(run, body, [&](const BlockSum& sum, const uint8_t* block) {
+    blocks.push_back(block);
+    told.push_back(sum.digest);
+    return true;
+  });
+  if (!whole) return whole;
+  std::vector<BlockDigest> digests(blocks.size());
+  block_digests(blocks, digests);
+  const auto differ = std::mismatch(digests.begin(), digests.end(), told.begin()).first;
+  if (differ == digests.end()) return {};
+  return refuse_block(blocks[static_cast<size_t>(differ - digests.begin())], body);
 }
 
 RunBuilder::RunBuilder(std::span<uint8_t> out, const RunHeader& header) : out_(out), header_(header) {
@@ -342,9 +355,10 @@ RunBuilder::RunBuilder(std::span<uint8_t> out, const RunHeader& header) : out_(o
 }
 
 RecordView RunBuilder::add_write(const Token& parent, uint64_t request_sequence, uint64_t first_block,
-                                 ByteSpan bytes) {
+                                 ByteSpan bytes, std::span<const BlockDigest> digests) {
   const size_t blocks = bytes.size() / kBlockBytes;
   ensure(blocks > 0 && bytes.size() % kBlockBytes == 0, "a write record is of whole blocks");
+  ensure(digests.empty() || digests.size() == blocks, "each block has its digest");
   ensure(room() >= write_record_bytes_max(blocks), "there is room for the record");
   ensure(!parent.is_zero(), "a write follows another record");
   uint8_t* at = out_.data() + header_.run_bytes;
@@ -371,9 +385,11 @@ RecordView RunBuilder::add_write(const Token& parent, uint64_t request_sequence,
   for (size_t index = 0; index < extent_count; ++index) {
     const Extent written = load_extent(at + write_record_bytes(index, 0));
     if (written.kind != ExtentKind::data) continue;
-    const uint8_t* block = bytes.data() + (written.block - first_block) * kBlockBytes;
-    for (uint32_t count = 0; count < written.count; ++count, block += kBlockBytes, sum_at += kBlockSumBytes)
-      store_sum(sum_at, sum_block(block));
+    const size_t from = written.block - first_block;
+    for (size_t at_block = from; at_block < from + written.count; ++at_block, sum_at += kBlockSumBytes) {
+      const uint8_t* block = bytes.data() + at_block * kBlockBytes;
+      store_sum(sum_at, digests.empty() ? sum_block(block) : BlockSum{block_crc(block), digests[at_block]});
+    }
   }
   return add_record(RecordKind::write, 0, static_cast<uint16_t>(extent_count), parent, request_sequence,
                     write_record_bytes(extent_count, data_blocks), data_blocks);

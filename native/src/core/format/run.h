@@ -237,8 +237,10 @@ class RunBuilder {
 
   /// A write of whole blocks: `bytes` goes to `first_block` on. Blocks of zeros become zeroed extents, the
   /// others data extents with crc and digest. The body is the data extents' bytes in order: no copy is made,
-  /// the caller gathers them from `bytes` (the extents of the record returned say which).
-  RecordView add_write(const Token& parent, uint64_t request_sequence, uint64_t first_block, ByteSpan bytes);
+  /// the caller gathers them from `bytes` (the extents of the record returned say which). `digests`: one per block, if
+  /// they are made already; what it says of a block of zeros is not looked at.
+  RecordView add_write(const Token& parent, uint64_t request_sequence, uint64_t first_block, ByteSpan bytes,
+                       std::span<const BlockDigest> digests = {});
 
   /// A write given by extents: trims, zeroes, and data whose sums (one per data block, in order) are known
   /// already.

@@ -356,6 +356,7 @@ void Leader::send_run(Feed& feed, const Run& run) {
   streams_.send(feed.stream, std::move(slices));
   note_fed(feed, bytes);
   feed.next = run.last + 1;
+  if (run.sync) feed.sync_sent = run.last;
   feed.greeted = true;
   feed.commit_sent = committed_for(feed);
 }

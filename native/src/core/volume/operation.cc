@@ -32,6 +32,7 @@ void Operation::restart() {
   wait_lsn = 0;
   data = {};
   cursor = 0;
+  digests.clear();
   last_lsn = 0;
   version = {};
   error = 0;

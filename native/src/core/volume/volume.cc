@@ -164,7 +164,10 @@ void Volume::on_placed(const PlacedRun& run, uint64_t) {
     if (record.kind() == RecordKind::create) continue;  // in force already
     PendingRecord& pending = pending_[placed_++];
     place(pending, record, run);
-    sync |= pending.operation != nullptr && pending.operation->request.fua;
+    if (const Operation* operation = pending.operation; operation != nullptr) {
+      const bool is_whole = operation->last_lsn == record.lsn() && operation->cursor == operation->end;
+      sync |= operation->request.fua || (is_whole && flush_habit_.wrote());
+    }
   }
   parts_.segments.at(run.segment).note_range(id_, first, last);
   if (replication_ != nullptr) {

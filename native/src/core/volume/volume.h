@@ -29,6 +29,7 @@
 #include "core/format/payload.h"
 #include "core/log/appender.h"
 #include "core/volume/commit.h"
+#include "core/volume/flush_habit.h"
 #include "core/volume/head_link.h"
 #include "core/volume/operation.h"
 #include "core/volume/replication.h"
@@ -345,6 +346,7 @@ class Volume final : public BatchMember, PageWaiter {
   Room make_run();
   size_t next_record_bytes(const Operation& operation, uint64_t& body_bytes) const;
   uint64_t next_record_blocks(const Operation& operation) const;
+  void make_digests();
   void make_record(RunBuilder& run, Operation& operation);
   RecordView add_zeros(RunBuilder& run, const Operation& operation, uint64_t blocks, uint64_t sequence);
   void add_body(const RecordView& record, const Operation& operation);
@@ -423,6 +425,14 @@ class Volume final : public BatchMember, PageWaiter {
   bool applying_ = false;  // the front record waits for map pages
 
   Ring<Operation*> ready_;
+  struct DigestOwner {
+    Operation* operation;
+    size_t block;  // of its next record
+  };
+  // Scratch: blocks whose digests are made together.
+  std::vector<const uint8_t*> digest_blocks_;
+  std::vector<DigestOwner> digest_owners_;
+  std::vector<BlockDigest> digests_;
   std::vector<Operation*> blocked_;  // in order of arrival
   std::vector<Operation*>
       held_;  // behind one of their session that was refused; of a session in order of their numbers
@@ -430,6 +440,7 @@ class Volume final : public BatchMember, PageWaiter {
   std::vector<Operation*> settling_;
   std::vector<Lock> locks_;
   std::vector<DurableWaiter> durable_waiters_;  // by lsn
+  FlushHabit flush_habit_;
   Ring<Control> controls_;
   uint32_t pending_controls_ = 0;  // control records that are not applied: one at a time
   uint32_t holds_ = 0;

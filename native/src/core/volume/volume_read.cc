@@ -37,6 +37,7 @@ void Volume::submit(Operation& operation) {
     case ClientOp::Kind::flush:
       // Everything acknowledged before the FLUSH came is committed; snapshots are synced or their volume's matter.
       if (operation.snapshot != 0) return answer(operation, 0);
+      flush_habit_.flushed();
       return wait_durable(committed_, &operation, 0);
     case ClientOp::Kind::cache:
       return answer(operation, 0);

@@ -11,6 +11,8 @@ namespace {
 
 // Blocks that one trim or zeroing record covers; a longer request becomes several.
 constexpr uint64_t kZeroBlocksMax = uint64_t{1} << 31;
+// Blocks whose digests are made together, unless one record has more: a longer wait before the first record gains nothing.
+constexpr size_t kDigestsTogether = 64;
 
 }  // namespace
 
@@ -255,6 +257,7 @@ Room Volume::make_run() {
   if (replication_ != nullptr) run_bodies_.push_back({});
   do {
     Operation& operation = *ready_.front();
+    if (data && operation.digests.empty()) make_digests();
     make_record(run, operation);
     if (operation.cursor == operation.end) {
       ready_.pop_front();
@@ -273,6 +276,29 @@ Room Volume::make_run() {
   return Room::ok;
 }
 
+/// For the writes that are next, together: side by side two cost as much as one.
+void Volume::make_digests() {
+  digest_blocks_.clear();
+  digest_owners_.clear();
+  for (size_t next = 0; next < ready_.size(); ++next) {
+    Operation* operation = ready_[next];
+    if (operation->request.kind != ClientOp::Kind::write || !operation->digests.empty()) continue;
+    const size_t blocks = next_record_blocks(*operation);
+    if (!digest_owners_.empty() && digest_blocks_.size() + blocks > kDigestsTogether) break;
+    operation->digests.resize(blocks);
+    const uint8_t* at = operation->data.data + (operation->cursor - operation->first) * kBlockBytes;
+    for (size_t index = 0; index < blocks; ++index, at += kBlockBytes) {
+      if (is_zero_block(at)) continue;
+      digest_blocks_.push_back(at);
+      digest_owners_.push_back({operation, index});
+    }
+  }
+  digests_.resize(digest_blocks_.size());
+  block_digests(digest_blocks_, digests_);
+  for (size_t index = 0; index < digests_.size(); ++index)
+    digest_owners_[index].operation->digests[digest_owners_[index].block] = digests_[index];
+}
+
 void Volume::make_record(RunBuilder& run, Operation& operation) {
   const ClientOp& request = operation.request;
   const uint64_t blocks = next_record_blocks(operation);
@@ -283,7 +309,8 @@ void Volume::make_record(RunBuilder& run, Operation& operation) {
   if (request.kind == ClientOp::Kind::write) {
     const ByteSpan bytes(operation.data.data + (operation.cursor - operation.first) * kBlockBytes,
                          blocks * kBlockBytes);
-    record = run.add_write(*made_token_, sequence, operation.cursor, bytes);
+    record = run.add_write(*made_token_, sequence, operation.cursor, bytes, operation.digests);
+    operation.digests.clear();
   } else {
     record = add_zeros(run, operation, blocks, sequence);
   }
