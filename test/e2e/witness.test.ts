@@ -118,4 +118,19 @@ test('a branch has the same witness, which starts again behind both', options, a
   expect(branch).toMatch(/^[0-9a-f]{40}$/)
   await nodes.detach(1, 'web')
   expect(await read((await nodes.attach(1, 'copy')).socket)).toBe(42)
+  await nodes.detach(1, 'copy')
+})
+
+test('a disk is deleted though one of the two data hosts has just gone', options, async () => {
+  const { volume } = await nodes.find(witness, 'web')
+  const leader = await nodes.leaderOf('web', witness)
+  const dead = 6 - witness - leader
+  await cluster.kill(dead)
+  await cluster.at(witness, 'deletedisk', 'web')
+  const names = async (index: number): Promise<string[]> =>
+    (await nodes.ask<Answer<'volumes'>>(index, 'volumes')).map(({ name }) => name)
+  expect(await names(witness)).toEqual(['copy'])
+  await cluster.startNode(dead)
+  await expect.poll(() => names(dead), PATIENCE).toEqual(['copy'])
+  expect(volume).toMatch(/^[0-9a-f]{40}$/)
 })

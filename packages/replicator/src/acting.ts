@@ -1,6 +1,6 @@
 /** Has a volume's primary do what only that can: the host that is taken for it, or whoever leads instead by now. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { HostId, isCloudfsError } from '@cloudfs/interface'
+import { HostId, isCloudfsError, UnknownVolumeError } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
 import type { Catalogue } from './catalogue.js'
 import { PrimaryAwayError } from './errors.js'
@@ -49,7 +49,17 @@ export class Acting {
         if (!mayBeElsewhere(error, request) || performance.now() > giveUpMs) throw error
       }
       await delay(LEADERLESS_RETRY_MS)
-      by = HostId.parse((await this.#options.catalogue.find(volume)).volume.primary)
+      by = await this.#primaryOf(volume, by, request)
+    }
+  }
+
+  /** One that is being deleted is not listed any more, and its deletion not sure yet: that is for whoever led it to say. */
+  async #primaryOf(volume: string, before: HostId, { action }: PrimaryAction): Promise<HostId> {
+    try {
+      return HostId.parse((await this.#options.catalogue.find(volume)).volume.primary)
+    } catch (error) {
+      if (action === 'delete' && error instanceof UnknownVolumeError) return before
+      throw error
     }
   }
 

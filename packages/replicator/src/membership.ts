@@ -102,8 +102,9 @@ export class Membership {
         sleep: (ms, signal) => delay(ms, undefined, { signal }),
       },
       led: async (volume) => {
-        const [status] = await engine.result('volumes', { volume })
-        return status?.role === 'primary' ? ledOf(status) : undefined
+        // One that is being deleted too: behind the deletion the set goes on without a data member that is away (W4).
+        const [status] = await engine.result('volumes', { all: true, volume })
+        return status?.role === 'primary' && !status.deletionCommitted ? ledOf(status) : undefined
       },
       changeSet,
       handOver: async (volume, to) => {

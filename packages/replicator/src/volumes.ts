@@ -2,6 +2,7 @@
  * What can be done with the volumes of the cluster. Any node takes any request; what only a volume's primary can do is sent
  * on to it.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer, Body } from '@cloudfs/http'
 import { bytesToHex, HostId, isCloudfsError, NotPrimaryError, VersionId, VolumeId } from '@cloudfs/interface'
 import type { HostKey, PeerNode } from '@cloudfs/peers'
@@ -21,6 +22,10 @@ import { HeadTeller } from './head-teller.js'
 import type { Holders } from './holders.js'
 import { type Acted, askVersion, type Member, type PrimaryAction, tellHead } from './peer-requests.js'
 import type { VolumeMaker } from './volume-maker.js'
+
+const DELETION_LOOK_MS = 100
+/** Whoever asks waits for 25 s (acting.ts). */
+const DELETION_MS_MAX = 20_000
 
 interface BranchPoint {
   readonly found: Found
@@ -257,6 +262,7 @@ export class Volumes {
     await this.#requireLead(volume)
     switch (request.action) {
       case 'delete':
+        if (await this.#isDeletedAlready(volume)) return { volume }
         await this.#requireMajority(volume)
         await holders.whileFree(volume, () => engine.call('delete', { volume }))
         return { volume }
@@ -326,6 +332,26 @@ export class Volumes {
     const other = status?.promised.host
     const hint = other === undefined || other === host ? '' : `: host ${other} does, or is about to`
     throw new NotPrimaryError(`this host does not lead volume ${volume}${hint}`, { volume })
+  }
+
+  /**
+   * A deletion that is not committed yet goes on: a change of the view ended the command that waited for it, not the record.
+   *
+   * @returns false: nobody deletes it; or its deletion was not known to a majority, and is gone
+   * @throws {NotPrimaryError} @throws {NoMajorityError} it is not committed in time
+   */
+  async #isDeletedAlready(volume: VolumeId): Promise<boolean> {
+    const giveUpMs = performance.now() + DELETION_MS_MAX
+    for (;;) {
+      const [status] = await this.#options.engine.result('volumes', { all: true, volume })
+      if (status?.deleted !== true || status.deletionCommitted) return status?.deletionCommitted === true
+      if (status.role !== 'primary') await this.#requireLead(volume)
+      if (performance.now() > giveUpMs) {
+        const text = 'the deletion is not known to a majority yet: it goes on once more of its hosts are back'
+        throw new NoMajorityError(text, { volume })
+      }
+      await delay(DELETION_LOOK_MS)
+    }
   }
 
   /**

@@ -105,8 +105,7 @@ class Life {
       spareCount: scenario.hasElections && !hasWitness ? scenario.spareCount : 0,
       rotMeanNs: hasWitness ? 0 : scenario.rotMeanNs,
       endsInForce: mayEnd && !hasWitness && scenario.mode !== 'local' && scenario.endsInForce,
-      // With a witness a deletion waits for the data member that has just gone.
-      endsInDeletion: mayEnd && !hasWitness && scenario.attachmentCount === 0 && scenario.endsInDeletion,
+      endsInDeletion: mayEnd && scenario.attachmentCount === 0 && scenario.endsInDeletion,
     }
     const { hostCount, mode, segmentCount, spareCount, hasElections, replaceAfterNs } = this.#scenario
     this.#cluster = new Cluster({

@@ -53,6 +53,32 @@ test('two cuts of a direction end with the second', () => {
   expect(count).toBe(1)
 })
 
+test('who sends into a direction that stays cut off gives up after 15 s, and not before', () => {
+  const { schedule, network } = world(5)
+  const gaveUp: string[] = []
+  const arrived: string[] = []
+  const pipe = (name: string): ReturnType<typeof network.pipe<string>> =>
+    network.pipe<string>(
+      0,
+      1,
+      (item) => arrived.push(item),
+      () => gaveUp.push(name),
+    )
+  let restore = network.cutOff(0, 1)
+  pipe('sends').push('once')
+  pipe('says nothing')
+  while (schedule.step(14 * SECOND));
+  restore()
+  while (schedule.step(40 * SECOND));
+  expect(arrived).toEqual(['once'])
+  expect(gaveUp).toEqual([])
+  restore = network.cutOff(0, 1)
+  pipe('sends again').push('twice')
+  while (schedule.step(60 * SECOND));
+  expect(gaveUp).toEqual(['sends again'])
+  restore()
+})
+
 test('single messages are lost, doubled and overtaken', () => {
   const { schedule, coverage, network } = world(4)
   const arrived: number[] = []

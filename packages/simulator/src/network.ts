@@ -4,7 +4,7 @@
  */
 import type { Coverage } from './coverage.js'
 import { chance, type Random, spread } from './random.js'
-import { MICROSECOND, MILLISECOND, type Planned, type Schedule } from './schedule.js'
+import { MICROSECOND, MILLISECOND, type Planned, type Schedule, SECOND } from './schedule.js'
 
 interface NetworkParts {
   readonly schedule: Schedule
@@ -23,6 +23,8 @@ interface Link {
 
 /** A retransmission comes at most so long after a direction is whole again. */
 const RETRY_NS_MAX = 200 * MILLISECOND
+/** What is not confirmed for so long ends the connection: `TCP_USER_TIMEOUT` of update streams (native/src/shell/stream.h). */
+const UNCONFIRMED_NS_MAX = 15 * SECOND
 
 export class Network {
   readonly #parts: NetworkParts
@@ -69,9 +71,9 @@ export class Network {
     return spread(this.#parts.random, 40 * MICROSECOND, 600 * MICROSECOND) * this.#link(from, to).slowness
   }
 
-  /** One direction of a connection. */
-  pipe<T>(from: number, to: number, deliver: (item: T) => void): Pipe<T> {
-    return new Pipe(this, this.#parts.schedule, from, to, deliver)
+  /** One direction of a connection. @param giveUp - who sends hears nothing for so long that the connection is over for it */
+  pipe<T>(from: number, to: number, deliver: (item: T) => void, giveUp?: () => void): Pipe<T> {
+    return new Pipe(this, this.#parts.schedule, from, to, deliver, giveUp)
   }
 
   /** A single message: it comes once, twice or never. */
@@ -106,18 +108,28 @@ export class Pipe<T> {
   readonly #from: number
   readonly #to: number
   readonly #deliver: (item: T) => void
+  readonly #giveUp: (() => void) | undefined
   readonly #queue: { readonly item: T; readonly arrivesNs: number }[] = []
   #newestNs = 0
   #next: Planned | undefined
+  #givesUp: Planned | undefined
   #isStalled = false
   #isClosed = false
 
-  constructor(network: Network, schedule: Schedule, from: number, to: number, deliver: (item: T) => void) {
+  constructor(
+    network: Network,
+    schedule: Schedule,
+    from: number,
+    to: number,
+    deliver: (item: T) => void,
+    giveUp?: () => void,
+  ) {
     this.#network = network
     this.#schedule = schedule
     this.#from = from
     this.#to = to
     this.#deliver = deliver
+    this.#giveUp = giveUp
   }
 
   push(item: T): void {
@@ -135,11 +147,14 @@ export class Pipe<T> {
     this.#isClosed = true
     this.#queue.length = 0
     this.#next?.cancel()
+    this.#givesUp?.cancel()
   }
 
   /** @internal the way may be free again */
   retry(): void {
     this.#isStalled = false
+    this.#givesUp?.cancel()
+    this.#givesUp = undefined
     this.#plan()
   }
 
@@ -155,6 +170,8 @@ export class Pipe<T> {
   #arrive(): void {
     if (this.#network.isCut(this.#from, this.#to)) {
       this.#isStalled = true
+      if (this.#giveUp !== undefined)
+        this.#givesUp ??= this.#schedule.after(UNCONFIRMED_NS_MAX, this.#giveUp)
       this.#network.stall(this.#from, this.#to, this)
       return
     }

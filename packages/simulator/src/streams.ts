@@ -54,6 +54,8 @@ interface End {
 
 interface Connection {
   readonly volume: VolumeId
+  /** One side has: the other learns it when it sends. */
+  isGivenUp: boolean
   readonly leader: End
   readonly follower: End
 }
@@ -291,7 +293,11 @@ export class Streams {
       this.#cut(connection)
       return
     }
-    if (end.isClosed) return
+    if (end.isClosed) {
+      const other = end === connection.leader ? connection.follower : connection.leader
+      if (connection.isGivenUp) this.#close(other, connection)
+      return
+    }
     end.received.push(item)
     end.host.wake()
   }
@@ -344,17 +350,32 @@ export class Streams {
     }
     const connection: Connection = {
       volume: follow.volume,
+      isGivenUp: false,
       leader: this.#end(
         leader,
-        network.pipe(leader.index, host.index, (item) => {
-          this.#arrive(connection.follower, connection, item)
-        }),
+        network.pipe(
+          leader.index,
+          host.index,
+          (item) => {
+            this.#arrive(connection.follower, connection, item)
+          },
+          () => {
+            this.#giveUp(connection.leader, connection)
+          },
+        ),
       ),
       follower: this.#end(
         host,
-        network.pipe(host.index, leader.index, (item) => {
-          this.#arrive(connection.leader, connection, item)
-        }),
+        network.pipe(
+          host.index,
+          leader.index,
+          (item) => {
+            this.#arrive(connection.leader, connection, item)
+          },
+          () => {
+            this.#giveUp(connection.follower, connection)
+          },
+        ),
       ),
     }
     follow.connection = connection
@@ -404,6 +425,13 @@ export class Streams {
         this.#close(end, connection)
       })
     }
+  }
+
+  /** What it sent was not confirmed for long. */
+  #giveUp(end: End, connection: Connection): void {
+    this.#parts.coverage.count('fault:connection given up')
+    connection.isGivenUp = true
+    this.#close(end, connection)
   }
 
   /** One side learns that the connection is gone. */
