@@ -9,9 +9,10 @@ import { nbdUri } from './support/engine-process.js'
 import { EngineViews } from './support/engine-views.js'
 import { runTool } from './support/run-tool.js'
 
-const options = { timeout: 60_000 }
+const isLong = process.env['CLOUDFS_TEST_LONG'] === '1'
+const options = { timeout: isLong ? 3_600_000 : 60_000 }
 const MIB = 1024 * 1024
-const ROUNDS = process.env['CLOUDFS_TEST_LONG'] === undefined ? 8 : 1000
+const ROUNDS = isLong ? 1000 : 8
 
 let cluster: EngineCluster
 let views: EngineViews
