@@ -144,6 +144,7 @@ CoreParams params_of(const Napi::Value& value) {
   u32("preparedSegments", params.prepared_segments);
   u32("reservedSegments", params.reserved_segments);
   u32("readsInFlightMax", params.reads_in_flight_max);
+  u64("mapBytesMax", params.map_bytes_max);
   params.elections = flag(object, "elections");
   const std::vector<uint8_t> boot_id = bytes_of(object.Get("bootId"), "bootId");
   if (!boot_id.empty()) {

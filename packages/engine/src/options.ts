@@ -70,6 +70,7 @@ const PARAMS: Record<Exclude<keyof CoreParams, 'elections' | 'bootId'>, true> = 
   preparedSegments: true,
   reservedSegments: true,
   readsInFlightMax: true,
+  mapBytesMax: true,
 }
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']

@@ -23,6 +23,8 @@ export interface CoreParams {
   readonly preparedSegments?: number
   readonly reservedSegments?: number
   readonly readsInFlightMax?: number
+  /** Of map pages in memory. */
+  readonly mapBytesMax?: number
   /** Views are decided by elections (docs/core.md, Views). Without, a primary that starts again goes on in its old view. */
   readonly elections?: boolean
   /** With elections: the kernel's boot, 16 bytes. Left out in production, where the store asks the kernel. */

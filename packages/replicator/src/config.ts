@@ -18,6 +18,10 @@ const NBD_PORT_DEFAULT = 10809
 const STORE_SIZE_DEFAULT = '16G'
 const SEGMENT_SIZE_DEFAULT = '32M'
 const SCRUB_RATE_DEFAULT = '4M'
+/** `map_bytes_max` of native/src/core/base/parameters.h. */
+const MAP_MEMORY_DEFAULT = '512M'
+/** Below this a checkpoint's own pages are most of it. */
+const MAP_MEMORY_MIN = 16 * 1024 ** 2
 
 const loopback = '127.0.0.1'
 const port = z.coerce.number().int().min(0).max(65535)
@@ -75,6 +79,7 @@ const schema = z.strictObject({
   nbdPort: port.default(NBD_PORT_DEFAULT),
   replaceAfterSeconds: z.coerce.number().min(1).max(31_536_000).default(600),
   scrubRate: quantity.prefault(SCRUB_RATE_DEFAULT),
+  mapMemory: quantity.refine((bytes) => bytes >= MAP_MEMORY_MIN, 'at least 16M').prefault(MAP_MEMORY_DEFAULT),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 })
 
@@ -110,6 +115,7 @@ export const CONFIG_KEYS: Readonly<Record<ConfigKey, string>> = {
   nbdPort: 'the port of NBD over TCP; 0 = any',
   replaceAfterSeconds: 'a replica whose host has been gone this long is made anew at another',
   scrubRate: 'bytes a second that the store reads to find and repair rot; 0 = not by itself',
+  mapMemory: 'for pages of the map in memory: an index page for each MiB of a volume that is in use',
   logLevel: 'trace, debug, info, warn, error, fatal or silent',
 }
 

@@ -112,6 +112,7 @@ function argumentsOf(config: Config): string[] {
     ...['--http', hostAndPort(config.engineHttpHost, config.engineHttpPort)],
     ...['--nbd-host', config.nbdHost, '--nbd-port', String(config.nbdPort)],
     ...['--scrub-rate', String(config.scrubRate)],
+    ...['--param', `mapBytesMax=${config.mapMemory}`],
     ...['--log-level', config.logLevel],
   ]
 }

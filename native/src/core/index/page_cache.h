@@ -54,6 +54,8 @@ class PageCache {
   size_t clean_count() const { return clean_count_; }
   size_t dirty_count() const { return node_count_ - clean_count_ - doomed_.size(); }
   size_t memory_bytes() const { return memory_bytes_; }
+  /// About: as if all of them were leaves.
+  size_t dirty_bytes() const { return dirty_count() * node_bytes(0); }
 
   /// Pages installed and not attached to a tree yet. Far more than reads in flight; past this all are dropped, and who still
   /// wants one reads it again.

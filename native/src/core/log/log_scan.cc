@@ -9,6 +9,9 @@ namespace {
 
 // Read at a time: headers of some small batches that stand side by side, or one header and a bit of its bodies.
 constexpr uint32_t kChunkBytes = 128u << 10;
+// Batches as long as that have their headers read alone: most of what a chunk has would be bodies, which nobody looks at.
+constexpr uint32_t kLongBatchBytes = 64u << 10;
+constexpr uint32_t kHeaderChunkBytes = 8u << 10;
 
 }  // namespace
 
@@ -57,15 +60,17 @@ LogScan::State LogScan::seek(Cursor& cursor, uint64_t sequence, ScannedBatch& ou
   while (!cursor.ended) {
     if (failed_) return State::failed;
     if (cursor.offset + kBatchHeaderBytes > segment_bytes_) break;
-    if (!load(cursor, kBatchHeaderBytes)) return State::reading;
+    const uint32_t chunk_bytes = cursor.is_long ? kHeaderChunkBytes : kChunkBytes;
+    if (!load(cursor, kBatchHeaderBytes, chunk_bytes)) return State::reading;
     const ByteSpan bytes(cursor.chunk.data() + (cursor.offset - cursor.chunk_offset),
                          cursor.chunk_offset + cursor.chunk_bytes - cursor.offset);
     const Result<BatchHeader> peeked = peek_batch(bytes);
     if (!peeked.ok() || !lies_at(*peeked, cursor)) break;
     if (bytes.size() < peeked->padded_header_bytes()) {
-      if (!load(cursor, peeked->padded_header_bytes())) return State::reading;
+      if (!load(cursor, peeked->padded_header_bytes(), chunk_bytes)) return State::reading;
       continue;
     }
+    cursor.is_long = peeked->batch_bytes >= kLongBatchBytes;
     Result<BatchView> batch = decode_batch(bytes);
     if (!batch.ok()) {
       if (batch.error().code != ErrorCode::record_version) break;
@@ -117,14 +122,15 @@ LogScan::State LogScan::look_behind_in(Cursor& cursor, uint64_t missing) {
   const uint32_t step = 1u << kAlignLog2Min;
   for (; cursor.offset + kBatchHeaderBytes <= segment_bytes_; cursor.offset += step) {
     if (failed_) return State::failed;
-    if (!load(cursor, kBatchHeaderBytes)) return State::reading;
+    if (!load(cursor, kBatchHeaderBytes, kChunkBytes)) return State::reading;
     const ByteSpan bytes(cursor.chunk.data() + (cursor.offset - cursor.chunk_offset),
                          cursor.chunk_offset + cursor.chunk_bytes - cursor.offset);
     const Result<BatchHeader> peeked = peek_batch(bytes);
     if (!peeked.ok() || !lies_at(*peeked, cursor) || peeked->sequence <= missing ||
         peeked->synced_sequence < missing)
       continue;
-    if (bytes.size() < peeked->padded_header_bytes() && !load(cursor, peeked->padded_header_bytes()))
+    if (bytes.size() < peeked->padded_header_bytes() &&
+        !load(cursor, peeked->padded_header_bytes(), kChunkBytes))
       return State::reading;
     if (decode_batch(
             {cursor.chunk.data() + (cursor.offset - cursor.chunk_offset), peeked->padded_header_bytes()})
@@ -135,13 +141,13 @@ LogScan::State LogScan::look_behind_in(Cursor& cursor, uint64_t missing) {
   return State::end;
 }
 
-bool LogScan::load(Cursor& cursor, uint32_t bytes) {
+bool LogScan::load(Cursor& cursor, uint32_t bytes, uint32_t chunk_bytes) {
   const uint32_t wanted_end = cursor.offset + bytes;
   if (cursor.chunk && cursor.chunk_offset <= cursor.offset &&
       wanted_end <= cursor.chunk_offset + cursor.chunk_bytes)
     return true;
   cursor.chunk_offset = cursor.offset;
-  cursor.chunk_bytes = std::min(std::max(bytes, kChunkBytes), segment_bytes_ - cursor.offset);
+  cursor.chunk_bytes = std::min(std::max(bytes, chunk_bytes), segment_bytes_ - cursor.offset);
   cursor.chunk = BufferRef(cursor.chunk_bytes);
   cursor.reading = true;
   io_.read(*this, static_cast<uint64_t>(&cursor - cursors_.data()), cursor.source.physical, cursor.offset,

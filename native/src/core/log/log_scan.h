@@ -58,7 +58,8 @@ class LogScan final : IoOwner {
     uint32_t chunk_offset = 0;
     uint32_t chunk_bytes = 0;
     bool reading = false;
-    bool ended = false;  // no batch starts at `offset`
+    bool is_long = false;  // the batch before was
+    bool ended = false;    // no batch starts at `offset`
   };
   /// Index of the cursor that must hold the batch in this stream, if any does.
   std::optional<size_t> candidate(SegmentKind kind, uint64_t sequence) const;
@@ -66,7 +67,8 @@ class LogScan final : IoOwner {
   State seek(Cursor& cursor, uint64_t sequence, ScannedBatch& out);
   State look_behind_in(Cursor& cursor, uint64_t missing);
   bool lies_at(const BatchHeader& batch, const Cursor& cursor) const;
-  bool load(Cursor& cursor, uint32_t bytes);
+  /// `bytes` at the cursor's offset are in memory; if they have to be read, `chunk_bytes` if there are so many.
+  bool load(Cursor& cursor, uint32_t bytes, uint32_t chunk_bytes);
   void on_io(uint64_t cookie, int error) override;
 
   IoQueue& io_;

@@ -25,10 +25,17 @@ void CheckpointWriter::begin() {
   if (store_.params.plant == Plant::freed_before_commit) release_dead();
   made_ = store_.appender.made();
   frozen_log_bytes_ = store_.appender.log_bytes();
+  replayed_bytes_ = 0;
+  began_ns_ = store_.now_ns();
+  bytes_ = 0;
   slots.start_marking();
   walk_ = std::make_unique<CheckpointWalk>(store_.pages, lineage_.roots());
   phase_ = Phase::walk;
   eager_ = true;
+}
+
+uint64_t CheckpointWriter::log_bytes_behind() const {
+  return replayed_bytes_ + store_.appender.log_bytes() - frozen_log_bytes_;
 }
 
 void CheckpointWriter::step() {
@@ -90,6 +97,7 @@ void CheckpointWriter::page_used(const Entry& entry) {
 }
 
 void CheckpointWriter::flush_writes() {
+  bytes_ += unissued_.size() * kBlockBytes;
   for (size_t index = 0; index < unissued_.size();) {
     const Entry first = unissued_[index].entry;
     std::vector<Slice> slices;
@@ -234,6 +242,8 @@ void CheckpointWriter::publish() {
   slots.publish();
   phase_ = Phase::idle;
   ++published_;
+  published_bytes_ += bytes_;
+  published_ns_ += store_.now_ns() - began_ns_;
   store_.on_checkpointed(superblock_.current().sequence);
 }
 

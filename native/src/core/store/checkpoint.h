@@ -41,6 +41,13 @@ class CheckpointWriter final : PageSink, IoOwner, PageWaiter, SuperblockListener
   uint64_t published() const { return published_; }
   /// Pages that the newest blob took.
   uint64_t blob_pages() const { return blob_pages_; }
+  /// Of published checkpoints together: bytes of pages written, and time from the freeze on.
+  uint64_t written_bytes() const { return published_bytes_; }
+  uint64_t spent_ns() const { return published_ns_; }
+  /// Log behind the newest freeze, what this start went through included: what the next one would have to go through.
+  uint64_t log_bytes_behind() const;
+  /// A start went through so much of the log.
+  void replayed(uint64_t log_bytes) { replayed_bytes_ += log_bytes; }
   /// Log bytes that were appended when the newest freeze was made.
   uint64_t frozen_log_bytes() const { return frozen_log_bytes_; }
 
@@ -91,6 +98,11 @@ class CheckpointWriter final : PageSink, IoOwner, PageWaiter, SuperblockListener
   uint64_t published_ = 0;
   uint64_t blob_pages_ = 0;
   uint64_t frozen_log_bytes_ = 0;
+  uint64_t replayed_bytes_ = 0;
+  uint64_t began_ns_ = 0;
+  uint64_t bytes_ = 0;  // of pages given to write_page and of the blob, since began_ns_
+  uint64_t published_bytes_ = 0;
+  uint64_t published_ns_ = 0;
 };
 
 }  // namespace cloudfs

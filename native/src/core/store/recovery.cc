@@ -199,6 +199,7 @@ bool Recovery::replay_front() {
   segment.used_bytes = std::max(segment.used_bytes, header.offset + header.batch_bytes);
   segment.last_sequence = std::max(segment.last_sequence, header.sequence);
   last_sequence_ = header.sequence;
+  store_.checkpoint.replayed(header.batch_bytes);
   if (header.sequence > synced_ &&
       std::find(unsynced_.begin(), unsynced_.end(), batch.physical) == unsynced_.end())
     unsynced_.push_back(batch.physical);

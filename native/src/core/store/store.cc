@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kLineageStepEntries = 2048;
 constexpr size_t kReapPages = 256;
 constexpr size_t kEvictPages = 1024;
+// So many checkpoints at most, for what the map takes in memory, where the log's length asks for one.
+constexpr uint64_t kDirtyCheckpointsMax = 256;
 // The head of a volume is told at most this often.
 constexpr uint64_t kHeadEventNs = 50'000'000;
 constexpr uint64_t kPrepareRetryNs = 1'000'000'000;
@@ -166,8 +168,7 @@ void Store::recovery_turn(uint64_t now_ns) {
 void Store::background() {
   if (failed_) return;
   mind_space();
-  const bool due = appender.log_bytes() - checkpoint.frozen_log_bytes() >= params.checkpoint_bytes;
-  if (!checkpoint.running() && (checkpoint_wanted_ || due)) {
+  if (!checkpoint.running() && (checkpoint_wanted_ || checkpoint_is_due())) {
     checkpoint_wanted_ = false;
     checkpoint_commands_ = std::exchange(next_checkpoint_commands_, {});
     freed_since_freeze_ = false;
@@ -184,6 +185,14 @@ void Store::background() {
   pages_idle_ = pages.reap(kReapPages);
   if (!audits_.empty() && lineage_idle_) run_audits();
   if (!checkpoint.running() && pages.memory_bytes() > params.map_bytes_max) lineage.evict(kEvictPages);
+}
+
+bool Store::checkpoint_is_due() const {
+  const uint64_t behind = checkpoint.log_bytes_behind();
+  if (behind >= params.checkpoint_bytes) return true;
+  // Pages can be dropped from memory once they are written. Not for every few that a small map has, though.
+  return pages.dirty_bytes() > params.map_bytes_max / 4 * 3 &&
+         behind >= params.checkpoint_bytes / kDirtyCheckpointsMax;
 }
 
 uint64_t Store::first_unapplied_batch() const {

@@ -311,6 +311,7 @@ class Store final : public VolumeHost,
   enum class BranchParent : uint8_t { here, not_yet, never };
   BranchParent find_branch_parent(const BranchPoint& point);
   void background();
+  bool checkpoint_is_due() const;
   // store_space.cc
   uint64_t index_pages_needed() const;
   void mind_space();

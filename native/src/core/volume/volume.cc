@@ -260,9 +260,10 @@ bool Volume::apply_front() {
     // There is nothing to read here: the map of a witness stays empty.
     parts_.pending_blocks -= pending.kept_blocks;
   } else if (pending.record.kind() == RecordKind::write) {
-    const MissingPages missing = prepare_write(pending.record);
+    MissingPages missing = prepare_write(pending.record);
     if (!missing.empty()) {
       applying_ = true;
+      look_ahead(missing);
       parts_.page_reader.fetch(missing, *this);
       return false;
     }
@@ -325,6 +326,18 @@ MissingPages Volume::prepare_write(const RecordView& record) {
                   : parts_.lineage.prepare_zero(head_, extent.block, extent.count);
   }
   return missing;
+}
+
+/// Adds the pages that records behind the front one lack: a volume whose map is not in memory would else take its updates one
+/// read after the other.
+void Volume::look_ahead(MissingPages& missing) {
+  const size_t end = std::min(acknowledged_, kLookAheadRecords);
+  for (size_t index = 1; index < end && missing.size() < kMissingMax; ++index) {
+    const RecordView& record = pending_[index].record;
+    if (record.kind() != RecordKind::write) return;  // the volume may have another size behind it
+    for (const MissingPage& page : prepare_write(record))
+      if (std::find(missing.begin(), missing.end(), page) == missing.end()) missing.push_back(page);
+  }
 }
 
 void Volume::apply_write(const PendingRecord& pending) {

@@ -41,6 +41,11 @@ namespace cloudfs {
 /// A version is kept this long after the next one was made, to be branched: it was shown for 10 s at least, by whoever was
 /// told of its successor within a second.
 constexpr uint64_t kShownNs = 11'000'000'000;
+/// Updates of a volume that are acknowledged and not in its map yet, because its pages are being read. At this many its clients' writes
+/// wait: those updates are in memory.
+constexpr size_t kUnappliedMax = 16'384;
+/// Of them: how many are looked through for pages to read at the same time.
+constexpr size_t kLookAheadRecords = 1024;
 
 /// A record that is not applied yet.
 struct PendingRecord {
@@ -322,6 +327,7 @@ class Volume final : public BatchMember, PageWaiter {
   bool apply_front();
   void leave_version(const RecordView& record);
   [[nodiscard]] MissingPages prepare_write(const RecordView& record);
+  void look_ahead(MissingPages& missing);
   void apply_write(const PendingRecord& pending);
   void answer_durable();
   void wake_settled();

@@ -210,6 +210,8 @@ Room Volume::make_records() {
       refuse_write(operation, ESTALE);
       continue;
     }
+    // The map takes updates more slowly than clients make them where its pages come from the disk: they wait then.
+    if (acknowledged_ >= kUnappliedMax) return Room::wait;
     const Room room = make_run();
     if (room == Room::ok) continue;
     if (room == Room::wait || parts_.host.may_wait_for_space(operation)) return room;
