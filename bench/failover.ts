@@ -11,13 +11,12 @@ import { type Gone, measureGone } from './gone.js'
 import { describeMachine } from './machine.js'
 import { measureRebuild, type Rebuild } from './rebuild.js'
 import { measureTogether } from './together.js'
-import type { Workload } from './workloads.js'
+import { RANDOM_WRITES } from './workloads.js'
 
 /** The client's node. */
 const HOME = 1
 const SIZE_BYTES = 256 * 1024 ** 2
 const STORE_BYTES = 2 * 1024 ** 3
-const WORKLOAD: Workload = { name: 'random write, depth 16', rw: 'randwrite', blockBytes: 4096, depth: 16 }
 /** Writes a second of the client that does not ask all it can. */
 const SLOW_RATE = 200
 /** Into the run, so that it is under way. */
@@ -153,7 +152,7 @@ async function measureOne(
   await cluster.lead(HOME, 'bench', primary)
   const replica = primary === 2 ? 3 : 2
   await cluster.whole(HOME, 'bench')
-  const running = measureNbd(WORKLOAD, { uri, sizeBytes: SIZE_BYTES, seconds })
+  const running = measureNbd(RANDOM_WRITES, { uri, sizeBytes: SIZE_BYTES, seconds })
   try {
     await delay(EVENT_AFTER_MS)
     await event.happen(cluster, primary, replica)

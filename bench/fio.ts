@@ -1,6 +1,7 @@
 /** fio as the client: one job over NBD, or several on files, for a fixed time. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { z } from 'zod'
+import type { Series } from './series.js'
 import { runTool } from './tool.js'
 import type { Workload } from './workloads.js'
 
@@ -24,7 +25,7 @@ const Direction = z.object({
 })
 const Output = z.object({ jobs: z.array(z.object({ read: Direction, write: Direction })).min(1) })
 
-/** Of random writes that are traced. */
+/** Of random I/O. */
 export const BLOCK_BYTES = 4096
 
 export interface NbdRun {
@@ -34,20 +35,77 @@ export interface NbdRun {
 }
 
 /** Runs a workload against an NBD server. */
-export async function measureNbd(workload: Workload, { uri, sizeBytes, seconds }: NbdRun): Promise<Measured> {
-  const flush = workload.flushEvery === undefined ? [] : [`--fsync=${String(workload.flushEvery)}`]
-  const jobs = await fio(
+export async function measureNbd(workload: Workload, run: NbdRun): Promise<Measured> {
+  return first(await fio(...wordsOf(workload, run), ...timed(run.seconds)), directionOf(workload))
+}
+
+/** The same workload over a connection to each of several disks at once. @returns all together */
+export async function measureAll(
+  workload: Workload,
+  { uris, ...run }: Omit<NbdRun, 'uri'> & { readonly uris: readonly string[] },
+): Promise<Measured> {
+  const words = [
+    '--thread',
+    '--group_reporting',
+    ...wordsOf(workload, run),
+    ...timed(run.seconds),
+    ...disks(uris),
+  ]
+  return first(await fioJobs(...words), directionOf(workload))
+}
+
+/**
+ * Runs a workload, and tells how it went along the way.
+ *
+ * @param path - of files that fio leaves
+ * @param everyMs - a figure each
+ * @returns `series`: [ms since its start, IOPS]
+ */
+export async function traceNbd(
+  workload: Workload,
+  run: NbdRun & { readonly rate?: number },
+  { path, everyMs }: { readonly path: string; readonly everyMs: number },
+): Promise<Measured & { readonly series: Series }> {
+  const rate = run.rate === undefined ? [] : [`--rate_iops=${String(run.rate)}`]
+  const trace = [`--write_iops_log=${path}`, `--log_avg_msec=${String(everyMs)}`]
+  const jobs = await fio(...wordsOf(workload, run), ...timed(run.seconds), ...rate, ...trace)
+  const log = `${path}_iops.1.log`
+  const lines = readFileSync(log, 'utf8').trimEnd().split('\n')
+  rmSync(log)
+  const series = lines.map((line): Series[number] => {
+    const [ms = 0, iops = 0] = line.split(',').map(Number)
+    return [ms, iops]
+  })
+  return { ...first(jobs, directionOf(workload)), series }
+}
+
+function wordsOf(
+  workload: Workload,
+  { uri, sizeBytes }: { readonly uri?: string; readonly sizeBytes: number },
+): string[] {
+  return [
     '--ioengine=nbd',
-    `--uri=${uri}`,
     `--rw=${workload.rw}`,
     `--bs=${String(workload.blockBytes)}`,
     `--iodepth=${String(workload.depth)}`,
     `--size=${String(sizeBytes)}`,
-    ...flush,
-    '--time_based',
-    `--runtime=${String(seconds)}`,
-  )
-  return first(jobs, workload.rw.endsWith('read') ? 'read' : 'write')
+    ...(workload.rw.startsWith('rand') ? ['--norandommap', '--random_generator=tausworthe64'] : []),
+    ...(workload.flushEvery === undefined ? [] : [`--fsync=${String(workload.flushEvery)}`]),
+    ...(uri === undefined ? [] : [`--uri=${uri}`]),
+  ]
+}
+
+function timed(seconds: number): string[] {
+  return ['--time_based', `--runtime=${String(seconds)}`]
+}
+
+/** A job for each. */
+function disks(uris: readonly string[]): string[] {
+  return uris.flatMap((uri, index) => [`--name=disk${String(index)}`, `--uri=${uri}`])
+}
+
+function directionOf({ rw }: Workload): 'read' | 'write' {
+  return rw.endsWith('read') ? 'read' : 'write'
 }
 
 /** A write each now and then to each of many disks, for a time. @returns the slowest of each, in us */
@@ -64,53 +122,54 @@ export async function measureEach(
     ...common,
     `--size=${String(sizeBytes)}`,
     `--rate_iops=${String(iops)}`,
-    '--time_based',
-    `--runtime=${String(seconds)}`,
-    ...uris.flatMap((uri, index) => [`--name=volume${String(index)}`, `--uri=${uri}`]),
+    ...timed(seconds),
+    ...disks(uris),
   )
   return jobs.map(({ write }) => write.clat_ns.max / 1000)
 }
 
-/** Random writes at depth 16, at most `rate` a second, for a time, as measured along the way. @returns [ms since its start, IOPS], about each 100 ms */
-export async function traceIops(
-  { uri, sizeBytes, seconds, rate }: NbdRun & { readonly rate?: number },
-  path: string,
-): Promise<readonly (readonly [number, number])[]> {
-  await fio(
-    ...['--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', `--bs=${String(BLOCK_BYTES)}`, '--iodepth=16'],
-    ...(rate === undefined ? [] : [`--rate_iops=${String(rate)}`]),
-    ...[`--size=${String(sizeBytes)}`, '--time_based', `--runtime=${String(seconds)}`],
-    ...[`--write_iops_log=${path}`, '--log_avg_msec=100'],
-  )
-  const lines = readFileSync(`${path}_iops.1.log`, 'utf8').trimEnd().split('\n')
-  return lines.map((line) => {
-    const [ms = 0, iops = 0] = line.split(',').map(Number)
-    return [ms, iops]
-  })
+/** Writes all of a disk once, so that no read is answered without data; or only a part of it. */
+export async function fill(part: DiskPart): Promise<void> {
+  await pass('write', part)
 }
 
-/** Writes all of a disk once, so that no read is answered without data. */
-export async function fill({ uri, sizeBytes }: Omit<NbdRun, 'seconds'>): Promise<void> {
-  await fio(
+/** Writes all of several disks of one size once. */
+export async function fillAll(uris: readonly string[], sizeBytes: number): Promise<void> {
+  const words = [
     '--ioengine=nbd',
-    `--uri=${uri}`,
     '--rw=write',
     '--bs=1M',
-    '--iodepth=4',
+    '--iodepth=1',
     `--size=${String(sizeBytes)}`,
-  )
+    '--thread',
+  ]
+  await fioJobs(...words, ...disks(uris))
 }
 
 /** Reads all of a disk once. */
-export async function warm({ uri, sizeBytes }: Omit<NbdRun, 'seconds'>): Promise<void> {
-  await fio(
-    '--ioengine=nbd',
-    `--uri=${uri}`,
-    '--rw=read',
-    '--bs=1M',
-    '--iodepth=4',
-    `--size=${String(sizeBytes)}`,
-  )
+export async function warm(part: DiskPart): Promise<void> {
+  await pass('read', part)
+}
+
+interface DiskPart {
+  readonly uri: string
+  readonly offsetBytes?: number
+  /** From the offset on. */
+  readonly sizeBytes: number
+}
+
+async function pass(rw: 'read' | 'write', { uri, offsetBytes = 0, sizeBytes }: DiskPart): Promise<void> {
+  const part = [`--offset=${String(offsetBytes)}`, `--size=${String(sizeBytes)}`]
+  await fio('--ioengine=nbd', `--uri=${uri}`, `--rw=${rw}`, '--bs=1M', '--iodepth=4', ...part)
+}
+
+/** Writes so many bytes at random places of a disk's first `sizeBytes`, in blocks of 4 KiB at depth 32. */
+export async function scatter(
+  uri: string,
+  { sizeBytes, bytes }: { readonly sizeBytes: number; readonly bytes: number },
+): Promise<void> {
+  const workload: Workload = { name: '', rw: 'randwrite', blockBytes: BLOCK_BYTES, depth: 32 }
+  await fio(...wordsOf(workload, { uri, sizeBytes }), `--io_size=${String(bytes)}`)
 }
 
 /** The slowest of the jobs that fio runs side by side. */

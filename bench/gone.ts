@@ -5,7 +5,9 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BenchCluster } from './cluster.js'
-import { BLOCK_BYTES, traceIops } from './fio.js'
+import { BLOCK_BYTES, traceNbd } from './fio.js'
+import { meanBetween } from './series.js'
+import { RANDOM_WRITES } from './workloads.js'
 
 /** With all three, before it goes. */
 const BEFORE_SECONDS = 5
@@ -47,9 +49,10 @@ export async function measureGone(cluster: BenchCluster, options: GoneOptions): 
   const replica = [3, 2, 1].find((index) => index !== home && index !== primary) ?? 0
   const seconds = BEFORE_SECONDS + goneSeconds + AFTER_SECONDS
   const began = performance.now()
-  const running = traceIops(
+  const running = traceNbd(
+    RANDOM_WRITES,
     { uri, sizeBytes, seconds, ...(rate !== undefined && { rate }) },
-    join(directory, 'gone'),
+    { path: join(directory, 'gone'), everyMs: 100 },
   )
   running.catch(() => undefined)
   let isBack = false
@@ -68,11 +71,8 @@ export async function measureGone(cluster: BenchCluster, options: GoneOptions): 
     const fetchedBytes = await cluster.streamBytesReceived(replica)
     const fedMs = Math.min((await fed) - began, inStepMs)
     if (inStepMs > seconds * 1000) throw new Error('the replica was not in step before the client had ended')
-    const trace = await running
-    const mean = (fromMs: number, toMs: number): number => {
-      const within = trace.filter(([ms]) => ms > fromMs && ms <= toMs).map(([, iops]) => iops)
-      return within.reduce((sum, iops) => sum + iops, 0) / within.length
-    }
+    const { series } = await running
+    const mean = (fromMs: number, toMs: number): number => meanBetween(series, fromMs, toMs)
     const iopsBefore = mean(0, goneMs)
     const result = {
       iopsBefore,

@@ -1,17 +1,165 @@
 /** Benchmarks of the store beside what an operator has at hand: `npm run bench`. */
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseBytes } from '@cloudfs/interface'
 import { Command, InvalidArgumentError } from 'commander'
 import { measureFailover } from './failover.js'
-import { measureIo } from './io.js'
+import { addRounds, type IoReport, measureIo } from './io.js'
 import { measureLayouts } from './layout.js'
-import { type PageSources, writePage } from './page.js'
-import { describeFailover, describeIo, describeLayouts } from './report.js'
+import { writePage } from './page.js'
+import { PEERS } from './peers.js'
+import { describeFailover } from './report-failover.js'
+import { describeScale, describeSteady, describeVolumes } from './report-scale.js'
+import { describeIo, describeLayouts } from './report.js'
+import { measureScale } from './scale.js'
+import { measureSteady } from './steady.js'
+import { TARGETS, type TargetKind } from './targets.js'
+import { measureVolumes } from './volumes.js'
 
 const build = fileURLToPath(new URL('../../build/bench/', import.meta.url))
-const page = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
+const docs = fileURLToPath(new URL('../../docs/', import.meta.url))
+const kept = fileURLToPath(new URL('../figures/', import.meta.url))
+
+const program = new Command('bench').description(
+  'what the disks of this machine do, with CloudFS and without',
+)
+
+interface Times {
+  readonly seconds: number
+  readonly rounds: number
+}
+
+interface IoFlags extends Times {
+  readonly size: number
+  readonly only: string
+  readonly against: string
+  readonly add: boolean
+}
+
+/** Servers side by side. */
+function sideBySide(
+  name: string,
+  description: string,
+  kinds: readonly TargetKind[],
+  isDefault = false,
+): void {
+  const command = times(program.command(name, { isDefault }), description, 10, 3)
+    .option('--size <size>', 'of the disk', parseBytes, parseBytes('1G'))
+    .option('--only <text>', 'workloads whose name contains this', '')
+    .option('--against <text>', 'servers whose name contains this', '')
+    .option('--add', 'to the rounds that the file of figures has', false)
+  question(command, describeIo, async ({ size, add, ...flags }: IoFlags, json) => {
+    const report = await measureIo({ ...flags, directory: join(build, name), kinds, sizeBytes: size, say })
+    if (!add || !existsSync(json)) return report
+    return addRounds(JSON.parse(readFileSync(json, 'utf8')) as IoReport, report)
+  })
+}
+
+sideBySide(
+  'io',
+  'IOPS, latency and CPU of three copies, beside servers of one copy and the disk itself',
+  TARGETS,
+  true,
+)
+sideBySide('peers', 'the same beside Ceph and GlusterFS too, which are installed for it (as root)', PEERS)
+
+question(
+  times(
+    program.command('steady'),
+    'how even writes are for a minute, and what they take of log and wire',
+    60,
+  ).option('--size <size>', 'of the disk', parseBytes, parseBytes('1G')),
+  describeSteady,
+  ({ seconds, size }: Times & { size: number }) =>
+    measureSteady({ directory: join(build, 'steady'), seconds, sizeBytes: size, say }),
+)
+
+question(
+  times(program.command('volumes'), 'many volumes at once: throughput, memory, an idle node', 5, 3).option(
+    '--volumes <n>',
+    'that are attached at one node',
+    count,
+    64,
+  ),
+  describeVolumes,
+  (flags: Times & { volumes: number }) =>
+    measureVolumes({ directory: join(build, 'volumes'), ...flags, say }),
+)
+
+interface ScaleFlags extends Times {
+  readonly mapMemory: number
+  readonly sizes: number[]
+  readonly only: string
+}
+
+question(
+  times(program.command('scale'), 'the index at scale: memory, bytes a block, checkpoints, restarts', 60, 3)
+    .option(
+      '--map-memory <size>',
+      'for map pages, while 1 TiB is written at random',
+      parseBytes,
+      parseBytes('256M'),
+    )
+    .option('--sizes <sizes>', 'of written volumes whose store is killed', sizes, sizes('4G,12G,36G'))
+    .option('--only <text>', 'sparse or restart', ''),
+  describeScale,
+  (flags: ScaleFlags) => measureScale({ directory: join(build, 'scale'), ...flags, say }),
+)
+
+interface FailoverFlags extends Times {
+  readonly volumes: number
+  readonly gone: number
+  readonly only: string
+}
+
+question(
+  times(program.command('failover'), 'how long I/O stalls when a host dies, hangs or hands over', 6, 20)
+    .option('--only <text>', 'events whose name contains this', '')
+    .option('--volumes <n>', 'whose primary dies together', count, 200)
+    .option('--gone <n>', 'seconds that a replica is gone', count, 30),
+  describeFailover,
+  ({ gone, ...flags }: FailoverFlags) =>
+    measureFailover({ directory: build, goneSeconds: gone, ...flags, say }),
+)
+
+question(
+  times(program.command('layout'), 'durable appends of one block, by the layout of the batch', 3, 5),
+  describeLayouts,
+  ({ seconds, rounds }: Times) => Promise.resolve(measureLayouts(join(build, 'layout'), seconds, rounds)),
+)
+
+program
+  .command('page')
+  .description('docs/performance.md and its charts, of the figures measured last')
+  .action(() => {
+    const places = { page: join(docs, 'performance.md'), charts: join(docs, 'charts') }
+    say(`written: ${writePage({ ...places, measured: build, kept }).join(', ')}`)
+  })
+
+/** How long and how often; without `rounds`, once. */
+function times(command: Command, description: string, seconds: number, rounds?: number): Command {
+  command.description(description).option('--seconds <n>', 'of each run', count, seconds)
+  return rounds === undefined
+    ? command
+    : command.option('--rounds <n>', 'of everything, in alternation', count, rounds)
+}
+
+/** A command that measures: a table for the terminal, and a file of figures. */
+function question<Report>(
+  command: Command,
+  describe: (report: Report) => string,
+  measure: (flags: never, json: string) => Promise<Report>,
+): void {
+  command
+    .option('--json <file>', 'where the figures go', join(build, `${command.name()}.json`))
+    .action(async ({ json, ...flags }: { json: string }) => {
+      const report = await measure(flags as never, json)
+      mkdirSync(dirname(json), { recursive: true })
+      writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
+      process.stdout.write(`${describe(report)}\n`)
+    })
+}
 
 function count(text: string): number {
   const value = Number(text)
@@ -20,89 +168,12 @@ function count(text: string): number {
   return value
 }
 
+function sizes(text: string): number[] {
+  return text.split(',').map(parseBytes)
+}
+
 function say(line: string): void {
   process.stderr.write(`${line}\n`)
-}
-
-const program = new Command('bench').description(
-  'what the disks of this machine do, with CloudFS and without',
-)
-
-program
-  .command('io', { isDefault: true })
-  .description('IOPS, latency and CPU of three copies, beside servers of one copy and the disk itself')
-  .option('--seconds <n>', 'of each run', count, 10)
-  .option('--rounds <n>', 'of everything, in alternation', count, 3)
-  .option('--size <size>', 'of the disk', parseBytes, parseBytes('1G'))
-  .option('--only <text>', 'workloads whose name contains this', '')
-  .option('--against <text>', 'servers whose name contains this', '')
-  .option('--json <file>', 'where the figures go', join(build, 'io.json'))
-  .action(async ({ seconds, rounds, size, only, against, json }: IoFlags) => {
-    const options = { directory: join(build, 'io'), seconds, rounds, sizeBytes: size, only, against, say }
-    const report = await measureIo(options)
-    writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
-    process.stdout.write(`${describeIo(report)}\n`)
-  })
-
-program
-  .command('failover')
-  .description('how long I/O stalls when a host dies, hangs or hands over')
-  .option('--seconds <n>', 'of each run', count, 6)
-  .option('--rounds <n>', 'of all events', count, 20)
-  .option('--only <text>', 'events whose name contains this', '')
-  .option('--volumes <n>', 'whose primary dies together', count, 200)
-  .option('--gone <n>', 'seconds that a replica is gone', count, 30)
-  .option('--json <file>', 'where the figures go', join(build, 'failover.json'))
-  .action(async ({ json, gone, ...flags }: FailoverFlags) => {
-    const report = await measureFailover({ directory: build, goneSeconds: gone, ...flags, say })
-    writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
-    process.stdout.write(`${describeFailover(report)}\n`)
-  })
-
-program
-  .command('layout')
-  .description('durable appends of one block, by the layout of the batch')
-  .option('--seconds <n>', 'of each run', count, 3)
-  .option('--rounds <n>', 'of all layouts, in alternation', count, 5)
-  .option('--json <file>', 'where the figures go', join(build, 'layout.json'))
-  .action(({ seconds, rounds, json }: LayoutFlags) => {
-    const report = measureLayouts(join(build, 'layout'), seconds, rounds)
-    writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
-    process.stdout.write(`${describeLayouts(report)}\n`)
-  })
-
-program
-  .command('page')
-  .description('docs/performance.md of the figures measured last')
-  .option('--io <file>', 'figures of io', join(build, 'io.json'))
-  .option('--layout <file>', 'figures of layout', join(build, 'layout.json'))
-  .option('--failover <file>', 'figures of failover', join(build, 'failover.json'))
-  .action((sources: PageSources) => {
-    writePage(page, sources)
-  })
-
-interface FailoverFlags {
-  readonly volumes: number
-  readonly gone: number
-  readonly seconds: number
-  readonly rounds: number
-  readonly only: string
-  readonly json: string
-}
-
-interface LayoutFlags {
-  readonly seconds: number
-  readonly rounds: number
-  readonly json: string
-}
-
-interface IoFlags {
-  readonly seconds: number
-  readonly rounds: number
-  readonly size: number
-  readonly only: string
-  readonly against: string
-  readonly json: string
 }
 
 await program.parseAsync()

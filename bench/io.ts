@@ -2,11 +2,12 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { atEnd } from './ends.js'
 import { fill, type Measured, measureNbd, warm } from './fio.js'
 import { type Floor, measureFloor } from './floor.js'
 import { describeMachine } from './machine.js'
-import { cpuMicroseconds, residentBytes } from './processes.js'
-import { type Target, TARGETS } from './targets.js'
+import { cpuMicroseconds, dropCaches, residentBytes } from './processes.js'
+import type { Target, TargetKind } from './targets.js'
 import { type Workload, WORKLOADS } from './workloads.js'
 
 /** What was written before would else be written back while the next one is measured. */
@@ -14,6 +15,8 @@ const PAUSE_MS = 2000
 
 export interface IoOptions {
   readonly directory: string
+  /** What is measured, in this order, in each round. */
+  readonly kinds: readonly TargetKind[]
   readonly sizeBytes: number
   readonly seconds: number
   readonly rounds: number
@@ -36,22 +39,33 @@ export interface IoReport {
   readonly rounds: number
   readonly sizeBytes: number
   readonly results: readonly IoResult[]
-  readonly floor: Floor
+  /** Of each target: what an acknowledged write and flush are worth. */
+  readonly durability: Readonly<Record<string, string>>
+  /** One of each round. */
+  readonly floors: readonly Floor[]
   /** Of a node of CloudFS before its first load: both processes, bytes; if one was measured. */
   readonly idleNodeBytes?: number
 }
 
 export async function measureIo(options: IoOptions): Promise<IoReport> {
   mkdirSync(options.directory, { recursive: true })
-  const targets = TARGETS.filter(({ name }) => name.includes(options.against))
-  const workloads = WORKLOADS.filter(({ name }) => name.includes(options.only))
+  const forget = atEnd(() => {
+    rmSync(options.directory, { recursive: true, force: true })
+  })
+  const kinds = options.kinds.filter(({ name }) => name.includes(options.against))
+  const isRoot = process.getuid?.() === 0
+  if (!isRoot) options.say('reads that are not cached need root: left out')
+  const workloads = WORKLOADS.filter(
+    ({ name, isCold }) => name.includes(options.only) && (isRoot || isCold !== true),
+  )
   const results = new Map<string, { target: string; workload: string; runs: IoResult['runs'][number][] }>()
+  const floors: Floor[] = []
   let idleNodeBytes: number | undefined
   try {
     for (let round = 1; round <= options.rounds; round++) {
-      for (const { name, start } of targets) {
+      for (const { name, start } of kinds) {
         const directory = join(options.directory, 'target')
-        const target = await start({ directory, sizeBytes: options.sizeBytes })
+        const target = await start({ directory, sizeBytes: options.sizeBytes }, options.say)
         try {
           options.say(`round ${String(round)}: ${name}`)
           idleNodeBytes ??= target.node?.map(residentBytes).reduce((a, b) => a + b)
@@ -67,20 +81,23 @@ export async function measureIo(options: IoOptions): Promise<IoReport> {
           await target.stop()
         }
       }
+      options.say(`round ${String(round)}: the floor: durable appends to three files`)
+      await delay(PAUSE_MS)
+      floors.push(await measureFloor(join(options.directory, 'floor'), options.seconds))
     }
-    options.say('the floor: durable appends to three files')
-    const floor = await measureFloor(join(options.directory, 'floor'), options.seconds)
     return {
       machine: describeMachine(),
       secondsOfRun: options.seconds,
       rounds: options.rounds,
       sizeBytes: options.sizeBytes,
       results: [...results.values()],
-      floor,
+      durability: Object.fromEntries(kinds.map(({ name, durability }) => [name, durability])),
+      floors,
       ...(idleNodeBytes === undefined ? {} : { idleNodeBytes }),
     }
   } finally {
     rmSync(options.directory, { recursive: true, force: true })
+    forget()
   }
 }
 
@@ -91,8 +108,9 @@ async function measure(
 ): Promise<IoResult['runs'][number]> {
   const run = { uri: target.uri, sizeBytes: options.sizeBytes, seconds: options.seconds }
   // All servers answer reads from memory then: uncached reads measure the disk.
-  if (workload.rw.endsWith('read')) await warm(run)
+  if (workload.rw.endsWith('read') && workload.isCold !== true) await warm(run)
   await delay(PAUSE_MS)
+  if (workload.isCold === true) await dropCaches()
   const before = cpuMicroseconds(target.pids)
   const measured = await measureNbd(workload, run)
   const cpuPerOperation = (cpuMicroseconds(target.pids) - before) / Math.max(measured.operations, 1)
@@ -100,4 +118,24 @@ async function measure(
     `  ${workload.name}: ${measured.iops.toFixed(0)}/s, p50 ${measured.p50.toFixed(0)} us, p99 ${measured.p99.toFixed(0)} us, CPU ${cpuPerOperation.toFixed(1)} us`,
   )
   return { ...measured, cpuPerOperation }
+}
+
+/** Rounds of two runs as those of one: what was measured in batches. */
+export function addRounds(before: IoReport, after: IoReport): IoReport {
+  const keyOf = ({ target, workload }: IoResult): string => `${target} ${workload}`
+  const later = new Map(after.results.map((each) => [keyOf(each), each]))
+  const results = before.results.map((each) => {
+    const added = later.get(keyOf(each))
+    later.delete(keyOf(each))
+    return { ...each, runs: [...each.runs, ...(added?.runs ?? [])] }
+  })
+  const all = [...results, ...later.values()]
+  return {
+    ...before,
+    ...after,
+    rounds: Math.max(...all.map(({ runs }) => runs.length)),
+    results: all,
+    floors: [...before.floors, ...after.floors],
+    durability: { ...before.durability, ...after.durability },
+  }
 }

@@ -1,61 +1,105 @@
-/** docs/performance.md, made of what was measured last. */
-import { readFileSync, writeFileSync } from 'node:fs'
+/**
+ * docs/performance.md: what was measured last stands between marks, `<!-- figures: NAME -->` and `<!-- end of figures -->`. Between
+ * those it is made of figures; all else on the page is written by hand and stays.
+ */
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { drawPeers, drawRestarts, drawSparse, drawSteady } from './charts.js'
 import type { FailoverReport } from './failover.js'
 import type { IoReport } from './io.js'
 import type { LayoutReport } from './layout.js'
-import { describeFailover, describeIo, describeLayouts } from './report.js'
+import { describeFailover } from './report-failover.js'
+import { describeScale, describeSteady, describeVolumes } from './report-scale.js'
+import { describeGlance, describeIo, describeLayouts } from './report.js'
+import type { ScaleReport } from './scale.js'
+import type { SteadyReport } from './steady.js'
+import type { VolumesReport } from './volumes.js'
 
-const GIB = 1024 ** 3
-
-export interface PageSources {
-  /** What `bench io`, `bench layout` and `bench failover` wrote with `--json`. */
-  readonly io: string
-  readonly layout: string
-  readonly failover: string
+export interface PagePlaces {
+  /** The page, which is changed in place. */
+  readonly page: string
+  /** A directory for charts. */
+  readonly charts: string
+  /** Where commands leave what they measure. */
+  readonly measured: string
+  /** What the page is made of: kept with it. What was measured since is taken in. */
+  readonly kept: string
 }
 
-/** @param path - of the page, which is replaced */
-export function writePage(path: string, sources: PageSources): void {
-  const io = JSON.parse(readFileSync(sources.io, 'utf8')) as IoReport
-  const layout = JSON.parse(readFileSync(sources.layout, 'utf8')) as LayoutReport
-  const failover = JSON.parse(readFileSync(sources.failover, 'utf8')) as FailoverReport
-  writeFileSync(
-    path,
-    `# Performance
+interface Part {
+  readonly text: string
+  /** SVG by file name. */
+  readonly charts: Readonly<Record<string, string>>
+}
 
-Made by \`npm run bench\`, \`npm run bench -- failover\`, \`npm run bench -- layout\` and \`npm run bench -- page\`; nothing else ran on the machine. Figures
-of two machines are not to be compared, nor those of two runs on a virtual one: compare within a table.
+/** Of each file of figures, the parts of the page that it makes. */
+const PARTS: Readonly<Record<string, (figures: unknown) => Readonly<Record<string, Part>>>> = {
+  peers: (figures) => {
+    const report = figures as IoReport
+    const image = '![IOPS and MB/s of each server, by workload](charts/peers.svg)'
+    const text = `${image}\n\n${describeGlance(report)}`
+    return { glance: { text, charts: { 'peers.svg': drawPeers(report) } }, io: plain(describeIo(report)) }
+  },
+  steady: (figures) => {
+    const report = figures as SteadyReport
+    const text = `![IOPS, second by second](charts/steady.svg)\n\n${describeSteady(report)}`
+    return { steady: { text, charts: { 'steady.svg': drawSteady(report) } } }
+  },
+  volumes: (figures) => ({ volumes: plain(describeVolumes(figures as VolumesReport)) }),
+  scale: (figures) => {
+    const report = figures as ScaleReport
+    const charts = {
+      ...(report.sparse && { 'memory.svg': drawSparse(report.sparse) }),
+      ...(report.restarts && { 'restart.svg': drawRestarts(report.restarts) }),
+    }
+    const images = Object.keys(charts).map((name) => `![${ALTERNATIVES[name] ?? ''}](charts/${name})`)
+    return { scale: { text: [...images, describeScale(report)].join('\n\n'), charts } }
+  },
+  failover: (figures) => ({ failover: plain(describeFailover(figures as FailoverReport)) }),
+  layout: (figures) => ({ layout: plain(describeLayouts(figures as LayoutReport)) }),
+}
 
-## Disk I/O over NBD
+const ALTERNATIVES: Readonly<Record<string, string>> = {
+  'memory.svg': 'Memory while 1 TiB is written at random',
+  'restart.svg': 'Time until the first read after kill -9, by what is mapped',
+}
 
-fio's nbd engine over a unix socket, one connection, a disk of ${String(io.sizeBytes / GIB)} GiB that was written whole before; ${String(io.rounds)} rounds of
-${String(io.secondsOfRun)} s each, all servers in alternation; the median, and in brackets from where to where. CPU is that of all
-processes that serve, all copies together.
+function plain(text: string): Part {
+  return { text, charts: {} }
+}
 
-- **CloudFS** acknowledges a write when a majority of the copies has it appended, and a flush when a majority has it on
-  stable storage. Three copies are three nodes on this one machine, with one disk: each write is written three times.
-  Reads are checked against their checksums.
-- **nbdkit file**, **qemu-nbd raw** (\`--cache=none --aio=native\`): one copy in a file. nbdkit's is the page cache's until
-  a flush.
-- **nbdkit memory**: no disk; what the client and the socket cost.
-- **floor**: three files appended to at once by three processes with O_DIRECT and O_DSYNC into space that is written
-  already: what three durable copies cost on this disk without a network, a protocol or an index.
+/** Takes in what was measured, and writes page and charts anew. @returns the parts that there were figures for */
+export function writePage({ page, charts, measured, kept }: PagePlaces): string[] {
+  mkdirSync(kept, { recursive: true })
+  mkdirSync(charts, { recursive: true })
+  let text = readFileSync(page, 'utf8')
+  const written: string[] = []
+  for (const [name, makeParts] of Object.entries(PARTS)) {
+    const file = join(kept, `${name}.json`)
+    const fresh = join(measured, `${name}.json`)
+    if (existsSync(fresh)) copyFileSync(fresh, file)
+    if (!existsSync(file)) continue
+    for (const [part, made] of Object.entries(makeParts(JSON.parse(readFileSync(file, 'utf8'))))) {
+      text = putBetweenMarks(text, part, made.text)
+      for (const [chart, svg] of Object.entries(made.charts)) writeFileSync(join(charts, chart), `${svg}\n`)
+      written.push(part)
+    }
+  }
+  writeFileSync(page, text)
+  return written
+}
 
-${describeIo(io)}
-
-## When hosts fail
-
-The slowest request of a client (fio, random writes of 4 KiB, depth 16) whose own node lives, at a volume of three copies that
-another node leads; three nodes on this machine, each in a network namespace, ${String(failover.rounds)} runs of each event. *Primary* and *replica*: both processes of that node get
-the signal. No request failed in any run: fio ends at the first error.
-
-${describeFailover(failover)}
-
-## The layout of a small batch
-
-One block and its sync at a time. The choice, and why, is in [disk-format](disk-format.md#batch).
-
-${describeLayouts(layout)}
-`,
-  )
+/**
+ * What stands between the marks of one part becomes `content`; all else stays as it is.
+ *
+ * @throws an Error if the page does not have those marks once
+ */
+export function putBetweenMarks(page: string, part: string, content: string): string {
+  const start = `<!-- figures: ${part} -->`
+  const end = '<!-- end of figures -->'
+  const [before, behind, ...more] = page.split(start)
+  const ends = behind?.indexOf(end) ?? -1
+  if (before === undefined || behind === undefined || more.length > 0 || ends < 0)
+    throw new Error(`the page does not have "${start}" and "${end}" once`)
+  return `${before}${start}\n\n${content}\n\n${behind.slice(ends)}`
 }

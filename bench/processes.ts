@@ -1,5 +1,6 @@
 /** What processes cost, as the kernel counts it. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { runTool } from './tool.js'
 
 /** Of the kernel's clock in /proc: 100 on every Linux that Node runs on. */
 const TICK_US = 10_000
@@ -22,4 +23,10 @@ export function residentBytes(pid: number): number {
   const resident = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]
   if (resident === undefined) throw new Error(`process ${String(pid)}: the kernel does not tell its memory`)
   return Number(resident) * 1024
+}
+
+/** Writes back what is dirty and empties the kernel's page cache: all of it, of the whole machine. Needs root. */
+export async function dropCaches(): Promise<void> {
+  await runTool('sync')
+  writeFileSync('/proc/sys/vm/drop_caches', '3')
 }

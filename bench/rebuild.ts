@@ -6,8 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 import { BenchCluster } from './cluster.js'
-import { BLOCK_BYTES, fill, traceIops } from './fio.js'
+import { BLOCK_BYTES, fill, traceNbd } from './fio.js'
 import { measureFloor } from './floor.js'
+import { meanBetween } from './series.js'
+import { RANDOM_WRITES } from './workloads.js'
 
 const COPIES = 3
 /** Before it begins. */
@@ -55,9 +57,10 @@ export async function measureRebuild(options: RebuildOptions): Promise<Rebuild> 
     const leaves = members.find((index) => index !== primary && index !== home) ?? 0
     const joins = [1, 2, 3, 4].find((index) => !members.includes(index)) ?? 0
     const began = performance.now()
-    const running = traceIops(
+    const running = traceNbd(
+      RANDOM_WRITES,
       { uri, sizeBytes, seconds: BEFORE_SECONDS + DURING_SECONDS },
-      join(directory, 'rebuild-trace'),
+      { path: join(directory, 'rebuild-trace'), everyMs: 100 },
     )
     running.catch(() => undefined)
     await delay(BEFORE_SECONDS * 1000)
@@ -67,13 +70,9 @@ export async function measureRebuild(options: RebuildOptions): Promise<Rebuild> 
     await cluster.replaced(home, 'bench', joins)
     const endsMs = performance.now() - began
     const bytes = await cluster.streamBytesReceived(joins)
-    const trace = await running
-    const mean = (fromMs: number, toMs: number): number => {
-      const within = trace.filter(([ms]) => ms > fromMs && ms <= toMs).map(([, iops]) => iops)
-      return within.reduce((sum, iops) => sum + iops, 0) / within.length
-    }
-    const iopsBefore = mean(0, beginsMs)
-    const iopsDuring = mean(beginsMs, endsMs)
+    const { series } = await running
+    const iopsBefore = meanBetween(series, 0, beginsMs)
+    const iopsDuring = meanBetween(series, beginsMs, endsMs)
     const result = {
       iopsBefore,
       share: iopsDuring / iopsBefore,

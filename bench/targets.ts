@@ -1,12 +1,8 @@
 /** Servers of an NBD disk: ours, with three copies, and those an operator has at hand, with one. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { z } from 'zod'
-import { runTool } from './tool.js'
+import { LocalNodes } from './nodes.js'
+import { startNbdServer } from './server.js'
 
 export interface Target {
   readonly uri: string
@@ -23,122 +19,78 @@ export interface TargetOptions {
   readonly sizeBytes: number
 }
 
-const POLL_MS = 20
-const START_TIMEOUT_MS = 10_000
-const cloudfs = fileURLToPath(new URL('../../packages/cli/bin/cloudfs.js', import.meta.url))
-
-const Nodes = z.array(z.object({ url: z.string(), enginePid: z.int(), replicatorPid: z.int() })).min(1)
-const Attached = z.object({ uri: z.string() })
-
-async function ask(...args: readonly string[]): Promise<unknown> {
-  return JSON.parse(await runTool(process.execPath, cloudfs, '--json', ...args))
+export interface TargetKind {
+  readonly name: string
+  /** What an acknowledged write and flush are worth. */
+  readonly durability: string
+  readonly start: (options: TargetOptions, say: (line: string) => void) => Promise<Target>
 }
 
 /** A cluster of `copies` nodes on this machine, and a disk on all of them, attached at its primary. */
-async function startCloudfs(copies: number, options: TargetOptions): Promise<Target> {
-  const stop = async (): Promise<void> => {
-    await runTool(process.execPath, cloudfs, 'dev', 'down', `--dir=${options.directory}`)
-    rmSync(options.directory, { recursive: true })
-  }
+async function startCloudfs(copies: number, { directory, sizeBytes }: TargetOptions): Promise<Target> {
+  const nodes = await LocalNodes.up(directory, copies, sizeBytes * 4)
+  const stop = (): Promise<void> => nodes.down()
   try {
-    return { ...(await attachedDisk(copies, options)), stop }
+    const { uri, primary } = await nodes.disk(sizeBytes, 'bench')
+    return { uri, pids: nodes.all.flatMap(({ pids }) => pids), node: primary.pids, stop }
   } catch (error) {
     await stop()
     throw error
   }
 }
 
-async function attachedDisk(
-  copies: number,
+/** A program that serves one file, or memory. */
+async function startOne(
   { directory, sizeBytes }: TargetOptions,
-): Promise<Pick<Target, 'uri' | 'pids' | 'node'>> {
-  const storeSize = String(sizeBytes * 4)
-  const nodes = Nodes.parse(
-    await ask('dev', 'up', `--dir=${directory}`, `--nodes=${String(copies)}`, `--store-size=${storeSize}`),
-  )
-  const at = nodes[0]?.url.replace('http://', '') ?? ''
-  const made = z
-    .object({ volume: z.string() })
-    .parse(await ask('--node', at, 'newdisk', String(copies), `--size=${String(sizeBytes)}`, '--name=bench'))
-  const { primary } = z.object({ primary: z.string() }).parse(await ask('--node', at, 'info', made.volume))
-  const hosts = await Promise.all(
-    nodes.map(async ({ url }) => {
-      const host = (await (await fetch(`${url}/id`)).text()).trim()
-      return { url, host }
-    }),
-  )
-  const home = hosts.find(({ host }) => host === primary) ?? hosts[0]
-  const { uri } = Attached.parse(
-    await ask('--node', home?.url.replace('http://', '') ?? at, 'attach', made.volume),
-  )
-  const pids = nodes.map(({ enginePid, replicatorPid }) => [enginePid, replicatorPid])
-  return { uri, pids: pids.flat(), ...(pids[0] === undefined ? {} : { node: pids[0] }) }
-}
-
-async function startNbdkitFile(options: TargetOptions): Promise<Target> {
-  const socket = join(options.directory, 'nbd.sock')
-  return startServer(socket, options, (file) => ['nbdkit', '-f', '-U', socket, 'file', file])
-}
-
-async function startNbdkitMemory(options: TargetOptions): Promise<Target> {
-  const socket = join(options.directory, 'nbd.sock')
-  const size = String(options.sizeBytes)
-  return startServer(socket, options, () => ['nbdkit', '-f', '-U', socket, 'memory', size])
-}
-
-async function startQemuNbd(options: TargetOptions): Promise<Target> {
-  const socket = join(options.directory, 'nbd.sock')
-  const words = ['qemu-nbd', '-f', 'raw', '-k', socket, '-t', '-e', '8', '--cache=none', '--aio=native']
-  return startServer(socket, options, (file) => [...words, file])
-}
-
-async function startServer(
-  socket: string,
-  { directory, sizeBytes }: TargetOptions,
-  commandOf: (file: string) => readonly string[],
+  commandOf: (socket: string, file: string) => readonly string[],
 ): Promise<Target> {
   mkdirSync(directory, { recursive: true })
   const file = join(directory, 'disk.raw')
   writeFileSync(file, '')
   truncateSync(file, sizeBytes)
-  const [program = '', ...args] = commandOf(file)
-  const server = spawn(program, args, { stdio: 'ignore' })
-  await listening(server, socket)
+  const socket = join(directory, 'nbd.sock')
+  const server = await startNbdServer(socket, commandOf(socket, file))
   return {
-    uri: `nbd+unix:///?socket=${socket}`,
-    pids: server.pid === undefined ? [] : [server.pid],
+    uri: server.uri,
+    pids: [server.pid],
     async stop() {
-      const gone = once(server, 'exit')
-      server.kill('SIGTERM')
-      await gone
+      await server.stop()
       rmSync(directory, { recursive: true })
     },
   }
 }
 
-async function listening(server: ChildProcess, socket: string): Promise<void> {
-  const [program = ''] = server.spawnargs
-  const failed = once(server, 'exit').then(() => {
-    throw new Error(`${program} ended before it served`)
-  })
-  const giveUpMs = performance.now() + START_TIMEOUT_MS
-  const served = async (): Promise<void> => {
-    while (!existsSync(socket)) {
-      if (performance.now() > giveUpMs) throw new Error(`${program} does not serve`)
-      await delay(POLL_MS)
-    }
-  }
-  await Promise.race([failed, served()])
-  failed.catch(() => undefined)
-}
+const SYNCED_FLUSH = 'a flush when the file is synced'
 
-export const TARGETS: readonly {
-  readonly name: string
-  readonly start: (options: TargetOptions) => Promise<Target>
-}[] = [
-  { name: 'CloudFS, 3 copies', start: (options) => startCloudfs(3, options) },
-  { name: 'CloudFS, 1 copy', start: (options) => startCloudfs(1, options) },
-  { name: 'nbdkit file, 1 copy', start: startNbdkitFile },
-  { name: 'qemu-nbd raw, 1 copy', start: startQemuNbd },
-  { name: 'nbdkit memory, no disk', start: startNbdkitMemory },
+export const TARGETS: readonly TargetKind[] = [
+  {
+    name: 'CloudFS, 3 copies',
+    durability:
+      'a write is acknowledged when two of three copies have it appended (in the page cache); a flush when two have synced it',
+    start: (options) => startCloudfs(3, options),
+  },
+  {
+    name: 'CloudFS, 1 copy',
+    durability: 'a write is acknowledged when it is appended (in the page cache); a flush when it is synced',
+    start: (options) => startCloudfs(1, options),
+  },
+  {
+    name: 'nbdkit file, 1 copy',
+    durability: `a write is acknowledged when the page cache has it; ${SYNCED_FLUSH}`,
+    start: (options) => startOne(options, (socket, file) => ['nbdkit', '-f', '-U', socket, 'file', file]),
+  },
+  {
+    name: 'qemu-nbd raw, 1 copy',
+    durability: `a write is acknowledged when the disk has it (O_DIRECT); ${SYNCED_FLUSH}`,
+    start: (options) =>
+      startOne(options, (socket, file) => [
+        ...['qemu-nbd', '-f', 'raw', '-k', socket, '-t', '-e', '8', '--cache=none', '--aio=native', file],
+      ]),
+  },
+  {
+    name: 'nbdkit memory, no disk',
+    durability: 'none',
+    start: (options) =>
+      startOne(options, (socket) => ['nbdkit', '-f', '-U', socket, 'memory', String(options.sizeBytes)]),
+  },
 ]

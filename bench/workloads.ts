@@ -6,10 +6,20 @@ export interface Workload {
   readonly depth: number
   /** A flush follows this many writes. */
   readonly flushEvery?: number
+  /** The kernel's page cache is emptied before. */
+  readonly isCold?: true
 }
 
 const KIB = 1024
 const MIB = 1024 * KIB
+
+/** Of a client that fail-over is measured with. */
+export const RANDOM_WRITES: Workload = {
+  name: 'random write, depth 16',
+  rw: 'randwrite',
+  blockBytes: 4 * KIB,
+  depth: 16,
+}
 
 export const WORKLOADS: readonly Workload[] = [
   { name: 'random write, depth 1', rw: 'randwrite', blockBytes: 4 * KIB, depth: 1 },
@@ -30,6 +40,8 @@ export const WORKLOADS: readonly Workload[] = [
   },
   { name: 'random read, depth 1', rw: 'randread', blockBytes: 4 * KIB, depth: 1 },
   { name: 'random read, depth 32', rw: 'randread', blockBytes: 4 * KIB, depth: 32 },
+  { name: 'random read, not cached, depth 1', rw: 'randread', blockBytes: 4 * KIB, depth: 1, isCold: true },
+  { name: 'random read, not cached, depth 32', rw: 'randread', blockBytes: 4 * KIB, depth: 32, isCold: true },
   { name: 'sequential write, depth 4', rw: 'write', blockBytes: MIB, depth: 4 },
   { name: 'sequential read, depth 4', rw: 'read', blockBytes: MIB, depth: 4 },
 ]

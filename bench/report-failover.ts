@@ -1,0 +1,59 @@
+/** What `failover` measured, in Markdown. */
+import type { FailoverReport } from './failover.js'
+import type { Gone } from './gone.js'
+import type { Rebuild } from './rebuild.js'
+import { MB, medianAndWorst, tableOf } from './tables.js'
+
+export function describeFailover(report: FailoverReport): string {
+  const { machine, results, together, gone, goneSlowly, rebuilds } = report
+  const all = results.map(({ event, stallsMs }) => ({ name: event, stallsMs }))
+  if (together !== undefined)
+    all.push({
+      name: `${String(together.volumes)} volumes whose primary dies together, each`,
+      stallsMs: together.stallsMs.flat(),
+    })
+  const rows = all.map(({ name, stallsMs }) => medianAndWorst(name, stallsMs, 'low'))
+  const parts = [
+    machine,
+    ...(rows.length === 0 ? [] : [tableOf(['event', 'median ms', 'worst ms'], rows)]),
+    ...(gone === undefined ? [] : [describeGone('under full load', gone)]),
+    ...(goneSlowly === undefined
+      ? []
+      : [describeGone(`under ${String(goneSlowly.rate)} writes a second`, goneSlowly)]),
+    ...(rebuilds === undefined ? [] : [describeRebuilds(rebuilds)]),
+  ]
+  return parts.join('\n\n')
+}
+
+function describeGone(
+  load: string,
+  { seconds, rounds }: { readonly seconds: number; readonly rounds: readonly Gone[] },
+): string {
+  const head = [`a replica is gone for ${String(seconds)} s ${load}, and comes back`, 'median', 'worst']
+  const row = (name: string, of: (one: Gone) => number, isGood: 'high' | 'low'): string[] =>
+    medianAndWorst(name, rounds.map(of), isGood)
+  return tableOf(head, [
+    row('IOPS of the client before, with all three', ({ iopsBefore }) => iopsBefore, 'high'),
+    row('while its node starts, % of that', ({ shareStarting }) => 100 * shareStarting, 'high'),
+    row('while it catches up, % of that', ({ share }) => 100 * share, 'high'),
+    row('until it is in step, ms from its start', ({ inStepMs }) => inStepMs, 'low'),
+    row('until it is in step, ms from when it is ready', ({ inStepOfReadyMs }) => inStepOfReadyMs, 'low'),
+    row(
+      'fetched, % of what was written meanwhile',
+      (one) => (100 * one.fetchedBytes) / one.lackedBytes,
+      'low',
+    ),
+  ])
+}
+
+function describeRebuilds(rounds: readonly Rebuild[]): string {
+  const head = ['a replica is made anew at an empty host under full load', 'median', 'worst']
+  const row = (name: string, of: (one: Rebuild) => number): string[] =>
+    medianAndWorst(name, rounds.map(of), 'high')
+  return tableOf(head, [
+    row('IOPS of the client before', ({ iopsBefore }) => iopsBefore),
+    row('meanwhile, % of that', ({ share }) => 100 * share),
+    row('MB/s that the new replica gets', ({ bandwidth }) => bandwidth / MB),
+    row('MB/s that the disk has to spare', ({ spareBandwidth }) => spareBandwidth / MB),
+  ])
+}
