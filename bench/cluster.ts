@@ -129,7 +129,7 @@ export class BenchCluster {
   /** Has that node lead the volume. */
   async lead(from: number, volume: string, index: number): Promise<void> {
     if ((await this.primary(from, volume)) === index) return
-    await this.at(from, 'migrate', volume, this.host(index))
+    await this.ask(z.unknown(), from, `volumes/${volume}/migrate`, { host: this.host(index) })
   }
 
   /** Until the volume is served, and all its replicas are in step. */

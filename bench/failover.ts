@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 import { BenchCluster } from './cluster.js'
-import { fill, measureNbd } from './fio.js'
+import { fill, traceRequests } from './fio.js'
 import { type Gone, measureGone } from './gone.js'
 import { describeMachine } from './machine.js'
 import { measureRebuild, type Rebuild } from './rebuild.js'
@@ -21,6 +21,8 @@ const STORE_BYTES = 2 * 1024 ** 3
 const SLOW_RATE = 200
 /** Into the run, so that it is under way. */
 const EVENT_AFTER_MS = 2_000
+/** What is answered so long behind the event may have waited for it. */
+const WAKE_MS = 1_000
 
 interface Event {
   readonly name: string
@@ -71,8 +73,13 @@ export interface FailoverOptions {
 export interface FailoverReport {
   readonly machine: string
   readonly rounds: number
-  /** The slowest request of each run, in ms. */
-  readonly results: readonly { readonly event: string; readonly stallsMs: readonly number[] }[]
+  readonly results: readonly {
+    readonly event: string
+    /** The slowest request that was under way at the event, or soon after, in ms, in each run. */
+    readonly stallsMs: readonly number[]
+    /** The slowest of all others: what this machine does by itself. */
+    readonly othersMs: readonly number[]
+  }[]
   /** The slowest request of each volume, in ms, in each round. */
   readonly together?: { readonly volumes: number; readonly stallsMs: readonly (readonly number[])[] }
   readonly gone?: { readonly seconds: number; readonly rounds: readonly Gone[] }
@@ -101,12 +108,19 @@ async function measureBroken(options: FailoverOptions): Promise<FailoverReport> 
     const { uri } = z.object({ uri: z.string() }).parse(attached)
     await fill({ uri, sizeBytes: SIZE_BYTES })
     const events = EVENTS.filter(({ name }) => name.includes(options.only))
-    const results = events.map(({ name }) => ({ event: name, stallsMs: [] as number[] }))
+    const results = events.map(({ name }) => ({
+      event: name,
+      stallsMs: [] as number[],
+      othersMs: [] as number[],
+    }))
     for (let round = 1; round <= options.rounds; round++) {
       for (const [index, event] of events.entries()) {
-        const stallMs = await measureOne(cluster, event, uri, options.seconds)
+        const { stallMs, otherMs } = await measureOne(cluster, event, uri, options)
         results[index]?.stallsMs.push(stallMs)
-        options.say(`round ${String(round)}: ${event.name}: ${stallMs.toFixed(0)} ms`)
+        results[index]?.othersMs.push(otherMs)
+        options.say(
+          `round ${String(round)}: ${event.name}: ${stallMs.toFixed(1)} ms, without it ${otherMs.toFixed(1)} ms`,
+        )
       }
     }
     const gone: Gone[] = []
@@ -144,21 +158,35 @@ async function measureOne(
   cluster: BenchCluster,
   event: Event,
   uri: string,
-  seconds: number,
-): Promise<number> {
+  { directory, seconds }: FailoverOptions,
+): Promise<{ readonly stallMs: number; readonly otherMs: number }> {
   await cluster.whole(HOME, 'bench')
   const leads = await cluster.primary(HOME, 'bench')
   const primary = leads === HOME || leads === 0 ? 2 : leads
   await cluster.lead(HOME, 'bench', primary)
   const replica = primary === 2 ? 3 : 2
   await cluster.whole(HOME, 'bench')
-  const running = measureNbd(RANDOM_WRITES, { uri, sizeBytes: SIZE_BYTES, seconds })
+  const running = traceRequests(
+    RANDOM_WRITES,
+    { uri, sizeBytes: SIZE_BYTES, seconds },
+    join(directory, 'requests'),
+  )
+  running.catch(() => undefined)
   try {
     await delay(EVENT_AFTER_MS)
+    const beganMs = Date.now()
     await event.happen(cluster, primary, replica)
-    return (await running).max / 1000
+    const wokenMs = Date.now() + WAKE_MS
+    const [around, others] = [[] as number[], [] as number[]]
+    for (const [answeredMs, us] of await running)
+      (answeredMs >= beganMs && answeredMs <= wokenMs ? around : others).push(us / 1000)
+    return { stallMs: greatest(around), otherMs: greatest(others) }
   } finally {
     await running.catch(() => undefined)
     await event.mend(cluster, primary, replica)
   }
+}
+
+function greatest(values: readonly number[]): number {
+  return values.reduce((most, value) => Math.max(most, value), 0)
 }

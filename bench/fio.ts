@@ -108,6 +108,26 @@ function directionOf({ rw }: Workload): 'read' | 'write' {
   return rw.endsWith('read') ? 'read' : 'write'
 }
 
+/** As `measureNbd`, with each request. @returns besides, for each, [ms since 1970 when it was answered, us that it took] */
+export async function traceRequests(
+  workload: Workload,
+  { uri, sizeBytes, seconds }: NbdRun,
+  path: string,
+): Promise<readonly (readonly [number, number])[]> {
+  await fio(
+    ...['--ioengine=nbd', `--uri=${uri}`, `--rw=${workload.rw}`, `--bs=${String(workload.blockBytes)}`],
+    ...[`--iodepth=${String(workload.depth)}`, `--size=${String(sizeBytes)}`],
+    ...['--time_based', `--runtime=${String(seconds)}`],
+    ...[`--write_lat_log=${path}`, '--log_unix_epoch=1'],
+  )
+  const lines = readFileSync(`${path}_clat.1.log`, 'utf8').trimEnd().split('\n')
+  for (const name of ['lat', 'slat', 'clat']) rmSync(`${path}_${name}.1.log`, { force: true })
+  return lines.map((line) => {
+    const [ms = 0, ns = 0] = line.split(',', 2).map(Number)
+    return [ms, ns / 1000]
+  })
+}
+
 /** A write each now and then to each of many disks, for a time. @returns the slowest of each, in us */
 export async function measureEach(
   uris: readonly string[],
