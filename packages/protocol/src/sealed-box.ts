@@ -73,10 +73,23 @@ export function unseal(box: Uint8Array, seed: Uint8Array, associated: Uint8Array
   }
 }
 
-/** The X25519 form of an Ed25519 public key. */
+/** At this many hosts all are forgotten, and computed anew. */
+const AGREEMENT_KEYS_MAX = 4_096
+const agreementKeys = new Map<string, Uint8Array>()
+
+/**
+ * The X25519 form of an Ed25519 public key. Computed once for each host: it costs as much as all else of a box, and whoever comes
+ * to lead many volumes at once seals to the same few hosts.
+ */
 function agreementKeyOf(publicKey: Uint8Array): Uint8Array {
+  const name = Buffer.from(publicKey).toString('latin1')
+  const known = agreementKeys.get(name)
+  if (known !== undefined) return known
   try {
-    return ed25519.utils.toMontgomery(publicKey)
+    const key = ed25519.utils.toMontgomery(publicKey)
+    if (agreementKeys.size >= AGREEMENT_KEYS_MAX) agreementKeys.clear()
+    agreementKeys.set(name, key)
+    return key
   } catch (cause) {
     throw new HostKeyInvalidError('not an Ed25519 public key', { cause })
   }

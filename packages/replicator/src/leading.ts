@@ -116,8 +116,7 @@ export class Leading {
   }
 
   async #keyFor(volume: VolumeId, caller: HostId): Promise<Way> {
-    const all = await this.#options.engine.result('volumes', { all: true })
-    const status = all.find((each) => each.volume === volume)
+    const [status] = await this.#options.engine.result('volumes', { all: true, volume })
     if (status === undefined) throw new UnknownVolumeError(`no volume ${volume} is here`, { volume })
     if (!viewOf(status).members.some(({ host }) => host === caller)) {
       throw new NotMemberError(`host ${caller} is not a member of volume ${volume}`, { volume, host: caller })

@@ -1,4 +1,5 @@
 /** Brings this host's replicas in line again and again, and at once when something has changed. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { isCloudfsError } from '@cloudfs/interface'
 import type { EngineSupervisor } from './engine-supervisor.js'
@@ -15,6 +16,9 @@ import type { Viewing } from './viewing.js'
 const INTERVAL_MS = 3_000
 /** Of the time; what a store of many volumes takes longer for is looked at less often. */
 const SHARE_MAX = 0.02
+/** The same where something changes all the time, as when many volumes get another primary: others wait for the engine, too. */
+const BUSY_SHARE_MAX = 0.2
+const BUSY_PAUSE_MS_MAX = 1_000
 
 interface UpkeepOptions {
   readonly engine: EngineSupervisor
@@ -35,6 +39,7 @@ export class Upkeep {
   #running: Promise<void> | undefined
   #isWanted = false
   #isClosed = false
+  readonly #closing = new AbortController()
 
   constructor(options: UpkeepOptions) {
     this.#options = options
@@ -54,6 +59,7 @@ export class Upkeep {
   /** Waits for what is under way. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#closing.abort()
     clearTimeout(this.#timer)
     await this.#running
   }
@@ -67,9 +73,10 @@ export class Upkeep {
 
   async #run(): Promise<void> {
     const { engine, log } = this.#options
-    const startedMs = performance.now()
+    let tookMs = 0
     while (this.#isWanted && !this.#isClosed) {
       this.#isWanted = false
+      const begunMs = performance.now()
       try {
         if (engine.isUp) await this.#mend()
       } catch (error) {
@@ -77,8 +84,10 @@ export class Upkeep {
         if (isCloudfsError(error)) log.info({ err: error }, 'replicas are looked at later')
         else log.error({ err: error }, 'a bug')
       }
+      tookMs = performance.now() - begunMs
+      const pauseMs = Math.min(BUSY_PAUSE_MS_MAX, tookMs / BUSY_SHARE_MAX)
+      await delay(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => undefined)
     }
-    const tookMs = performance.now() - startedMs
     if (!this.#isClosed) this.#wait(Math.max(INTERVAL_MS, tookMs / SHARE_MAX))
   }
 
