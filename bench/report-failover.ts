@@ -21,7 +21,9 @@ export function describeFailover(report: FailoverReport): string {
   ])
   const parts = [
     machine,
-    ...(rows.length === 0 ? [] : [tableOf(['event', 'median ms', 'worst ms', 'at other times, median', 'and worst'], rows)]),
+    ...(rows.length === 0
+      ? []
+      : [tableOf(['event', 'median ms', 'worst ms', 'at other times, median', 'and worst'], rows)]),
     ...(gone === undefined ? [] : [describeGone('under full load', gone)]),
     ...(goneSlowly === undefined
       ? []

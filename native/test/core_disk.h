@@ -145,7 +145,7 @@ class SimDisk {
 
   int fail_writes = 0;  // n: the n-th write from now on fails
   int fail_syncs = 0;
-  int syncs = 0;  // asked for
+  int syncs = 0;      // asked for
   bool full = false;  // no segment can be prepared
 
  private:

@@ -246,7 +246,8 @@ TEST_CASE("repair: a segment with bad blocks is cleaned") {
   check_audits(story.cluster);
 }
 
-TEST_CASE("repair: a segment that is not cleaned, for a damaged batch behind a bad block, keeps no other from it") {
+TEST_CASE(
+    "repair: a segment that is not cleaned, for a damaged batch behind a bad block, keeps no other from it") {
   Story story;
   const auto bytes = pattern(4096, 1);
   const auto behind = pattern(4096, 2);

@@ -170,8 +170,7 @@ export class Pipe<T> {
   #arrive(): void {
     if (this.#network.isCut(this.#from, this.#to)) {
       this.#isStalled = true
-      if (this.#giveUp !== undefined)
-        this.#givesUp ??= this.#schedule.after(UNCONFIRMED_NS_MAX, this.#giveUp)
+      if (this.#giveUp !== undefined) this.#givesUp ??= this.#schedule.after(UNCONFIRMED_NS_MAX, this.#giveUp)
       this.#network.stall(this.#from, this.#to, this)
       return
     }

@@ -47,11 +47,11 @@ class Operation final : public PageWaiter, public BlockReadOwner, public RepairW
 
   // Writes. `data` is the bytes of [first, end), whole blocks: the client's, or those of `merged`.
   Slice data;
-  uint64_t cursor = 0;        // first block not recorded yet
+  uint64_t cursor = 0;               // first block not recorded yet
   std::vector<BlockDigest> digests;  // of the blocks of its next record, once they are made
-  uint32_t open_records = 0;  // made, not committed
-  Lsn last_lsn = 0;           // of the records made so far
-  VersionId version;          // after the newest of them; of a read: what it reads
+  uint32_t open_records = 0;         // made, not committed
+  Lsn last_lsn = 0;                  // of the records made so far
+  VersionId version;                 // after the newest of them; of a read: what it reads
   int error = 0;
   uint64_t waiting_since_ns = 0;  // for space
 
