@@ -13,7 +13,10 @@ const cloudfs = fileURLToPath(new URL('../../packages/cli/bin/cloudfs.js', impor
 const hosts = fileURLToPath(new URL('../../scripts/hosts', import.meta.url))
 /** Of every node: each has an address of its own. */
 const PORTS = { httpPort: 8091, enginePort: 8090, peerPort: 8092, nbdPort: 10809 }
-const POLL_MS = 50
+/** A question costs two nodes a few ms of processor time, which is measured along: it is asked again after this share of the time passed. */
+const POLL_SHARE = 1 / 20
+const POLL_MS_MIN = 50
+const POLL_MS_MAX = 500
 const PATIENCE_MS = 60_000
 
 const Node = z.object({
@@ -134,13 +137,10 @@ export class BenchCluster {
 
   /** Until the volume is served, and all its replicas are in step. */
   async whole(from: number, volume: string): Promise<void> {
-    const giveUpMs = performance.now() + PATIENCE_MS
-    for (;;) {
+    await this.#until('the volume does not become whole', async () => {
       const { isServing, replicas } = await this.ask(Volume, from, `volumes/${volume}`)
-      if (isServing && replicas.every(({ state }) => state === 'in-step')) return
-      if (performance.now() > giveUpMs) throw new Error('the volume does not become whole')
-      await delay(POLL_MS)
-    }
+      return isServing && replicas.every(({ state }) => state === 'in-step')
+    })
   }
 
   /** The nodes that keep the volume. */
@@ -151,24 +151,18 @@ export class BenchCluster {
 
   /** Until a node that joins keeps the volume as any other, in step. */
   async replaced(from: number, volume: string, index: number): Promise<void> {
-    const giveUpMs = performance.now() + PATIENCE_MS
-    for (;;) {
+    await this.#until('the new replica does not come in step', async () => {
       const { replicas } = await this.ask(Volume, from, `volumes/${volume}`)
-      const joined = replicas.find(({ host }) => host === this.host(index))
-      if (joined?.state === 'in-step') return
-      if (performance.now() > giveUpMs) throw new Error('the new replica does not come in step')
-      await delay(POLL_MS)
-    }
+      return replicas.find(({ host }) => host === this.host(index))?.state === 'in-step'
+    })
   }
 
   /** @returns when node `from` first heard that a node follows the volume: as `performance.now()` tells it */
   async heard(from: number, volume: string, index: number): Promise<number> {
-    const giveUpMs = performance.now() + PATIENCE_MS
-    while (performance.now() < giveUpMs) {
+    await this.#until('nobody hears of the node', async () => {
       const { replicas } = await this.ask(Volume, from, `volumes/${volume}`)
-      if (replicas.some(({ host, state }) => host === this.host(index) && state !== 'away')) break
-      await delay(POLL_MS)
-    }
+      return replicas.some(({ host, state }) => host === this.host(index) && state !== 'away')
+    })
     return performance.now()
   }
 
@@ -178,6 +172,15 @@ export class BenchCluster {
     const value = /^cloudfs_\w*stream_bytes_received\w* (\S+)$/m.exec(text)?.[1]
     if (value === undefined) throw new Error('a node does not tell what its streams have brought')
     return Number(value)
+  }
+
+  async #until(complaint: string, isSo: () => Promise<boolean>): Promise<void> {
+    const beganMs = performance.now()
+    while (!(await isSo())) {
+      const passedMs = performance.now() - beganMs
+      if (passedMs > PATIENCE_MS) throw new Error(complaint)
+      await delay(Math.min(Math.max(passedMs * POLL_SHARE, POLL_MS_MIN), POLL_MS_MAX))
+    }
   }
 
   async #connect(count: number, storeBytes: number): Promise<void> {

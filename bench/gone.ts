@@ -64,6 +64,7 @@ export async function measureGone(cluster: BenchCluster, options: GoneOptions): 
     const backMs = performance.now() - began
     isBack = true
     const fed = cluster.heard(home, 'bench', replica)
+    fed.catch(() => undefined)
     await cluster.start(replica)
     const readyMs = performance.now() - began
     await cluster.whole(home, 'bench')
