@@ -28,6 +28,7 @@ using cloudfs::test::TempDir;
 namespace {
 
 constexpr uint64_t kSegmentBytes = 64 << 10;
+constexpr int kPatienceMs = 10'000;
 constexpr uint64_t kFileBytes = (1 << 20) + 8 * kSegmentBytes;
 
 struct Kind {
@@ -82,6 +83,7 @@ class Runner {
       if (came.empty()) {
         uint64_t count = 0;
         CHECK(::read(wake_.get(), &count, sizeof count) == sizeof count);
+        woken_ = true;
       }
     }
     return results_[id];
@@ -110,9 +112,10 @@ class Runner {
     return wait(start(std::move(effect)));
   }
 
-  std::vector<uint8_t> read(uint32_t physical, uint64_t offset, uint32_t bytes) {
+  std::vector<uint8_t> read(uint32_t physical, uint64_t offset, uint32_t bytes, bool aside = false) {
     IoEffect effect;
     effect.kind = IoEffect::Kind::read;
+    effect.aside = aside;
     effect.physical = physical;
     effect.offset = offset;
     effect.bytes = bytes;
@@ -123,12 +126,21 @@ class Runner {
     return {target.data(), target.data() + bytes};
   }
 
+  /// Whether a thread has finished something since this was asked last; it may be about to say so.
+  bool was_woken(int patience_ms) {
+    if (std::exchange(woken_, false)) return true;
+    pollfd wake{wake_.get(), POLLIN, 0};
+    uint64_t count = 0;
+    return ::poll(&wake, 1, patience_ms) == 1 && ::read(wake_.get(), &count, sizeof count) == sizeof count;
+  }
+
   IoRunner& io() { return io_; }
 
  private:
   Fd wake_;
   IoRunner io_;
   uint64_t ids_ = 0;
+  bool woken_ = false;
   std::map<uint64_t, int> results_;
 };
 
@@ -182,6 +194,20 @@ TEST_CASE("device: a write of more parts than one system call takes arrives whol
     }
     CHECK(runner.write(1, 5, parts) == 0);
     CHECK(runner.read(1, 5, static_cast<uint32_t>(whole.size())) == whole);
+  });
+}
+
+TEST_CASE("device: a read aside comes from a thread, though the page cache has all of it") {
+  for_each_kind([](const CreateOptions& options) {
+    const auto device = with_segments(create_device(options));
+    Runner runner(*device);
+    CHECK(runner.prepare(1) == 0);
+    CHECK(runner.was_woken(kPatienceMs));
+    CHECK(runner.write(1, 4096, {pattern(8192, 3)}) == 0);
+    CHECK(runner.read(1, 4096, 8192) == pattern(8192, 3));
+    CHECK_FALSE(runner.was_woken(0));
+    CHECK(runner.read(1, 4096, 8192, true) == pattern(8192, 3));
+    CHECK(runner.was_woken(kPatienceMs));
   });
 }
 

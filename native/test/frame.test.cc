@@ -41,7 +41,7 @@ HelloFrame sample_hello() {
 
 std::vector<uint8_t> sample_blocks() {
   std::vector<uint8_t> body(kBlockBytes, 0x5a);
-  const std::vector<BlockItem> items{{12, 30, 0, sum_block(body.data())}, {100, 31, 77, {}}};
+  const std::vector<BlockItem> items{{12, 30, 0, block_crc(body.data())}, {100, 31, 77, 0}};
   return bytes_of(encode_blocks(kEpoch, items), body);
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("fields of frames survive the wire") {
   const Result<BlocksFrame> decoded = decode_blocks(*decode_frame(blocks));
   CHECK(decoded->items.size() == 2);
   CHECK(decoded->items[1].zeroed_count == 77);
-  CHECK(sum_block(decoded->bodies.data()) == decoded->items[0].sum);
+  CHECK(block_crc(decoded->bodies.data()) == decoded->items[0].crc);
 }
 
 TEST_CASE("a flipped bit in anything but bodies is refused") {

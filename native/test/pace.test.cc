@@ -51,8 +51,9 @@ TEST_CASE(
     uint64_t now_ns = 1'000 * kMs;
     const uint64_t fed = fed_in_a_second(pace, now_ns, written, 16, [](uint64_t) { return true; });
     const uint64_t share = written * kFeedQuarters / 4 + kFeedSharedBytesPerSecond;
-    CHECK(fed <= share + 2 * static_cast<uint64_t>(kFeedBurstBytes) + (128u << 10));
-    CHECK(fed >= share - share / 50);
+    // What was saved up, and a piece of each kind.
+    CHECK(fed <= share + share * kFeedSavedNs / 1'000'000'000 + 4 * kFeedPieceBytes);
+    CHECK(fed >= share - share / 50 - 2 * kFeedPieceBytes);
     // So it comes nearer.
     CHECK(fed > written + kFeedSharedBytesPerSecond / 2);
   }

@@ -16,6 +16,7 @@ IoRunner::IoRunner(Device& device, int wake_fd)
     : device_(device),
       results_(wake_fd),
       readers_("cfs-read", kReadThreads, results_),
+      aside_("cfs-aside", 1, results_),
       syncer_("cfs-sync", 1, results_),
       preparer_("cfs-prepare", 1, results_) {}
 
@@ -122,7 +123,7 @@ void IoRunner::read(IoEffect effect) {
     bytes = room;
   }
   uint64_t offset = place.base + effect.offset;
-  const size_t cached = read_cached(place.file->fd.get(), target, bytes, offset);
+  const size_t cached = effect.aside ? 0 : read_cached(place.file->fd.get(), target, bytes, offset);
   if (cached == bytes) {
     finish(effect.id, 0);
     return;
@@ -131,7 +132,7 @@ void IoRunner::read(IoEffect effect) {
   offset += cached;
   bytes -= cached;
   reading_.emplace(effect.id, std::move(effect.target));
-  readers_.run(effect.id, [file = std::move(place.file), target, bytes, offset] {
+  (effect.aside ? aside_ : readers_).run(effect.id, [file = std::move(place.file), target, bytes, offset] {
     return read_fully(file->fd.get(), target, bytes, offset);
   });
 }

@@ -1,5 +1,6 @@
 // Carries out IoEffects on a Device. Appends go to the page cache on the caller's thread, reads that the page cache can
-// answer too; what has to wait for a disk goes to threads: syncs to one, writing segments ahead to one, reads to a few.
+// answer too; what has to wait for a disk goes to threads: syncs to one, writing segments ahead to one, reads to a few. Long reads
+// for which nobody waits in this turn have one of their own, whatever the page cache has.
 #pragma once
 
 #include <memory>
@@ -61,6 +62,7 @@ class IoRunner {
 
   // Last, so that their threads are gone before what they use.
   WorkerPool readers_;
+  WorkerPool aside_;
   WorkerPool syncer_;
   WorkerPool preparer_;
 };

@@ -30,6 +30,7 @@ struct IoEffect {
   std::vector<uint32_t> physicals;  // sync
   BufferRef target;                 // read: filled from its start
   uint32_t bytes = 0;               // read
+  bool aside = false;  // read: long, and nobody waits for it in this turn: not on the caller's thread
 };
 
 /// Completion of an IoEffect. `error` is 0 or an errno. A short read past the end of a segment is zero-filled.

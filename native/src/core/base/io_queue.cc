@@ -44,6 +44,12 @@ void IoQueue::read(IoOwner& owner, uint64_t cookie, uint32_t physical, uint64_t 
   effect.target = std::move(target);
 }
 
+void IoQueue::read_aside(IoOwner& owner, uint64_t cookie, uint32_t physical, uint64_t offset, uint32_t bytes,
+                         BufferRef target) {
+  read(owner, cookie, physical, offset, bytes, std::move(target));
+  effects_.back().aside = true;
+}
+
 void IoQueue::prepare(IoOwner& owner, uint64_t cookie, uint32_t physical) {
   issue(IoEffect::Kind::prepare, owner, cookie).physical = physical;
 }

@@ -27,6 +27,9 @@ class IoQueue {
   /// Fills `target` from its start.
   void read(IoOwner& owner, uint64_t cookie, uint32_t physical, uint64_t offset, uint32_t bytes,
             BufferRef target);
+  /// The same on another thread, whatever the page cache has: clients are served meanwhile.
+  void read_aside(IoOwner& owner, uint64_t cookie, uint32_t physical, uint64_t offset, uint32_t bytes,
+                  BufferRef target);
   void prepare(IoOwner& owner, uint64_t cookie, uint32_t physical);
 
   /// Routes a completion to the owner.

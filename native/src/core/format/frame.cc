@@ -9,7 +9,7 @@ namespace {
 constexpr size_t kCrcOffset = 36;
 constexpr size_t kRunsHeadBytes = 16;
 constexpr size_t kBlocksHeadBytes = 8;
-constexpr size_t kBlockItemBytes = 40;
+constexpr size_t kBlockItemBytes = 24;
 constexpr size_t kSnapshotBytesMin = 38;
 constexpr size_t kRefuseCodeMax = 63;
 constexpr size_t kRefuseMessageMax = 1000;
@@ -168,8 +168,7 @@ BufferRef encode_blocks(const Epoch& epoch, std::span<const BlockItem> items) {
     out.u64(item.block);
     out.u64(item.birth);
     out.u32(item.zeroed_count);
-    out.u32(item.sum.crc);
-    out.bytes(item.sum.digest);
+    out.u32(item.crc);
     if (item.zeroed_count == 0) bodies += kBlockBytes;
   }
   return finish(epoch, FrameType::blocks, 0, out, bodies);
@@ -370,12 +369,11 @@ Result<BlocksFrame> decode_blocks(const FrameView& frame) {
     item.block = in.u64();
     item.birth = in.u64();
     item.zeroed_count = in.u32();
-    item.sum.crc = in.u32();
-    item.sum.digest = in.array<16>();
+    item.crc = in.u32();
     if (item.zeroed_count == 0)
       bodies += kBlockBytes;
     else
-      in.require(item.sum == BlockSum{});
+      in.require(item.crc == 0);
     blocks.items.push_back(item);
   }
   blocks.bodies = in.bytes(bodies);

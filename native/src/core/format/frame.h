@@ -111,12 +111,13 @@ struct CompactFrame {
   ByteSpan volume;                      // as a checkpoint has it
   std::vector<SnapshotItem> snapshots;  // all it has, by lsn
 };
-/// A data block, or with `zeroed_count` > 0 that many blocks zeroed by the update `birth`.
+/// A data block, or with `zeroed_count` > 0 that many blocks zeroed by the update `birth`. Whoever gets a data block makes its
+/// digest of the bytes that have the crc, as its sender would have to.
 struct BlockItem {
   uint64_t block = 0;
   Lsn birth = 0;
   uint32_t zeroed_count = 0;
-  BlockSum sum;
+  uint32_t crc = 0;
   bool operator==(const BlockItem&) const = default;
 };
 struct BlocksFrame {

@@ -1,7 +1,6 @@
 #include "core/replication/leader.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include "core/volume/volume.h"
 
@@ -281,16 +280,11 @@ void Leader::pump(Feed& feed) {
     if (stage_ == Stage::lead && volume_.applied().epoch() == epoch_) compact(feed, 0);
     return;
   }
-  while (feed.member && !feed.closed && !feed.reader.busy() && feed.next <= volume_.placed_lsn() &&
-         streams_.unsent(feed.stream) < kStreamUnsentBytesMax && may_feed(feed)) {
-    if (const Run* run = backlog_from(feed.next); run != nullptr) {
-      const Result<RunView> view = decode_run({run->slices[0].data, run->slices[0].size});
-      ensure(view.ok(), "a run made here is well-formed");
-      if (verify(feed, *view)) send_run(feed, *run);
-    } else if (feed.live = false; !feed.reader.read(feed.next, feed)) {
-      return compact(feed, feed.verified ? feed.next - 1 : feed.commit_lsn);
-    }
+  while (feed.member && !feed.closed && feed.next <= volume_.placed_lsn() &&
+         streams_.unsent(feed.stream) < kStreamUnsentBytesMax && send_next(feed)) {
   }
+  if (feed.compaction != nullptr) return;
+  read_ahead(feed);
   if (feed.closed || !feed.member || feed.next <= volume_.placed_lsn()) return;
   feed.live = true;
   if (feed.verified) return;
@@ -309,12 +303,36 @@ void Leader::pump(Feed& feed) {
   }
 }
 
+/// The next run, from memory or from the log. @returns false: not now
+bool Leader::send_next(Feed& feed) {
+  const Run* made = backlog_from(feed.next);
+  // From here on it is fed beside clients.
+  if (made == nullptr) feed.live = false;
+  if (!may_feed(feed)) return false;
+  if (made != nullptr) {
+    const Result<RunView> view = decode_run({made->slices[0].data, made->slices[0].size});
+    ensure(view.ok(), "a run made here is well-formed");
+    if (verify(feed, *view)) send_run(feed, *made);
+    return true;
+  }
+  if (const LogReaderOwner::Run* read = feed.next_read(); read != nullptr) {
+    if (verify(feed, read->view)) send_log_run(feed, *read);
+    (void)feed.next_read();  // lets go of it
+    return true;
+  }
+  if (feed.reader.busy()) return false;
+  if (feed.reader.read(feed.next, feed)) return false;
+  compact(feed, feed.verified ? feed.next - 1 : feed.commit_lsn);
+  return false;
+}
+
 /// The log no longer holds what comes behind `from`, up to which the follower's history is ours: it gets blocks.
 void Leader::compact(Feed& feed, Lsn from) {
   if (feed.closed) return;
   if (volume_.deleted() && !feed.has_volume)
     return streams_.refuse(feed.stream, epoch_, "ERR_UNKNOWN_VOLUME", "the volume is deleted");
   feed.reader.cancel();
+  feed.forget_read();
   feed.live = false;
   feed.compaction = std::make_unique<Compaction>(volume_, streams_, epoch_, feed.stream, feed,
                                                  feed.has_volume ? from : 0, is_witness(feed));
@@ -369,21 +387,10 @@ void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {
   std::vector<Slice> slices{{head, head.data(), head.size()}, run.bytes};
   if (run.body.size > 0 && !headers) slices.push_back(run.body);
   streams_.send(feed.stream, std::move(slices));
-  note_fed(feed, bytes);
+  note_fed(feed, run.bytes.size + run.body.size);
   feed.next = run.view.last_lsn() + 1;
   feed.greeted = true;
   feed.commit_sent = committed_for(feed);
-}
-
-void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
-  leader.moved_ = true;
-  if (error == EAGAIN) return;
-  // Its table said that the log holds it, and it does not, or not whole.
-  if (error != 0) return leader.compact(*this, verified ? next - 1 : commit_lsn);
-  for (const LogReaderOwner::Run& run : runs) {
-    if (closed || run.view.header().first_lsn != next || !leader.verify(*this, run.view)) return;
-    leader.send_log_run(*this, run);
-  }
 }
 
 /// What a follower is told of as committed. W6: a witness hears of what this leader counted and has on its own disk too. So it

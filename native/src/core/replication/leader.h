@@ -31,6 +31,8 @@ struct VolumeParts;
 
 /// Runs kept in memory for followers that lag; one that lags by more is fed from the log.
 constexpr uint64_t kBacklogBytesMax = 64u << 20;
+/// With so much read from the log and not sent, the next piece is not read yet.
+constexpr uint64_t kFeedReadBytes = 256u << 10;
 /// A commit point that nothing carries is sent after this time.
 constexpr uint64_t kCommitPushNs = 100'000'000;
 /// What is committed in a set with a witness is on the primary's disk about so soon.
@@ -150,6 +152,10 @@ class Leader final : public Replication, public StreamEnd {
     void on_compaction_moved() override { leader.moved_ = true; }
     bool may_send() override { return leader.may_feed(*this); }
     void on_sent(uint64_t bytes) override { leader.note_fed(*this, bytes); }
+    /// Of what was read for it the run that comes next; nullptr: that is not there.
+    const LogReaderOwner::Run* next_read();
+    void forget_read();
+    Lsn read_end() const { return runs_read.empty() ? next : runs_read.back().view.last_lsn() + 1; }
     bool in_flight() const {
       return reader.in_flight() || (compaction != nullptr && compaction->in_flight());
     }
@@ -157,6 +163,8 @@ class Leader final : public Replication, public StreamEnd {
     Leader& leader;
     StreamId stream;
     LogReader reader;
+    std::deque<LogReaderOwner::Run> runs_read;  // from the log, in order, not sent yet
+    uint64_t runs_read_bytes = 0;
     std::unique_ptr<Compaction> compaction;  // while it gets blocks instead of records
     bool closed = false;
     std::optional<HostId> host;    // whom the stream was given to
@@ -196,6 +204,8 @@ class Leader final : public Replication, public StreamEnd {
   /// What it has is what followers get.
   bool has_history() const { return stage_ != Stage::fetch && (stage_ != Stage::gather || adopted_ != 0); }
   void pump(Feed& feed);
+  [[nodiscard]] bool send_next(Feed& feed);
+  void read_ahead(Feed& feed);
   // How fast: leader_pace.cc
   [[nodiscard]] bool may_feed(Feed& feed);
   void note_fed(Feed& feed, uint64_t bytes);

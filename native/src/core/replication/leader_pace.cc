@@ -1,5 +1,6 @@
-// How fast a leader feeds those of its followers that are behind.
+// How a leader feeds those of its followers that are behind: how fast, and with what the log has.
 #include <algorithm>
+#include <cerrno>
 
 #include "core/replication/leader.h"
 #include "core/volume/volume.h"
@@ -36,6 +37,47 @@ bool Leader::is_spare(const Feed& feed) const {
     });
     return static_cast<uint64_t>(count) + (quorum.has_own ? 1 : 0) >= quorum.majority;
   });
+}
+
+// --- What is read from the log ------------------------------------------------------------------------------------
+
+/// While a piece of the log is sent the next one is read.
+void Leader::read_ahead(Feed& feed) {
+  if (!feed.member || feed.closed || feed.live || feed.reader.busy() ||
+      feed.runs_read_bytes >= kFeedReadBytes)
+    return;
+  const Lsn next = feed.read_end();
+  // Where there is none, that is seen when it is its turn.
+  if (next <= volume_.placed_lsn() && backlog_from(next) == nullptr) (void)feed.reader.read(next, feed);
+}
+
+void Leader::Feed::on_runs(std::vector<LogReaderOwner::Run>& runs, int error) {
+  leader.moved_ = true;
+  // What was read before is sent first; then this is asked for again.
+  if (error == EAGAIN || (error != 0 && !runs_read.empty())) return;
+  // Its table said that the log holds it, and it does not, or not whole.
+  if (error != 0) return leader.compact(*this, verified ? next - 1 : commit_lsn);
+  for (LogReaderOwner::Run& run : runs) {
+    // Asked for before it was sent on from elsewhere.
+    if (run.view.header().first_lsn != read_end()) return;
+    runs_read_bytes += run.bytes.size + run.body.size;
+    runs_read.push_back(std::move(run));
+  }
+}
+
+const LogReaderOwner::Run* Leader::Feed::next_read() {
+  // The one before was sent. Else it goes on from elsewhere, and what was read is of no use.
+  while (!runs_read.empty() && runs_read.front().view.header().first_lsn < next) {
+    runs_read_bytes -= runs_read.front().bytes.size + runs_read.front().body.size;
+    runs_read.pop_front();
+  }
+  if (!runs_read.empty() && runs_read.front().view.header().first_lsn != next) forget_read();
+  return runs_read.empty() ? nullptr : &runs_read.front();
+}
+
+void Leader::Feed::forget_read() {
+  runs_read.clear();
+  runs_read_bytes = 0;
 }
 
 }  // namespace cloudfs

@@ -65,7 +65,7 @@ void LogReader::fetch(uint32_t bytes) {
   pinned_ = logical_;
   in_flight_ = true;
   piece_ = BufferRef(length);
-  io_.read(*this, ++asked_, segment.physical, offset_, length, piece_);
+  io_.read_aside(*this, ++asked_, segment.physical, offset_, length, piece_);
 }
 
 void LogReader::on_io(uint64_t, int error) {

@@ -31,17 +31,19 @@ void Allowance::fill(uint64_t now_ns, uint64_t bytes_per_second) {
   // Less than a byte is counted the next time.
   if (bytes == 0 && bytes_per_second > 0 && passed_ns < kFillNsMax) return;
   filled_ns_ = now_ns;
-  bytes_ = std::min(kFeedBurstBytes, bytes_ + static_cast<int64_t>(bytes));
+  const uint64_t saved_max =
+      std::max(kFeedPieceBytes, std::min(bytes_per_second, kRateMax) * kFeedSavedNs / kSecondNs);
+  bytes_ = std::min(static_cast<int64_t>(saved_max), bytes_ + static_cast<int64_t>(bytes));
 }
 
 void Allowance::take(uint64_t bytes) {
   bytes_ = std::max(-kFeedDebtBytesMax, bytes_ - static_cast<int64_t>(bytes));
 }
 
-uint64_t Allowance::any_at_ns(uint64_t bytes_per_second) const {
-  if (bytes_ > 0) return filled_ns_;
+uint64_t Allowance::piece_at_ns(uint64_t bytes_per_second) const {
+  if (has_piece()) return filled_ns_;
   if (bytes_per_second == 0) return UINT64_MAX;
-  const auto lacking = static_cast<uint64_t>(1 - bytes_);
+  const auto lacking = static_cast<uint64_t>(static_cast<int64_t>(kFeedPieceBytes) - bytes_);
   return filled_ns_ + lacking * kSecondNs / std::min(bytes_per_second, kRateMax) + 1;
 }
 
@@ -53,17 +55,21 @@ void CatchUpPace::turn(uint64_t now_ns, uint64_t in_flight) {
 
 bool CatchUpPace::may_send(FeedPace& feed, uint64_t written) {
   feed.own.fill(now_ns_, rate(written));
-  feed.of_shared = !feed.own.any();
-  return clients_quiet() || !feed.of_shared || shared_.any();
+  if (feed.piece_bytes > 0) return true;
+  feed.of_shared = !feed.own.has_piece();
+  if (!clients_quiet() && feed.of_shared && !shared_.has_piece()) return false;
+  feed.piece_bytes = kFeedPieceBytes;
+  return true;
 }
 
 void CatchUpPace::sent(FeedPace& feed, uint64_t bytes) {
+  feed.piece_bytes -= std::min(bytes, feed.piece_bytes);
   (feed.of_shared ? shared_ : feed.own).take(bytes);
 }
 
 uint64_t CatchUpPace::again_ns(const FeedPace& feed, uint64_t written) const {
-  const uint64_t when = std::min({quiet_at_ns_, feed.own.any_at_ns(rate(written)),
-                                  shared_.any_at_ns(kFeedSharedBytesPerSecond), now_ns_ + kMeterNs});
+  const uint64_t when = std::min({quiet_at_ns_, feed.own.piece_at_ns(rate(written)),
+                                  shared_.piece_at_ns(kFeedSharedBytesPerSecond), now_ns_ + kMeterNs});
   return std::max(when, now_ns_ + 1);
 }
 

@@ -17,8 +17,12 @@ constexpr uint64_t kFeedQuarters = 6;
 /// What all feeds of a store share besides: about a tenth of what one core reads from the log, checks and sends. Clients that
 /// read, or write little while they wait for each other, leave no more to go by.
 constexpr uint64_t kFeedSharedBytesPerSecond = 32u << 20;
-/// Saved up while nothing is sent: a piece of the log. More at once would be a pause for clients.
-constexpr int64_t kFeedBurstBytes = 256 << 10;
+/// A feed is given so much at once, and what it was given for begins in whole: a run, a frame of blocks. More would be a pause
+/// for clients, less a turn, a send and an append for little.
+constexpr uint64_t kFeedPieceBytes = 128 << 10;
+/// Of what is not sent so much time's worth is saved up, or a piece: turns are further apart where clients ask seldom, and
+/// timers are of milliseconds.
+constexpr uint64_t kFeedSavedNs = 2'000'000;
 /// What was sent and not granted, at most. So much is repaid before clients have to make room again: what was sent while they
 /// seemed quiet counts, for a turn may come late, and see a pause that is its own.
 constexpr int64_t kFeedDebtBytesMax = 2 << 20;
@@ -47,10 +51,11 @@ class ByteMeter {
 class Allowance {
  public:
   void fill(uint64_t now_ns, uint64_t bytes_per_second);
-  bool any() const { return bytes_ > 0; }
+  /// Enough for a piece.
+  bool has_piece() const { return bytes_ >= static_cast<int64_t>(kFeedPieceBytes); }
   void take(uint64_t bytes);
-  /// When there is some at this rate; UINT64_MAX: never.
-  uint64_t any_at_ns(uint64_t bytes_per_second) const;
+  /// When there is enough for a piece at this rate; UINT64_MAX: never.
+  uint64_t piece_at_ns(uint64_t bytes_per_second) const;
 
  private:
   int64_t bytes_ = 0;
@@ -60,8 +65,9 @@ class Allowance {
 /// Of one feed that is behind.
 struct FeedPace {
   Allowance own;
-  // What it was allowed last was of what all share. A piece is taken whole from where it was allowed: else one whose first
-  // bytes used its own up would take the rest from the others, piece after piece.
+  // Of the piece that it was allowed last: what is not sent yet, and whether it is of what all share. A piece is taken whole from
+  // where it was allowed: else one whose first bytes used its own up would take the rest from the others, piece after piece.
+  uint64_t piece_bytes = 0;
   bool of_shared = false;
 };
 
@@ -73,7 +79,8 @@ class CatchUpPace {
   /// Before anything is sent in a turn. `in_flight`: requests of clients that are not answered.
   void turn(uint64_t now_ns, uint64_t in_flight);
 
-  /// Whether a feed may send a piece now. `written`: bytes a second that its volume's clients write.
+  /// Whether a feed may send now, of a piece that it was allowed or of another. `written`: bytes a second that its volume's
+  /// clients write.
   [[nodiscard]] bool may_send(FeedPace& feed, uint64_t written);
   /// Bytes that a feed was given.
   void sent(FeedPace& feed, uint64_t bytes);

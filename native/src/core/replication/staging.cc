@@ -1,6 +1,7 @@
 #include "core/replication/staging.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "core/base/hex.h"
@@ -11,7 +12,22 @@ namespace cloudfs {
 namespace {
 
 constexpr size_t kBlocksPerRun = 256;
+constexpr size_t kDigestsTogether = 16;
 constexpr Volume::Accepted kWait{true, nullptr, nullptr};
+
+/// Of the data blocks that follow one another from item `next` on, whose bodies begin at `body`. @returns how many
+size_t digest_next(const BlocksFrame& blocks, size_t next, size_t body,
+                   std::array<BlockDigest, kDigestsTogether>& out) {
+  std::array<const uint8_t*, kDigestsTogether> at{};
+  size_t count = 0;
+  while (count < at.size() && next + count < blocks.items.size() &&
+         blocks.items[next + count].zeroed_count == 0) {
+    at[count] = blocks.bodies.data() + body + count * kBlockBytes;
+    ++count;
+  }
+  block_digests(std::span(at).first(count), out);
+  return count;
+}
 
 Volume::Accepted corrupt(const char* message) {
   return {false, "ERR_FRAME_CORRUPT", message};
@@ -171,8 +187,7 @@ Volume::Accepted Staging::check(Transfer& transfer, const BlocksFrame& blocks) {
   for (const BlockItem& item : blocks.items) {
     newest = std::max(newest, item.birth);
     if (item.zeroed_count > 0) continue;
-    if (block_crc(body) != item.sum.crc || sum_block(body) != item.sum)
-      return {false, "ERR_BLOCK_CORRUPT", "a block differs from its checksum"};
+    if (block_crc(body) != item.crc) return {false, "ERR_BLOCK_CORRUPT", "a block differs from its checksum"};
     body += kBlockBytes;
   }
   if (transfer.head == 0) return {};  // all of it is here already
@@ -255,9 +270,18 @@ bool Staging::add_run(TransferId id, Transfer& transfer, const BlocksFrame& bloc
   RunBuilder builder(parts_.appender.run_room(kStream), header);
   Run run;
   run.transfer = id;
+  std::array<BlockDigest, kDigestsTogether> digests;
+  size_t digests_made = 0;
+  size_t digests_used = 0;
   do {
     const BlockItem& item = blocks.items[transfer.items_done];
-    builder.add_moved({item.block, item.birth, kFromElsewhere, 0, item.sum});
+    if (digests_used == digests_made) {
+      digests_made = digest_next(blocks, transfer.items_done, body, digests);
+      digests_used = 0;
+    }
+    // Its crc is the body's: check()
+    builder.add_moved(
+        {item.block, item.birth, kFromElsewhere, 0, BlockSum{item.crc, digests[digests_used++]}});
     parts_.appender.add_body(kStream, {frame.owner, blocks.bodies.data() + body, kBlockBytes});
     body += kBlockBytes;
     run.items.push_back(item);
@@ -285,7 +309,7 @@ void Staging::on_placed(const PlacedRun& placed, uint64_t cookie) {
   Segment& segment = parts_.segments.at(placed.segment);
   uint32_t slot = placed.body_slot;
   for (const BlockItem& item : run.items) {
-    const Entry entry{placed.segment, static_cast<uint16_t>(slot), item.birth, item.sum.crc};
+    const Entry entry{placed.segment, static_cast<uint16_t>(slot), item.birth, item.crc};
     parts_.segments.set_live(segment, slot, 1);
     parts_.lineage.write(transfer.head, item.block, std::span(&entry, 1));
     slot += kBlockBytes / kSlotBytes;
