@@ -21,9 +21,11 @@ Appender::Appender(const CoreParams& params, IoQueue& io, Segments& segments, Ap
     : params_(params), io_(io), segments_(segments), host_(host) {
   streams_[1].kind = SegmentKind::moved;
   const uint64_t batch_bytes_max = segments.segment_bytes() - kSegmentHeaderBytes;
-  header_bytes_max_ = static_cast<uint32_t>(std::min<uint64_t>(kHeaderAreaBytes, batch_bytes_max / 2));
-  // A record has to fit a batch of its own in an empty segment, wherever zeros lie in it.
   const uint64_t align = uint64_t{1} << params.align_log2;
+  // Whole pages: the last one is padded in the same memory.
+  header_bytes_max_ =
+      static_cast<uint32_t>(std::min<uint64_t>(kHeaderAreaBytes, batch_bytes_max / 2) / align * align);
+  // A record has to fit a batch of its own in an empty segment, wherever zeros lie in it.
   const auto record_fits = [&](uint64_t blocks) {
     const uint64_t header = align_up(kBatchHeaderBytes + kDirectoryEntryBytes * kRunsPerBatch +
                                          kRunHeaderBytes + write_record_bytes_max(blocks),
