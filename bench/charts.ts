@@ -98,7 +98,7 @@ function drawLines({ title, x, y, lines, hasMarks = false }: LineChart): string 
   return draw(360, {
     color: LINES,
     title: { text: title, textStyle: { ...text, fontSize: 15 }, left: 8, top: 8 },
-    legend: { show: lines.length > 1, top: 34, left: 64, textStyle: text },
+    legend: { show: lines.length > 1, top: 34, left: 64, itemGap: 32, textStyle: text },
     grid: { left: 84, right: 24, top: lines.length > 1 ? 68 : 44, bottom: 48 },
     xAxis: { ...axis, name: x, nameGap: 28, splitLine: { show: false }, max: 'dataMax' },
     yAxis: { ...axis, name: y, nameGap: 60 },

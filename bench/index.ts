@@ -52,7 +52,7 @@ function sideBySide(
   question(command, describeIo, async ({ size, add, ...flags }: IoFlags, json) => {
     const report = await measureIo({ ...flags, directory: join(build, name), kinds, sizeBytes: size, say })
     if (!add || !existsSync(json)) return report
-    return addRounds(JSON.parse(readFileSync(json, 'utf8')) as IoReport, report)
+    return addRounds(kinds, JSON.parse(readFileSync(json, 'utf8')) as IoReport, report)
   })
 }
 

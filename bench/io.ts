@@ -120,8 +120,8 @@ async function measure(
   return { ...measured, cpuPerOperation }
 }
 
-/** Rounds of two runs as those of one: what was measured in batches. */
-export function addRounds(before: IoReport, after: IoReport): IoReport {
+/** Rounds of two runs as those of one, for what was measured in batches; targets in the order of `kinds`. */
+export function addRounds(kinds: readonly TargetKind[], before: IoReport, after: IoReport): IoReport {
   const keyOf = ({ target, workload }: IoResult): string => `${target} ${workload}`
   const later = new Map(after.results.map((each) => [keyOf(each), each]))
   const results = before.results.map((each) => {
@@ -129,13 +129,15 @@ export function addRounds(before: IoReport, after: IoReport): IoReport {
     later.delete(keyOf(each))
     return { ...each, runs: [...each.runs, ...(added?.runs ?? [])] }
   })
-  const all = [...results, ...later.values()]
+  const place = (target: string): number => kinds.findIndex(({ name }) => name === target)
+  const all = [...results, ...later.values()].sort((a, b) => place(a.target) - place(b.target))
+  const durability = Object.entries({ ...before.durability, ...after.durability })
   return {
     ...before,
     ...after,
     rounds: Math.max(...all.map(({ runs }) => runs.length)),
     results: all,
     floors: [...before.floors, ...after.floors],
-    durability: { ...before.durability, ...after.durability },
+    durability: Object.fromEntries(durability.sort(([a], [b]) => place(a) - place(b))),
   }
 }
