@@ -9,6 +9,7 @@ import {
   type CoreParams,
   type CoreVerb,
   type EndpointStatus,
+  type Epoch,
   type ShellStatus,
   type StoreIdentity,
   VersionId,
@@ -58,6 +59,8 @@ export interface AdoptedSession {
   /** 16 bytes in hex. */
   readonly session: string
   readonly preface?: Uint8Array
+  /** It is taken once this store leads in that epoch, which it does within 5 s; the preface goes out at once. */
+  readonly expected?: Epoch
 }
 
 /** A connected socket over which an endpoint asks the primary. */
@@ -66,6 +69,8 @@ export interface AdoptedRoute {
   readonly volume: string
   readonly session: string
   readonly early?: Uint8Array
+  /** The other end is about to be the primary: it greets when it is. */
+  readonly isNext?: boolean
 }
 
 /** A connected socket that becomes a stream to another engine. */
@@ -87,11 +92,15 @@ interface LeaderEnd {
   readonly role: 'leader'
   /** The host that was let in, in hex. A hello that names another is refused. */
   readonly host: string
+  /** It is taken once this store is elected in that epoch, which it is within 5 s; the preface goes out at once. */
+  readonly expected?: Epoch
 }
 
 /** This side is one of the volume's followers, or a store outside its view that is given a copy. */
 interface FollowerEnd {
   readonly role: 'follower' | 'copy'
+  /** The other side is about to lead: it is taken once that has spoken, which it does within 5 s. Of a follower. */
+  readonly isNext?: boolean
 }
 
 /** What is read: `VOLUME`, `VOLUME@SNAPSHOT`, … as NBD's exports are named (docs/nbd.md). Offsets and lengths are any. */

@@ -74,6 +74,7 @@ std::vector<std::vector<uint8_t>> samples() {
       bytes_of(encode_block_answer(kEpoch, {9, BlockAnswer::later, kName, {}, {}})),
       bytes_of(
           encode_block_answer(kEpoch, {9, BlockAnswer::here, kName, sum_block(block.data()).digest, block})),
+      bytes_of(encode_hand(kEpoch, kFrameOnDisk, {kEpoch, {50, kEpoch, id_of<VersionId>(8)}, {7}})),
   };
 }
 
@@ -108,6 +109,8 @@ bool accepted(ByteSpan bytes) {
       return decode_block_ask(*frame).ok();
     case FrameType::block_answer:
       return decode_block_answer(*frame).ok();
+    case FrameType::hand:
+      return decode_hand(*frame).ok();
     case FrameType::ping:
     case FrameType::want_blocks:
       return frame->payload.empty();

@@ -283,9 +283,9 @@ test('who is about to lead lets in, when it does, whoever connected before', opt
   await attachment.there(engines3.engine(0))
   const views = new EngineViews(engines3)
   let routed: Promise<void> | undefined
-  const expectLead: ViewPorts['expectLead'] = async ({ stamp }) => {
+  const expectLead: ViewPorts['expectLead'] = async ({ epoch, stamp }) => {
     const heir = engines3.engine(1)
-    await heir.client.call('expect-lead', { volume, stamp })
+    await heir.client.call('expect-lead', { volume, epoch, stamp })
     for (const member of [0, 2]) {
       const scope = { volume, host: engines3.host(member), protocol: 'cloudfs-records' } as const
       const { result } = await heir.client.call('follow-key', scope)

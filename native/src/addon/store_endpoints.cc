@@ -1,6 +1,7 @@
 // What of `StoreHandle` is about attached volumes: endpoints, their routes, and the sessions of others' endpoints.
 #include "addon/store_handle.h"
 #include "addon/values.h"
+#include "core/base/hex.h"
 
 namespace cloudfs::addon {
 
@@ -24,8 +25,16 @@ Napi::Value StoreHandle::adopt_session(const Napi::CallbackInfo& info) {
   std::string volume = text(options, "volume");
   const SessionId session = session_of(options, "session");
   std::vector<uint8_t> preface = bytes_of(options.Get("preface"), "preface");
+  const std::optional<Epoch> expected = epoch_or_none(options, "expected");
+  const auto named = parse_id<VolumeId>(volume);
+  if (expected && !named)
+    throw coded_error(info.Env(), "ERR_MALFORMED_ID", "volume: not an id of 40 hex digits");
   shell::Fd socket = descriptor_of(options, "fd");
   const auto [id, result] = promise(info.Env());
+  if (expected) {
+    target.park_session(std::move(socket), *named, session, *expected, std::move(preface), settle_coded(id));
+    return result;
+  }
   target.adopt_session(std::move(socket), std::move(volume), session, std::move(preface), settle_coded(id));
   return result;
 }
@@ -65,7 +74,8 @@ Napi::Value StoreHandle::route_there(const Napi::CallbackInfo& info) {
   std::vector<uint8_t> early = bytes_of(options.Get("early"), "early");
   shell::Fd socket = descriptor_of(options, "fd");
   const auto [id, result] = promise(info.Env());
-  target.route_there(std::move(volume), session, std::move(socket), std::move(early), settle_coded(id));
+  target.route_there(std::move(volume), session, std::move(socket), std::move(early), flag(options, "isNext"),
+                     settle_coded(id));
   return result;
 }
 

@@ -200,23 +200,30 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
   std::vector<uint8_t> preface = bytes_of(options.Get("preface"), "preface");
   shell::Fd socket(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
   if (socket.get() < 0) throw coded_error(info.Env(), "ERR_ARGUMENT", "fd: not an open descriptor");
+  const std::optional<Epoch> expected = epoch_or_none(options, "expected");
   const auto [id, result] = promise(info.Env());
-  target.adopt_stream(std::move(socket),
-                      role == "leader" ? StreamRole::leader
-                      : role == "copy" ? StreamRole::copy
-                                       : StreamRole::follower,
-                      *volume, host, std::move(preface), std::move(early),
-                      [this, id = id](uint64_t stream, const std::string& refusal) {
-                        mailbox_->send([this, id, stream, refusal](Napi::Env env) {
-                          settle(env, id, [&](Napi::Promise::Deferred& deferred) {
-                            if (refusal.empty()) {
-                              deferred.Resolve(Napi::Number::New(env, static_cast<double>(stream)));
-                            } else {
-                              deferred.Reject(coded_error(env, refusal, "the stream is refused").Value());
-                            }
-                          });
-                        });
-                      });
+  const auto adopted = [this, id = id](uint64_t stream, const std::string& refusal) {
+    mailbox_->send([this, id, stream, refusal](Napi::Env env) {
+      settle(env, id, [&](Napi::Promise::Deferred& deferred) {
+        if (refusal.empty()) {
+          deferred.Resolve(Napi::Number::New(env, static_cast<double>(stream)));
+        } else {
+          deferred.Reject(coded_error(env, refusal, "the stream is refused").Value());
+        }
+      });
+    });
+  };
+  if (role == "leader" && expected) {
+    target.park_to_lead(std::move(socket), *volume, *host, *expected, std::move(preface), adopted);
+  } else if (role == "follower" && flag(options, "isNext") && early.empty()) {
+    target.park_to_follow(std::move(socket), *volume, adopted);
+  } else {
+    target.adopt_stream(std::move(socket),
+                        role == "leader" ? StreamRole::leader
+                        : role == "copy" ? StreamRole::copy
+                                         : StreamRole::follower,
+                        *volume, host, std::move(preface), std::move(early), adopted);
+  }
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/base/hex.h"
+#include "core/format/entry.h"
 
 namespace cloudfs::addon {
 
@@ -114,6 +115,14 @@ SessionId session_of(const Napi::Object& object, const char* name) {
   SessionId session;
   if (!parse_hex(text(object, name), session)) refuse(object.Env(), name, "not 32 hex digits");
   return session;
+}
+
+std::optional<Epoch> epoch_or_none(const Napi::Object& object, const char* name) {
+  if (object.Get(name).IsUndefined()) return std::nullopt;
+  const Napi::Object epoch = object_of(object.Get(name), name);
+  const auto host = parse_id<HostId>(text(epoch, "host"));
+  if (!host) refuse(object.Env(), name, "its host is not an id of 40 hex digits");
+  return Epoch{integer(epoch, "counter", kLsnMax), *host};
 }
 
 shell::Fd descriptor_of(const Napi::Object& object, const char* name) {

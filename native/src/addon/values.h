@@ -36,6 +36,8 @@ Slice slice_of(const Napi::Value& value, const char* name);
 Napi::Buffer<uint8_t> to_buffer(Napi::Env env, const uint8_t* data, size_t size);
 
 SessionId session_of(const Napi::Object& object, const char* name);  // 32 hex digits
+std::optional<Epoch> epoch_or_none(const Napi::Object& object,
+                                   const char* name);  // {counter, host}; undefined = none
 /// A descriptor of its own for the open one that is named: JavaScript closes the other.
 shell::Fd descriptor_of(const Napi::Object& object, const char* name);
 

@@ -114,6 +114,7 @@ struct Endpoints::Served final : public OpSink, public bridge::Clients {
   Here* here = nullptr;  // the route in force is one of these, or there is none
   std::unique_ptr<RouteThere> there;
   std::unique_ptr<RouteThere> pending;  // has not greeted yet
+  bool pending_is_next = false;         // its other end is about to lead
   Done pending_done;
   bool touched = false;  // a connection has something to do
   uint64_t routeless_since_ns = now_ns();
@@ -185,11 +186,13 @@ void Endpoints::release(Here& here) {
 }
 
 void Endpoints::route_there(const std::string& volume, const SessionId& session,
-                            std::unique_ptr<Stream> stream, const std::vector<uint8_t>& early, Done done) {
+                            std::unique_ptr<Stream> stream, const std::vector<uint8_t>& early, bool is_next,
+                            Done done) {
   Served* served = find(volume, session, done);
   if (served == nullptr) return;
   drop_pending(*served);
   served->pending_done = std::move(done);
+  served->pending_is_next = is_next;
   served->pending =
       std::make_unique<RouteThere>(loop_, std::move(stream), early, [served] { served->touched = true; });
 }
@@ -289,7 +292,7 @@ void Endpoints::note_lost(Served& served, const std::string& code, const std::st
   served.routeless_since_ns = now_ns();
   // Whoever asked for the next one is told how that goes; opening it is what ends this one where both are a session's
   // connections to the same primary.
-  if (!served.pending) event("route-lost", served, code, message);
+  if (!served.pending || served.pending_is_next) event("route-lost", served, code, message);
 }
 
 bool Endpoints::end(const std::string& volume) {

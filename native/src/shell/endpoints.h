@@ -48,9 +48,10 @@ class Endpoints {
   void open(const std::string& volume, const SessionId& session, const ListenAddress& address);
   /// This store's core is the volume's primary.
   void route_here(const std::string& volume, const SessionId& session, const Done& done);
-  /// `stream` leads to a session's server at the primary's engine. Done once that has greeted.
+  /// `stream` leads to a session's server at the primary's engine. Done once that has greeted. `is_next`: that is about to be the
+  /// primary; what becomes of the route in force meanwhile is told as ever.
   void route_there(const std::string& volume, const SessionId& session, std::unique_ptr<Stream> stream,
-                   const std::vector<uint8_t>& early, Done done);
+                   const std::vector<uint8_t>& early, bool is_next, Done done);
   /// Hangs up its clients and removes the socket. @returns whether there was one
   bool end(const std::string& volume);
   void end_all();

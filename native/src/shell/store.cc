@@ -28,6 +28,7 @@ Store::Store(std::unique_ptr<Device> device, const CoreParams& params, StoreObse
       endpoints_(loop_, core_, nbd_),
       access_(core_),
       streams_(loop_, core_),
+      parking_(loop_, core_),
       thread_(start_thread("cfs-store", [this] { run(); })) {}
 
 Store::~Store() {
@@ -97,6 +98,35 @@ void Store::adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::optio
   });
 }
 
+void Store::park_to_lead(Fd socket, VolumeId volume, HostId host, Epoch epoch, std::vector<uint8_t> preface,
+                         Adopted done) {
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post([this, held, volume, host, epoch, preface = std::move(preface), done = std::move(done)] {
+    parking_.until_led(make_connected_stream(std::move(*held)), volume, epoch, LeadStage::elected, preface,
+                       [this, volume, host, done](std::unique_ptr<Stream> stream) {
+                         take_parked(std::move(stream), StreamRole::leader, volume, host, done);
+                       });
+  });
+}
+
+void Store::park_to_follow(Fd socket, VolumeId volume, Adopted done) {
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post([this, held, volume, done = std::move(done)] {
+    parking_.until_spoken(make_connected_stream(std::move(*held)),
+                          [this, volume, done](std::unique_ptr<Stream> stream) {
+                            take_parked(std::move(stream), StreamRole::follower, volume, {}, done);
+                          });
+  });
+}
+
+void Store::take_parked(std::unique_ptr<Stream> stream, StreamRole role, const VolumeId& volume,
+                        const std::optional<HostId>& host, const Adopted& done) {
+  if (!stream) return done(0, "ERR_NOT_PRIMARY");
+  std::string refusal;
+  const uint64_t id = streams_.adopt(std::move(stream), role, volume, host, {}, {}, refusal);
+  done(id, refusal);
+}
+
 void Store::close_stream(uint64_t stream) {
   loop_.post([this, stream] { streams_.end(stream); });
 }
@@ -109,6 +139,22 @@ void Store::adopt_session(Fd socket, std::string volume, SessionId session, std:
     const std::string refusal =
         nbd_.adopt_session(make_connected_stream(std::move(*held)), volume, session, preface);
     done(session_code(refusal), "volume " + volume + " is not opened for the session: " + refusal);
+  });
+}
+
+void Store::park_session(Fd socket, VolumeId volume, SessionId session, Epoch epoch,
+                         std::vector<uint8_t> preface, Endpoints::Done done) {
+  auto held = std::make_shared<Fd>(std::move(socket));
+  loop_.post([this, held, volume, session, epoch, preface = std::move(preface), done = std::move(done)] {
+    parking_.until_led(make_connected_stream(std::move(*held)), volume, epoch, LeadStage::leading, preface,
+                       [this, volume, session, done](std::unique_ptr<Stream> stream) {
+                         if (!stream)
+                           return done("ERR_NOT_PRIMARY", "the volume is not led here in that epoch");
+                         const std::string id = to_hex(volume);
+                         const std::string refusal = nbd_.adopt_session(std::move(stream), id, session, {});
+                         done(session_code(refusal),
+                              "volume " + id + " is not opened for the session: " + refusal);
+                       });
   });
 }
 
@@ -133,12 +179,12 @@ void Store::route_here(std::string volume, SessionId session, Endpoints::Done do
 }
 
 void Store::route_there(std::string volume, SessionId session, Fd socket, std::vector<uint8_t> early,
-                        Endpoints::Done done) {
+                        bool is_next, Endpoints::Done done) {
   auto held = std::make_shared<Fd>(std::move(socket));
-  loop_.post(
-      [this, held, volume = std::move(volume), session, early = std::move(early), done = std::move(done)] {
-        endpoints_.route_there(volume, session, make_connected_stream(std::move(*held)), early, done);
-      });
+  loop_.post([this, held, volume = std::move(volume), session, early = std::move(early), is_next,
+              done = std::move(done)] {
+    endpoints_.route_there(volume, session, make_connected_stream(std::move(*held)), early, is_next, done);
+  });
 }
 
 void Store::end_endpoint(std::string volume, std::function<void(bool known)> done) {
@@ -170,6 +216,8 @@ void Store::run() {
       deadline = deadline ? std::min(*deadline, *streams) : *streams;
     if (const auto routes = endpoints_.next_deadline_ns())
       deadline = deadline ? std::min(*deadline, *routes) : *routes;
+    if (const auto parked = parking_.next_deadline_ns())
+      deadline = deadline ? std::min(*deadline, *parked) : *parked;
     if (again_) deadline = 0;
     again_ = false;
     loop_.wait(deadline);
@@ -181,6 +229,7 @@ void Store::run() {
       nbd_.answer();
     }
     if (nbd_.submit() || !has_turned) turn();
+    again_ = parking_.step() || again_;
     again_ = nbd_.flush() || again_;
     endpoints_.flush();
     again_ = streams_.flush() || again_;

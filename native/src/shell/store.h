@@ -17,6 +17,7 @@
 #include "shell/event_loop.h"
 #include "shell/io_runner.h"
 #include "shell/nbd_server.h"
+#include "shell/parking.h"
 #include "shell/peer_streams.h"
 
 namespace cloudfs::shell {
@@ -77,19 +78,26 @@ class Store {
   /// received already. Either `stream`
   /// says which one it is, or it is 0 and `refusal` is the code for which the core would not have it; the socket is closed
   /// then. Its end is told by the event `stream-ended`.
+  /// Parked (parking.h): a leader's until this store is elected in that epoch, a follower's until its leader has spoken.
+  using Adopted = std::function<void(uint64_t stream, const std::string& refusal)>;
   void adopt_stream(Fd socket, StreamRole role, VolumeId volume, std::optional<HostId> host,
-                    std::vector<uint8_t> preface, std::vector<uint8_t> early,
-                    std::function<void(uint64_t stream, const std::string& refusal)> done);
+                    std::vector<uint8_t> preface, std::vector<uint8_t> early, Adopted done);
+  void park_to_lead(Fd socket, VolumeId volume, HostId host, Epoch epoch, std::vector<uint8_t> preface,
+                    Adopted done);
+  void park_to_follow(Fd socket, VolumeId volume, Adopted done);
   void close_stream(uint64_t stream);
   /// Serves a connected socket as the connection of an attachment's session.
   void adopt_session(Fd socket, std::string volume, SessionId session, std::vector<uint8_t> preface,
                      Endpoints::Done done);
+  /// As soon as this store leads the volume in that epoch.
+  void park_session(Fd socket, VolumeId volume, SessionId session, Epoch epoch, std::vector<uint8_t> preface,
+                    Endpoints::Done done);
 
   // The volumes attached at this host: as Endpoints has them. `error` is null, or what Endpoints threw.
   void open_endpoint(std::string volume, SessionId session, ListenAddress address,
                      std::function<void(const Error* error)> done);
   void route_here(std::string volume, SessionId session, Endpoints::Done done);
-  void route_there(std::string volume, SessionId session, Fd socket, std::vector<uint8_t> early,
+  void route_there(std::string volume, SessionId session, Fd socket, std::vector<uint8_t> early, bool is_next,
                    Endpoints::Done done);
   void end_endpoint(std::string volume, std::function<void(bool known)> done);
   void endpoints(std::function<void(std::vector<EndpointStatus>)> done);
@@ -101,6 +109,8 @@ class Store {
   void run();
   void turn();
   void tell_ended();
+  void take_parked(std::unique_ptr<Stream> stream, StreamRole role, const VolumeId& volume,
+                   const std::optional<HostId>& host, const Adopted& done);
 
   const std::unique_ptr<Device> device_;
   StoreObserver& observer_;
@@ -111,6 +121,7 @@ class Store {
   Endpoints endpoints_;
   BlockAccess access_;
   PeerStreams streams_;
+  Parking parking_;
   bool ending_ = false;  // the thread's
   bool again_ = false;   // the thread's: the next round must not wait
   uint64_t turns_ = 0;

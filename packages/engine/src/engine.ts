@@ -200,7 +200,10 @@ export class Engine {
         return { result: { key: key.toString('hex'), nonce: this.#gate.challenge() } }
       }
       case 'expect-lead':
-        this.#expected.expect(request.args.volume, Stamp.parse(request.args.stamp))
+        this.#expected.expect(request.args.volume, {
+          epoch: request.args.epoch,
+          stamp: Stamp.parse(request.args.stamp),
+        })
         return { result: {} }
       case 'follow-next':
         this.#follow().followNext(this.#storeOf(request), request.args)
@@ -248,8 +251,8 @@ export class Engine {
   }
 
   async #keyFor(scope: EngineCommands['follow-key']['args']): Promise<Buffer> {
-    const expected = this.#expected.stampBefore('elected', scope.volume)
-    if (expected !== undefined) return followKeyOf(expected, scope)
+    const expected = this.#expected.of(scope.volume)
+    if (expected !== undefined) return followKeyOf(expected.stamp, scope)
     return keyAtLeader(await findLeader(this.#stores, scope.volume), scope)
   }
 

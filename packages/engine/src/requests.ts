@@ -36,6 +36,8 @@ const address = z
 /** What `follow-key` gave. */
 const key = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
 const stamp = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
+/** What hides a stamp. */
+const pad = z.string().regex(/^[0-9a-f]{64}$/, '32 bytes in hex')
 /** A challenge. */
 const nonce = z.string().regex(/^[0-9a-f]{32}$/, '16 bytes in hex')
 /** Of an attachment's endpoint. */
@@ -57,7 +59,7 @@ const verbs = {
     host: hostId,
     protocol: z.enum([UPGRADE_RECORDS, UPGRADE_SESSION]),
   }),
-  'expect-lead': z.strictObject({ volume, stamp }),
+  'expect-lead': z.strictObject({ volume, epoch, stamp }),
   follow: z.strictObject({ volume, leader: hostId, address, key, nonce: nonce.optional() }),
   'follow-next': z.strictObject({ volume, leader: hostId, address, key, nonce: nonce.optional() }),
   unfollow: z.strictObject({ volume }),
@@ -66,7 +68,10 @@ const verbs = {
   route: z.strictObject({
     volume,
     session,
-    to: z.union([z.literal('here'), z.strictObject({ address, key, nonce: nonce.optional() })]),
+    to: z.union([
+      z.literal('here'),
+      z.strictObject({ address, key, nonce: nonce.optional(), isNext: z.boolean().optional() }),
+    ]),
   }),
   'end-endpoint': z.strictObject({ volume }),
   endpoints: nothing,
@@ -89,7 +94,8 @@ const verbs = {
     force: z.boolean().optional(),
   }),
   'slice-check': z.strictObject({ volume, epoch, head }),
-  resign: z.strictObject({ volume, next: epoch.optional() }),
+  'expect-hand': z.strictObject({ volume, epoch, stamp, payload: hex, pad }),
+  resign: z.strictObject({ volume, next: epoch.optional(), pad: pad.optional() }),
   attach: z.strictObject({
     volume,
     holders: z

@@ -13,7 +13,7 @@ import {
   type StoreStatus,
 } from '@cloudfs/interface'
 import type { Superblock } from '@cloudfs/format'
-import { type AdoptedStream, type CommandAnswer, StoreHandle } from '@cloudfs/native'
+import { type AdoptedSession, type AdoptedStream, type CommandAnswer, StoreHandle } from '@cloudfs/native'
 import type { Logger } from 'pino'
 import { AdoptedStreams, type RunningStream } from './adopted-streams.js'
 import { Holders } from './blocks/holders.js'
@@ -145,6 +145,27 @@ export class StoreService {
   /** Takes a connected socket over as a stream to another engine (`StoreHandle.adoptStream`). */
   adopt(stream: AdoptedStream): Promise<RunningStream> {
     return this.#streams.adopt(this.handle, stream)
+  }
+
+  /**
+   * Keeps a socket until the store leads. The answer to its other end goes out at once: what becomes of it later is told to the
+   * log alone.
+   */
+  async park(stream: AdoptedStream): Promise<void> {
+    await this.#parked(this.#streams.adopt(this.handle, stream))
+  }
+
+  /** The same for a session. */
+  async parkSession(session: AdoptedSession): Promise<void> {
+    await this.#parked(this.handle.adoptSession(session))
+  }
+
+  async #parked(taken: Promise<unknown>): Promise<void> {
+    try {
+      await taken
+    } catch (error) {
+      this.#options.log.info({ err: error }, 'a connection that came before this host leads is let go')
+    }
   }
 
   /** Ends cleanly if it can, and unlocks the store. */

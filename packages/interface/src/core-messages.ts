@@ -296,11 +296,19 @@ export interface CoreCommands {
     result: { readonly view: string; readonly nonce: string }
   }
   /**
+   * This host is to lead in that epoch, by that view (without the stamp before it): when the volume's primary resigns, its core has
+   * this one lead, without anybody else. For 5 s. `pad`: what the primary's core hides its stamp with.
+   */
+  'expect-hand': {
+    args: EpochArguments & { readonly stamp: string; readonly payload: string; readonly pad: string }
+    result: unknown
+  }
+  /**
    * The primary gives up its epoch for good; what another needs to follow it without slices. `next`: of that other host, which it
-   * promises with it, if it can.
+   * promises with it, if it can. `pad`: that host's core expects it, and is told by this one's.
    */
   resign: {
-    args: { readonly volume: string; readonly next?: Epoch }
+    args: { readonly volume: string; readonly next?: Epoch; readonly pad?: string }
     result: {
       readonly epoch: Epoch
       readonly head: Head

@@ -6,6 +6,7 @@
  * requests, and every event once it has sent `subscribe`. A client that goes away takes nothing with it.
  */
 import type { CoreCommands } from './core-messages.js'
+import type { Epoch } from './history.js'
 import type { HostId, StoreId, VolumeId } from './ids.js'
 
 /** Longest line in either direction. Past this the engine says ERR_MESSAGE_TOO_LONG and hangs up. */
@@ -128,10 +129,13 @@ export interface EngineCommands extends CoreCommands {
     result: { readonly key: string; readonly nonce: string }
   }
   /**
-   * This host is about to lead the volume, in a view of that stamp: for 5 s `follow-key` gives keys by it, and who comes with one is
-   * let in when that is so.
+   * This host is about to lead the volume in that epoch, in a view of that stamp: for 5 s `follow-key` gives keys by it, and who comes
+   * with one is let in when that is so.
    */
-  'expect-lead': { args: { readonly volume: VolumeId; readonly stamp: string }; result: unknown }
+  'expect-lead': {
+    args: { readonly volume: VolumeId; readonly epoch: Epoch; readonly stamp: string }
+    result: unknown
+  }
   /**
    * Keeps a stream open from the volume's primary, from now on and after restarts. Doing it again replaces address and
    * key; with the same ones it changes nothing.
@@ -161,14 +165,21 @@ export interface EngineCommands extends CoreCommands {
   }
   /**
    * Leads an endpoint to the volume's primary, in place of any route it has: what is not answered is sent again there. Answered
-   * when the session is open there. `key`: what `follow-key` gave for `cloudfs-session`.
+   * when the session is open there. `key`: what `follow-key` gave for `cloudfs-session`. `isNext`: that host is about to be the
+   * primary, and opens it then.
    */
   route: {
     args: {
       readonly volume: VolumeId
       readonly session: string
       readonly to:
-        'here' | { readonly address: string; readonly key: string; readonly nonce?: string | undefined }
+        | 'here'
+        | {
+            readonly address: string
+            readonly key: string
+            readonly nonce?: string | undefined
+            readonly isNext?: boolean | undefined
+          }
     }
     result: unknown
   }

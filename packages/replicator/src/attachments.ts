@@ -184,7 +184,7 @@ export class Attachments {
     if (attached?.session !== session || this.#nexts >= NEXT_MAX) return
     const { volume } = attached
     this.#nexts++
-    const done = this.#options.engine.call('route', { volume, session, to: way }).then(
+    const done = this.#options.engine.call('route', { volume, session, to: { ...way, isNext: true } }).then(
       () => true,
       (error: unknown) => {
         if (!isCloudfsError(error)) throw error

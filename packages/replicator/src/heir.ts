@@ -66,7 +66,7 @@ export class Heir {
     const { engine, host, peers, leading } = this.#options
     const limit = { timeoutMs: TELL_TIMEOUT_MS }
     try {
-      await engine.call('expect-lead', { volume, stamp })
+      await engine.call('expect-lead', { volume, epoch, stamp })
       const [status] = await engine.result('volumes', { volume })
       await Promise.all([
         ...members.map(async (member) => {

@@ -93,7 +93,16 @@ export const tellElected = defineRequest(
 export const askStand = defineRequest('view/stand', z.object({ volume }), z.object({}))
 
 /** The caller leads, and the host of `next` is about to: what can be done before is done when this is answered. */
-export const askReady = defineRequest('view/ready', z.object({ volume, next: epoch }), z.object({}))
+export const askReady = defineRequest(
+  'view/ready',
+  z.object({ volume, next: epoch }),
+  z.object({
+    pad: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
+  }),
+)
 
 /** The caller has resigned in favour of the host asked, which answers when it leads. `stamp` is of the head's view. */
 export const askTake = defineRequest(

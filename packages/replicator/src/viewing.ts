@@ -114,10 +114,7 @@ export class Viewing {
       await views.answer('stand', body, caller)
       return {}
     })
-    peers.handle(askReady, async (body, caller) => {
-      await views.answer('ready', body, caller)
-      return {}
-    })
+    peers.handle(askReady, (body, caller) => views.answer('ready', body, caller))
     peers.handle(askTake, async (body, caller) => {
       await views.answer('take', body, caller)
       return {}

@@ -478,6 +478,8 @@ export class Cluster implements HostListener {
       const [appended, synced] = [payload.readBigUInt64LE(0), payload.readBigUInt64LE(8)]
       if ((flags & FRAME_RECOVERING) !== 0) this.coverage.count('protocol:ack of a recovering replica')
       else this.#commitRule.onAck(volume, epoch, host.index, Number(appended), Number(synced))
+    } else if (name === 'hand') {
+      this.#onHand(volume, payload)
     } else if (isOfLeader && (name === 'runs' || name === 'commit' || name === 'hello')) {
       // What it knows from before it leads stands in its hello; a witness is told of less afterwards (W6).
       const lsn = Number(payload.readBigUInt64LE(name === 'hello' ? HELLO_COMMIT_LSN : 0))
@@ -485,6 +487,21 @@ export class Cluster implements HostListener {
       this.coverage.count('rule:commit at a majority')
       if (fault !== undefined) this.onFault(`${host.name}: ${fault}`)
     }
+  }
+
+  /** The core of the host named goes on from that head by itself, if it can. */
+  #onHand(volume: VolumeId, payload: Buffer): void {
+    const id = (at: number): string => payload.toString('hex', at, at + 20)
+    const counter = (at: number): number => Number(payload.readBigUInt64LE(at))
+    const [next, head] = [
+      { counter: counter(0), host: id(8) },
+      { counter: counter(36), host: id(44) },
+    ]
+    this.#commitRule.onElected(volume, epochName(next), {
+      leader: this.hosts.findIndex(({ host }) => host === next.host),
+      viewLsn: counter(28) + 1,
+      before: epochName(head),
+    })
   }
 
   #onVolume(volume: VolumeId, primary: number): void {

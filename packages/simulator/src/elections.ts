@@ -78,6 +78,10 @@ function watched({ command, onDegrading, onElected, onForced, onRestart, onView 
       onElected(volume, plan.epoch, plan.head)
       return engine.lead(volume, plan)
     },
+    expectHand: (volume, lead) => {
+      onView(volume, lead.epoch, lead.payload)
+      return engine.expectHand(volume, lead)
+    },
     beginView: (volume, view) => {
       if (view.oldStamp === undefined) onForced(volume, view.epoch, head)
       else if (view.isRestart) onRestart(volume, head)

@@ -35,6 +35,7 @@ const frameNames: Readonly<Record<number, string>> = {
   13: 'lease-grant',
   14: 'block-ask',
   15: 'block-answer',
+  16: 'hand',
 }
 const FRAME_HEAD_BYTES = 40
 

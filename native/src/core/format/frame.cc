@@ -228,6 +228,18 @@ BufferRef encode_block_answer(const Epoch& epoch, const BlockAnswerFrame& frame)
   return finish(epoch, FrameType::block_answer, 0, out, 0);
 }
 
+BufferRef encode_hand(const Epoch& epoch, uint8_t flags, const HandFrame& frame) {
+  ByteWriter out;
+  out.u64(frame.next.counter);
+  out.id(frame.next.host);
+  out.u64(frame.head.lsn);
+  out.u64(frame.head.epoch.counter);
+  out.id(frame.head.epoch.host);
+  out.id(frame.head.version);
+  out.bytes(ByteSpan(frame.masked));
+  return finish(epoch, FrameType::hand, flags, out, 0);
+}
+
 Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (bytes.size() < kFrameHeaderBytes) return corrupt("a frame is shorter than its header");
   FrameHeader header;
@@ -235,13 +247,14 @@ Result<FrameHeader> peek_frame(ByteSpan bytes) {
   if (header.frame_bytes < kFrameHeaderBytes || header.frame_bytes > kFrameBytesMax)
     return corrupt("a frame's length is out of bounds");
   const uint8_t type = bytes[4];
-  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::block_answer))
+  if (type < static_cast<uint8_t>(FrameType::hello) || type > static_cast<uint8_t>(FrameType::hand))
     return corrupt("a frame of unknown type", 4);
   header.type = static_cast<FrameType>(type);
   header.flags = bytes[5];
-  const uint8_t known = header.type == FrameType::runs  ? kFrameSync | kFrameUnchecked | kFrameHeaders
-                        : header.type == FrameType::ack ? kFrameRecovering
-                                                        : 0;
+  const uint8_t known = header.type == FrameType::runs   ? kFrameSync | kFrameUnchecked | kFrameHeaders
+                        : header.type == FrameType::ack  ? kFrameRecovering
+                        : header.type == FrameType::hand ? kFrameOnDisk
+                                                         : 0;
   if ((header.flags & ~known) != 0) return corrupt("unknown frame flags", 5);
   if (load<uint16_t>(bytes.data() + 6) != 0) return corrupt("reserved bytes of a frame are not zero", 6);
   header.epoch.counter = load<uint64_t>(bytes.data() + 8);
@@ -438,6 +451,22 @@ Result<BlockAnswerFrame> decode_block_answer(const FrameView& frame) {
   if (!here) in.require(answer.digest == BlockDigest{});
   answer.bytes = in.bytes(here ? kBlockBytes : 0);
   return all_read(in, answer, "a malformed answer about a block");
+}
+
+Result<HandFrame> decode_hand(const FrameView& frame) {
+  ByteReader in(frame.payload);
+  HandFrame hand;
+  hand.next.counter = in.u64();
+  in.require(hand.next.counter <= kLsnMax);
+  hand.next.host = in.id<HostId>();
+  hand.head.lsn = in.u64();
+  in.require(hand.head.lsn <= kLsnMax);
+  hand.head.epoch.counter = in.u64();
+  in.require(hand.head.epoch.counter <= kLsnMax);
+  hand.head.epoch.host = in.id<HostId>();
+  hand.head.version = in.id<VersionId>();
+  hand.masked = in.array<32>();
+  return all_read(in, hand, "a malformed word of a hand-over");
 }
 
 }  // namespace cloudfs

@@ -36,6 +36,7 @@ enum class FrameType : uint8_t {
   lease_grant = 13,
   block_ask = 14,
   block_answer = 15,
+  hand = 16,
 };
 
 /// Flag of `runs`: the sender wants them acknowledged as synced soon.
@@ -46,6 +47,8 @@ constexpr uint8_t kFrameUnchecked = 2;
 constexpr uint8_t kFrameHeaders = 4;
 /// Flag of `ack`: its sender is recovering; it holds this, and it counts for nothing.
 constexpr uint8_t kFrameRecovering = 1;
+/// Flag of `hand`: its sender has promised what it names, on disk.
+constexpr uint8_t kFrameOnDisk = 1;
 
 struct FrameHeader {
   uint32_t frame_bytes = 0;
@@ -171,6 +174,13 @@ struct BlockAnswerFrame {
   ByteSpan bytes;        // the block, or nothing
 };
 
+/// The primary has resigned in favour of the host of `next`: from now on it makes, confirms and reads nothing in its epoch.
+struct HandFrame {
+  Epoch next;
+  Position head;   // it is drained: who has this has everything
+  Stamp masked{};  // of the head's view; hidden by bytes that the two hosts alone know
+};
+
 // Encoders give everything up to the bodies; for `runs` and `blocks` the caller sends those behind it.
 BufferRef encode_hello(const Epoch& epoch, const HelloFrame& frame);
 BufferRef encode_runs(const Epoch& epoch, uint8_t flags, Lsn commit_lsn, uint32_t runs_bytes);
@@ -188,6 +198,7 @@ BufferRef encode_lease_ask(const Epoch& epoch, const LeaseAskFrame& frame);
 BufferRef encode_lease_grant(const Epoch& epoch, const LeaseGrantFrame& frame);
 BufferRef encode_block_ask(const Epoch& epoch, const BlockAskFrame& frame);
 BufferRef encode_block_answer(const Epoch& epoch, const BlockAnswerFrame& frame);
+BufferRef encode_hand(const Epoch& epoch, uint8_t flags, const HandFrame& frame);
 
 /// The header alone (kFrameHeaderBytes), its bounds checked but not its crc: how much to receive.
 Result<FrameHeader> peek_frame(ByteSpan header);
@@ -213,5 +224,6 @@ Result<LeaseAskFrame> decode_lease_ask(const FrameView& frame);
 Result<LeaseGrantFrame> decode_lease_grant(const FrameView& frame);
 Result<BlockAskFrame> decode_block_ask(const FrameView& frame);
 Result<BlockAnswerFrame> decode_block_answer(const FrameView& frame);
+Result<HandFrame> decode_hand(const FrameView& frame);
 
 }  // namespace cloudfs

@@ -81,6 +81,7 @@ void Follower::on_closed(StreamId stream) {
 bool Follower::on_frame(StreamId stream, const FrameChannel::Frame& frame) {
   if (stream != stream_) return true;
   const FrameView& view = frame.view;
+  if (view.header.type == FrameType::hand) return on_hand(view), true;
   // A copy outside the view promises nobody anything.
   if (!copy_) {
     if (view.header.epoch < epoch())
@@ -171,6 +172,15 @@ bool Follower::on_hello(const HelloFrame& hello) {
     refuse("ERR_HISTORY_DIVERGED", "the leader has another history than is committed here");
   }
   return true;
+}
+
+/// By the second of the two the heir has promised its own epoch: it is the epoch of the stream that counts.
+void Follower::on_hand(const FrameView& view) {
+  if (!hello_ || copy_ || view.header.epoch != leader_epoch_)
+    return refuse("ERR_EPOCH_STALE", "the frame is of another epoch than the hello");
+  const Result<HandFrame> hand = decode_hand(view);
+  if (!hand) return refuse("ERR_FRAME_CORRUPT", hand.error().message);
+  maker_.on_hand(id_, leader_epoch_, (view.header.flags & kFrameOnDisk) != 0, *hand);
 }
 
 bool Follower::on_runs_frame(const FrameChannel::Frame& frame) {

@@ -42,6 +42,9 @@ class ReplicaMaker {
   /// Its replica was dropped because this store was no member any more.
   virtual bool has_left(const VolumeId& volume) const = 0;
   virtual uint64_t now_ns() const = 0;
+  /// The primary that is followed has resigned in favour of some host, in its epoch; `is_on_disk`: its promise is.
+  virtual void on_hand(const VolumeId& volume, const Epoch& leader_epoch, bool is_on_disk,
+                       const HandFrame& hand) = 0;
   /// A question for a block, or the answer to one. @returns false: it is malformed
   [[nodiscard]] virtual bool on_repair_frame(StreamId stream, const VolumeId& volume, const Epoch& epoch,
                                              const FrameView& frame) = 0;
@@ -88,6 +91,7 @@ class Follower final : public Replication, public StreamEnd, LogReaderOwner {
  private:
   void on_runs(std::vector<LogReaderOwner::Run>& runs, int error) override;
   bool on_hello(const HelloFrame& hello);
+  void on_hand(const FrameView& view);
   [[nodiscard]] bool on_runs_frame(const FrameChannel::Frame& frame);
   [[nodiscard]] bool on_blocks_frame(const FrameChannel::Frame& frame);
   [[nodiscard]] bool settle(const Volume::Accepted& accepted);

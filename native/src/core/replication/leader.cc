@@ -99,11 +99,23 @@ void Leader::on_refused(StreamId, const Epoch& epoch) {
   if (epoch > epoch_) host_.on_epoch_refused(volume_, epoch);
 }
 
-void Leader::retire(const Epoch& promised) {
-  for (size_t index = 0; index < feeds_.size(); ++index)
-    if (!feeds_[index]->closed)
+void Leader::retire(const Epoch& promised, StreamId kept) {
+  for (size_t index = 0; index < feeds_.size(); ++index) {
+    if (feeds_[index]->closed) continue;
+    if (feeds_[index]->stream == kept) {
+      on_closed(kept);
+    } else {
       streams_.refuse(feeds_[index]->stream, promised, "ERR_EPOCH_STALE",
                       "this host is not the primary any more");
+    }
+  }
+}
+
+StreamId Leader::stream_to(const HostId& host) const {
+  for (const Member& member : members_)
+    if (member.host == host && member.feed != nullptr && member.feed->verified && member.feed->live)
+      return member.feed->stream;
+  return 0;
 }
 
 bool Leader::done() const {
@@ -377,6 +389,8 @@ void Leader::send_run(Feed& feed, const Run& run) {
   if (run.sync) feed.sync_sent = run.last;
   feed.greeted = true;
   feed.commit_sent = committed_for(feed);
+  // Behind the view's record goes the question for the lease, which that follower may answer before it has synced the record.
+  if (stage_ == Stage::view && !has_lease()) leases_.ask_soon(members_[*feed.member].store);
 }
 
 void Leader::send_log_run(Feed& feed, const LogReaderOwner::Run& run) {

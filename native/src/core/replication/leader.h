@@ -103,8 +103,8 @@ class Leader final : public Replication, public StreamEnd {
   void begin_view(const ViewPayload& view);
   /// An answer about leases came, from this store.
   void on_leases_moved(const StoreId& store);
-  /// It leads no more: every stream ends. Kept until done().
-  void retire(const Epoch& promised);
+  /// It leads no more: every stream ends, but for one that was handed on. Kept until done().
+  void retire(const Epoch& promised, StreamId kept);
   bool done() const;
 
   const Epoch& epoch() const { return epoch_; }
@@ -132,6 +132,8 @@ class Leader final : public Replication, public StreamEnd {
   void turn(uint64_t now_ns);
   std::optional<uint64_t> next_deadline_ns() const;
   std::vector<MemberStatus> members() const;
+  /// To a member that is in step. 0: there is none
+  StreamId stream_to(const HostId& host) const;
   /// Followers that can be asked for blocks. @returns false: members are away
   bool list_streams(std::vector<StreamId>& streams) const;
 

@@ -46,6 +46,12 @@ void Streams::attach(StreamId stream, StreamEnd& end) {
   work_ = true;
 }
 
+void Streams::hand_to(StreamId stream, StreamEnd& end) {
+  One* one = find(stream);
+  ensure(one != nullptr && one->end != nullptr && !one->closing, "an open stream is handed on");
+  one->end = &end;
+}
+
 bool Streams::attached(StreamId stream) const {
   const One* one = find(stream);
   return one != nullptr && one->end != nullptr;

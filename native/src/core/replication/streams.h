@@ -41,6 +41,8 @@ class Streams {
   /// Whose it is; frames wait until it is known.
   void attach(StreamId stream, StreamEnd& end);
   bool attached(StreamId stream) const;
+  /// It is another's from now on; the one it had is told nothing.
+  void hand_to(StreamId stream, StreamEnd& end);
 
   // From the shell.
   FrameChannel::Window receive_target(StreamId stream);

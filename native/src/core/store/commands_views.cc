@@ -152,9 +152,18 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
     const uint64_t number = begin(command.id);
     std::optional<Epoch> next;
     if (arguments.contains("next")) next = epoch_in(arguments, "next");
-    const char* code = store.resign(volume, next, number);
+    std::optional<Stamp> pad;
+    if (arguments.contains("pad")) pad = stamp_of(arguments, "pad");
+    const char* code = store.resign(volume, next, pad, number);
     if (code != nullptr) pending_.erase(number);
     refuse_if(code);
+  } else if (verb == "expect-hand") {
+    const Volume& volume = replica_of(store, arguments);
+    const Result<ViewPayload> payload = decode_view(bytes_of(arguments, "payload"));
+    if (!payload.ok()) throw Refused{"ERR_PAYLOAD_INVALID", payload.error().message};
+    refuse_if(store.hand_overs.expect(
+        volume, {epoch_of(arguments), stamp_of(arguments, "stamp"), *payload, stamp_of(arguments, "pad")}));
+    answer(command.id, "{}");
   } else if (verb == "slice-check") {
     const Volume& volume = replica_of(store, arguments);
     const Position head = head_of(arguments);

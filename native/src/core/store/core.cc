@@ -319,6 +319,18 @@ uint64_t Core::open_stream(StreamRole role, const VolumeId& volume, std::string&
                                     : impl.store->open_to_leader(volume, role == StreamRole::copy, refusal);
 }
 
+Epoch Core::promised(const VolumeId& volume) const {
+  return impl_->phase == Phase::running ? impl_->store->promised(volume) : Epoch{};
+}
+
+bool Core::leads(const VolumeId& volume, const Epoch& epoch, LeadStage stage) const {
+  if (impl_->phase != Phase::running) return false;
+  const Volume* found = impl_->store->find(volume);
+  const Leader* leader = found == nullptr ? nullptr : impl_->store->leader_of(*found);
+  return leader != nullptr && leader->epoch() == epoch &&
+         (stage == LeadStage::elected || leader->stage() == Leader::Stage::lead);
+}
+
 StreamRefusal Core::stream_refusal(uint64_t stream) const {
   return impl_->store == nullptr ? StreamRefusal{} : impl_->store->streams.refusal(stream);
 }

@@ -33,6 +33,9 @@ struct CommandReply {
 /// volume's view that is given the history by somebody else, checked as a follower checks it.
 enum class StreamRole : uint8_t { leader, follower, copy };
 
+/// How far this store is in leading a volume: it brings its followers up; it serves.
+enum class LeadStage : uint8_t { elected, leading };
+
 /// Where the next bytes of a stream's socket go; no bytes: do not read now.
 struct ReceiveWindow {
   uint8_t* data = nullptr;
@@ -75,6 +78,10 @@ class Core {
   /// @returns 0 and a code from docs/errors.md in `refusal`
   uint64_t open_stream(StreamRole role, const VolumeId& volume, std::string& refusal,
                        const std::optional<HostId>& host = std::nullopt);
+  /// The epoch promised for a volume: it is led in no earlier one. Zero: none is known.
+  Epoch promised(const VolumeId& volume) const;
+  /// This store leads the volume in that epoch, as far as `stage` says.
+  bool leads(const VolumeId& volume, const Epoch& epoch, LeadStage stage) const;
   /// Why a stream was refused, by this side or the other, until stream_closed(). An empty code: it was not.
   StreamRefusal stream_refusal(uint64_t stream) const;
   /// Valid until the next call for this stream.

@@ -16,6 +16,8 @@ constexpr size_t kEvictPages = 1024;
 constexpr uint64_t kDirtyCheckpointsMax = 256;
 // The head of a volume is told at most this often.
 constexpr uint64_t kHeadEventNs = 50'000'000;
+// And those of many volumes so often together: each event is passed on to the hosts that have the volume attached.
+constexpr uint64_t kHeadEventNsEach = 2'500'000;
 constexpr uint64_t kPrepareRetryNs = 1'000'000'000;
 // A frame for which there was no room is offered again: most often something completes before.
 constexpr uint64_t kStreamRetryNs = 2'000'000;
@@ -131,6 +133,7 @@ void Store::turn(uint64_t now_ns) {
   prepare_segments();
   space_short_ = false;
   streams.turn();
+  hand_overs.step();
   staging.reap();
   // Commits make room for control records, and records that are made may be refused: until nothing moves.
   do {
@@ -275,10 +278,14 @@ void Store::on_io(uint64_t cookie, int error) {
   if (error != 0) prepare_failed_ns_ = now_ns_;
 }
 
+uint64_t Store::head_event_ns() const {
+  return std::max(kHeadEventNs, kHeadEventNsEach * heads_moved_.size());
+}
+
 void Store::tell_heads() {
   for (size_t index = 0; index < heads_moved_.size();) {
     Volume& volume = *heads_moved_[index];
-    if (now_ns_ - volume.head_event_ns < kHeadEventNs && volume.head_event_ns != 0) {
+    if (now_ns_ - volume.head_event_ns < head_event_ns() && volume.head_event_ns != 0) {
       ++index;
       continue;
     }
@@ -297,7 +304,7 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   std::optional<uint64_t> deadline = appender.next_deadline_ns();
   const auto at_latest = [&](uint64_t when) { deadline = deadline ? std::min(*deadline, when) : when; };
   if (failed_) return std::nullopt;
-  for (const Volume* volume : heads_moved_) at_latest(volume->head_event_ns + kHeadEventNs);
+  for (const Volume* volume : heads_moved_) at_latest(volume->head_event_ns + head_event_ns());
   if (segments.prepare_failed()) at_latest(prepare_failed_ns_ + kPrepareRetryNs);
   const bool lineage_works = !lineage_idle_ && lineage_waiter_.pages_missing == 0;
   if (lineage_works || !pages_idle_ || checkpoint.eager() || (checkpoint_wanted_ && !checkpoint.running()))

@@ -20,6 +20,7 @@
 #include "core/store/block_answers.h"
 #include "core/store/checkpoint.h"
 #include "core/store/cleaner.h"
+#include "core/store/hand_overs.h"
 #include "core/store/records_reader.h"
 #include "core/store/repairs.h"
 #include "core/store/scrubber.h"
@@ -150,8 +151,12 @@ class Store final : public VolumeHost,
   const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
   /// H1: the primary makes no more records, and gives its epoch up for good once all that it made is applied; `command` is
   /// answered when that is durable. It stays primary if it takes too long. `next`: of the host that it hands over to, which it
-  /// promises with it. @returns why not (a code), or nullptr
-  const char* resign(Volume& volume, const std::optional<Epoch>& next, uint64_t command);
+  /// promises with it. `pad`: its core is told by this one's, with the stamp hidden by that (HandOvers). @returns why not (a
+  /// code), or nullptr
+  const char* resign(Volume& volume, const std::optional<Epoch>& next, const std::optional<Stamp>& pad,
+                     uint64_t command);
+  /// This host's own epoch, in which it is handed the volume: what judge_promise() allows. The stream to who hands it over stays.
+  void promise_handed(const VolumeId& volume, const Epoch& epoch) { raise_promise(volume, epoch, true); }
   /// `old_stamp` nullopt: it is forced (docs/protocol.md, Force). @returns nullptr, or why not (a code)
   const char* begin_view(Volume& volume, const Epoch& epoch, const std::optional<Stamp>& old_stamp,
                          const ViewPayload& payload, bool restart, uint64_t command);
@@ -215,6 +220,7 @@ class Store final : public VolumeHost,
   Streams streams;
   Repairs repairs{*this};
   Scrubber scrubber{*this};
+  HandOvers hand_overs{*this};
   const StoreIdentity identity;
 
  private:
@@ -249,6 +255,10 @@ class Store final : public VolumeHost,
   bool checkpointed(uint64_t wanted) const override { return checkpoint.published() >= wanted; }
   [[nodiscard]] bool try_promise(const VolumeId& volume, const Epoch& epoch) override;
   void on_recovered(Volume& volume) override;
+  void on_hand(const VolumeId& volume, const Epoch& leader_epoch, bool is_on_disk,
+               const HandFrame& hand) override {
+    hand_overs.on_hand(volume, leader_epoch, is_on_disk, hand);
+  }
   // LeaderHost
   void on_epoch_refused(const Volume& volume, const Epoch& promised) override;
   void on_adopted(const Volume& volume, const Epoch& epoch,
@@ -278,6 +288,7 @@ class Store final : public VolumeHost,
   struct Resignation {
     VolumeId volume;
     std::optional<Epoch> next;
+    std::optional<Stamp> pad;
     uint64_t command = 0;
     uint64_t until_ns = 0;
   };
@@ -306,6 +317,7 @@ class Store final : public VolumeHost,
   void end_creation(Creation& creation);
   void make_locals();
   void prepare_segments();
+  uint64_t head_event_ns() const;
   void tell_heads();
   NodeId branch_node(const BranchPoint& point);
   enum class BranchParent : uint8_t { here, not_yet, never };

@@ -110,6 +110,7 @@ void Store::promise_settled(uint64_t number, bool is_synced) {
       commands_.on_failed(command, "ERR_STORE_FULL", "the promise could not be logged");
     }
   }
+  hand_overs.on_promise_settled(settled.volume);
   if (const auto at = followers_.find(settled.volume); at != followers_.end()) at->second->on_advanced();
 }
 
@@ -129,7 +130,7 @@ void Store::step_down(Volume& volume, const Epoch& promised_epoch) {
   if (!volume.writable() && at == leaders_.end()) return;
   volume.step_down();
   if (at != leaders_.end()) {
-    at->second->retire(promised_epoch);
+    at->second->retire(promised_epoch, hand_overs.kept(volume.id()));
     retired_.push_back(std::move(at->second));
     leaders_.erase(at);
   }
@@ -202,14 +203,15 @@ const char* Store::force_refusal(const Volume& volume, const ViewPayload& payloa
   return payload.members.size() == 1 && is_own(payload.members[0]) ? nullptr : "ERR_SET_CHANGE";
 }
 
-const char* Store::resign(Volume& volume, const std::optional<Epoch>& next, uint64_t command) {
+const char* Store::resign(Volume& volume, const std::optional<Epoch>& next, const std::optional<Stamp>& pad,
+                          uint64_t command) {
   if (!volume.writable()) return "ERR_NOT_PRIMARY";
   const auto at = leaders_.find(volume.id());
   if (at != leaders_.end() && !at->second->serving()) return "ERR_NOT_PRIMARY";
   const auto is_under_way = [&](const Resignation& one) { return one.volume == volume.id(); };
   if (std::any_of(resignations_.begin(), resignations_.end(), is_under_way)) return "ERR_VOLUME_BUSY";
   volume.hold(true);
-  resignations_.push_back({volume.id(), next, command, now_ns_ + kResignNsMax});
+  resignations_.push_back({volume.id(), next, pad, command, now_ns_ + kResignNsMax});
   return nullptr;
 }
 
@@ -256,6 +258,9 @@ void Store::give_up_epoch(Volume& volume, const Resignation& resignation) {
   const std::optional<Epoch>& next = resignation.next;
   if (next && !judge_promise(volume.id(), *next, {}).code) {
     forget_stamp(0);
+    const Position head{volume.made().lsn, epoch, volume.made().public_id};
+    if (const Leader* leader = leader_of(volume); leader != nullptr && resignation.pad)
+      hand_overs.resign(volume, *leader, {epoch, *next, head, *stamp, *resignation.pad});
     promise(volume.id(), *next, resignation.command);
   } else {
     step_down(volume, epoch);

@@ -15,6 +15,7 @@ export interface RouteThere {
   /** Hex. */
   readonly key: string
   readonly nonce?: string | undefined
+  readonly isNext?: boolean | undefined
   readonly signal: AbortSignal
 }
 
@@ -25,7 +26,7 @@ export interface RouteThere {
  *   ERR_STREAM_LOST, ERR_ROUTE_PROTOCOL; ERR_UNKNOWN_ENDPOINT
  */
 export async function routeThere(options: RouteThere): Promise<void> {
-  const { handle, volume, session } = options
+  const { handle, volume, session, isNext = false } = options
   const { socket, early } = await openStream({
     address: options.address,
     path: `/session?${volume}`,
@@ -39,7 +40,7 @@ export async function routeThere(options: RouteThere): Promise<void> {
   })
   socket.on('error', () => undefined)
   try {
-    await handle.routeThere({ fd: descriptorOf(socket), volume, session, early })
+    await handle.routeThere({ fd: descriptorOf(socket), volume, session, early, isNext })
   } finally {
     socket.destroy()
   }

@@ -4,11 +4,10 @@ import { HttpMalformedError } from '@cloudfs/interface'
 import { descriptorOf } from '../follow/surrender-socket.js'
 import type { ExpectedLeads } from '../follow/expected-leads.js'
 import type { TicketGate } from '../follow/ticket-gate.js'
-import { untilExpected } from '../follow/until-expected.js'
 import { SESSION_HEADER, UPGRADE_SESSION } from '../http-protocols.js'
 import { type UpgradeRoute, volumeOfQuery } from '../http-server.js'
 import type { StoreService } from '../store-service.js'
-import { findPrimary } from '../volume-lookup.js'
+import { findPrimary, findVolume } from '../volume-lookup.js'
 
 export function sessionRoute(
   stores: readonly StoreService[],
@@ -21,19 +20,17 @@ export function sessionRoute(
     async take(request, query, socket, _early, preface) {
       const volume = volumeOfQuery(query)
       const session = sessionOf(request)
-      const awaited = {
-        expected,
-        stage: 'leading',
-        gate,
-        request,
-        socket,
-        volume,
-        protocol: UPGRADE_SESSION,
-      } as const
-      const waited = await untilExpected(awaited)
-      const found = await findPrimary(stores, volume)
-      if (waited === undefined) await gate.check(request, found, UPGRADE_SESSION)
-      await found.store.handle.adoptSession({ fd: descriptorOf(socket), volume, session, preface })
+      const next = expected.of(volume)
+      if (next === undefined) {
+        const found = await findPrimary(stores, volume)
+        await gate.check(request, found, UPGRADE_SESSION)
+        await found.store.handle.adoptSession({ fd: descriptorOf(socket), volume, session, preface })
+        return
+      }
+      const { stamp, epoch } = next
+      await gate.checkExpected(request, { volume, protocol: UPGRADE_SESSION, stamp })
+      const { store } = await findVolume(stores, volume)
+      await store.parkSession({ fd: descriptorOf(socket), volume, session, preface, expected: epoch })
     },
   }
 }

@@ -7,7 +7,7 @@ import {
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import type { StoreService } from '../store-service.js'
-import { Follow, openFollow, type Opening } from './follow.js'
+import { endLater, Follow, openFollow, type Opening } from './follow.js'
 import { readFollows, type StoredFollow, writeFollows } from './follows-file.js'
 
 export interface FollowManagerOptions {
@@ -85,9 +85,9 @@ export class FollowManager {
     if (this.#isClosed) throw new StoreNotReadyError('the engine stops')
     this.#dropNext(volume)
     const abort = new AbortController()
-    const next = { store, arguments: wanted, opened: openFollow(store, wanted, abort.signal), abort }
+    const next = { store, arguments: wanted, running: openFollow(store, wanted, abort.signal, true), abort }
     this.#nexts.set(volume, next)
-    next.opened
+    next.running
       .then(async () => {
         if (this.#nexts.get(volume) === next) await this.follow(store, wanted)
         // It was followed there already.
@@ -169,12 +169,9 @@ export class FollowManager {
 }
 
 /** It may have been opened meanwhile. */
-function discard({ opened, abort }: Next): void {
+function discard({ running, abort }: Next): void {
   abort.abort()
-  opened.then(
-    ({ socket }) => socket.destroy(),
-    () => undefined,
-  )
+  endLater(running)
 }
 
 function isSame(one: FollowArguments, other: FollowArguments): boolean {

@@ -1,8 +1,9 @@
 /** One volume that is followed: keeps a stream to its primary, for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type FollowArguments, type FollowStatus, type VolumeId } from '@cloudfs/interface'
+import { type FollowArguments, type FollowStatus, StreamLostError, type VolumeId } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import { parseAddress } from '../address.js'
+import type { RunningStream } from '../adopted-streams.js'
 import { errorMessage } from '../control-server.js'
 import { UPGRADE_RECORDS } from '../http-protocols.js'
 import type { StoreService } from '../store-service.js'
@@ -16,9 +17,9 @@ const RETRY_MS_MAX = 1_000
 /** A stream that lived this long was a good one: the next attempt comes soon. */
 const GOOD_STREAM_MS = 1_000
 
-/** A stream on its way. */
+/** A stream on its way, perhaps to whom does not lead yet. */
 export interface Opening {
-  readonly opened: Promise<OpenedStream>
+  readonly running: Promise<RunningStream>
   readonly abort: AbortController
 }
 
@@ -82,20 +83,11 @@ export class Follow {
 
   /** Opens a stream and lives as long as that. */
   async #stream(signal: AbortSignal): Promise<void> {
-    const { volume } = this.arguments
     const follow = { ...this.arguments, nonce: this.#nonce }
     this.#nonce = undefined
-    const opening = this.#opening?.opened ?? openFollow(this.store, follow, signal)
-    const { socket, early } = await opening.finally(() => {
-      this.#opening = undefined
-    })
-    socket.on('error', () => undefined)
-    let stream
-    try {
-      stream = await this.store.adopt({ fd: descriptorOf(socket), role: 'follower', volume, early })
-    } finally {
-      socket.destroy()
-    }
+    const opening = this.#opening?.running ?? openFollow(this.store, follow, signal)
+    this.#opening = undefined
+    const stream = await orGivenUp(opening, signal)
     signal.addEventListener('abort', stream.close, { once: true })
     if (signal.aborted) stream.close()
     // One that was refused is so until it goes on for a while: that it connects says little.
@@ -131,8 +123,55 @@ export class Follow {
   }
 }
 
-/** @throws what `openStream` throws */
+/** What comes after it was given up is ended. */
+async function orGivenUp(opening: Promise<RunningStream>, signal: AbortSignal): Promise<RunningStream> {
+  const done = new AbortController()
+  const given = new Promise<never>((_, reject) => {
+    const giveUp = (): void => {
+      reject(new StreamLostError('it is not followed any more'))
+    }
+    signal.addEventListener('abort', giveUp, { once: true, signal: done.signal })
+    if (signal.aborted) giveUp()
+  })
+  try {
+    return await Promise.race([opening, given])
+  } finally {
+    done.abort()
+    if (signal.aborted) endLater(opening)
+  }
+}
+
+/** A stream that nobody wants any more, and that may not be there yet. */
+export function endLater(opening: Promise<RunningStream>): void {
+  opening.then(
+    (stream) => {
+      stream.close()
+    },
+    () => undefined,
+  )
+}
+
+/**
+ * @param isNext - that host is about to lead, and speaks when it does
+ * @throws what `openStream` throws, and `StoreHandle.adoptStream`
+ */
 export async function openFollow(
+  store: StoreService,
+  follow: FollowArguments,
+  signal: AbortSignal,
+  isNext = false,
+): Promise<RunningStream> {
+  const { socket, early } = await connectTo(store, follow, signal)
+  socket.on('error', () => undefined)
+  try {
+    const { volume } = follow
+    return await store.adopt({ fd: descriptorOf(socket), role: 'follower', volume, early, isNext })
+  } finally {
+    socket.destroy()
+  }
+}
+
+async function connectTo(
   store: StoreService,
   { volume, key, address, nonce }: FollowArguments,
   signal: AbortSignal,

@@ -22,7 +22,10 @@ export function coreEngine(call: CoreCall): ViewEngine {
         ...(resigned && { resigned }),
         ...(isForced === true && { force: true }),
       }),
-    resign: (volume, next) => call('resign', { volume, next }),
+    resign: (volume, next, pad) => call('resign', { volume, next, ...(pad !== undefined && { pad }) }),
+    expectHand: async (volume, { epoch, stamp, payload, pad }) => {
+      await call('expect-hand', { volume, epoch, stamp, payload: bytesToHex(encodeView(payload)), pad })
+    },
     sync: async () => {
       await call('sync', {})
     },

@@ -1,5 +1,7 @@
 /** A primary has another host lead in its stead (docs/protocol.md, H1): clients wait from the resignation to the view change. */
+import type { ViewPayload } from '@cloudfs/format'
 import {
+  bytesToHex,
   compareEpochs,
   EPOCH_NONE,
   type Epoch,
@@ -12,7 +14,8 @@ import type { HostId, Standing } from '@cloudfs/interface'
 import { HandOverError } from '../errors.js'
 import { epochAbove } from './ballot.js'
 import { canLead, type Candidate, type Outcome } from './candidate.js'
-import { lead, makeView, type PreparedView } from './lead.js'
+import { callMembers, lead, makeView, type PreparedView, untilLeading } from './lead.js'
+import type { ViewPorts } from './ports.js'
 import { type Resignation, signResignation } from './resignation.js'
 import { hostsOf, viewsOf, votersOf } from './sets.js'
 import { collectPromises } from './votes.js'
@@ -21,6 +24,10 @@ import { collectPromises } from './votes.js'
 export const HAND_OVER_MS = 5_000
 /** Who is not ready by then is not waited for. */
 const READY_MS = 1_000
+/** A disk that is slower is so whenever it is asked. */
+const SYNCS_MAX = 4
+const SHORT_SYNC_MS = 3
+const PAD_BYTES = 32
 
 /** What a primary gives to the host that is to lead in its stead. */
 export interface HandedOver {
@@ -62,18 +69,29 @@ export async function handOver({ ports, volume }: Candidate, next: Epoch): Promi
   const own = await engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
   // What is synced and made while clients are served is not waited for when they are not.
   const others = hostsOf(viewsOf(own).map(votersOf)).filter((host) => host !== ports.host)
+  let pad: string | undefined
   const getReady = async (host: HostId): Promise<void> => {
     try {
-      await peers.ready(host, { volume, next }, READY_MS)
+      const answer = await peers.ready(host, { volume, next }, READY_MS)
+      if (host === next.host) ({ pad } = answer)
     } catch (error) {
       if (!isCloudfsError(error)) throw error
       log({ volume, message: 'a member does not get ready', detail: { host, code: error.code } })
     }
   }
-  await Promise.all([engine.sync(), ...others.map(getReady)])
-  const { epoch, head, stamp, promise } = await engine.resign(volume, next)
+  await Promise.all([syncToTheEnd(ports), ...others.map(getReady)])
+  const { epoch, head, stamp, promise } = await engine.resign(volume, next, pad)
   const resigned = signResignation(volume, epoch, seed)
   await peers.take(next.host, { volume, head, stamp, resigned, promise }, HAND_OVER_MS)
+}
+
+/** Clients write while it syncs: so again, until a sync has so little to do that the next one will have as little. */
+export async function syncToTheEnd({ engine, clock }: ViewPorts): Promise<void> {
+  for (let syncs = 0; syncs < SYNCS_MAX; syncs++) {
+    const begunMs = clock.nowMs()
+    await engine.sync()
+    if (clock.nowMs() - begunMs < SHORT_SYNC_MS) return
+  }
 }
 
 /** What can be done before the primary resigns. */
@@ -94,6 +112,26 @@ export async function prepare({ ports, volume }: Candidate, next: Epoch): Promis
   return { epoch: next, own, view: makeView(ports, plan) }
 }
 
+/**
+ * Has this host's engine go on by itself when the primary's says that it has resigned.
+ *
+ * @returns what that has to know for it; undefined: the engine would not
+ */
+export async function expectHand(
+  { ports, volume }: Candidate,
+  { epoch, view: { stamp, payload } }: Prepared,
+): Promise<string | undefined> {
+  const pad = bytesToHex(ports.randomBytes(PAD_BYTES))
+  try {
+    await ports.engine.expectHand(volume, { epoch, stamp, payload, pad })
+    return pad
+  } catch (error) {
+    if (!isCloudfsError(error)) throw error
+    ports.log({ volume, message: 'the engine waits for no hand-over', detail: { code: error.code } })
+    return undefined
+  }
+}
+
 /** The primary has resigned in favour of this host: no lease is waited for, no slice asked for. */
 export async function takeOver(
   candidate: Candidate,
@@ -104,17 +142,41 @@ export async function takeOver(
   const own = prepared?.own ?? (await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host }))
   const views = viewsOf(own)
   if (!views.some((view) => canLead(view, ports.host, own.store))) return { result: 'not-a-member' }
+  if (prepared !== undefined && (await isTakenBy(candidate, prepared.epoch)))
+    return untilTaken(candidate, prepared.epoch, views)
   const above = epochAbove([own], ports.host, resigned.epoch)
   const isPromised =
     promise !== undefined &&
     promise.promised.host === ports.host &&
     compareEpochs(promise.promised, above) >= 0
-  const elected = await collectPromises(candidate, isPromised ? promise.promised : above, {
+  const epoch = isPromised ? promise.promised : above
+  const elected = await collectPromises(candidate, epoch, {
     sets: views.map(votersOf),
     resigned,
     ...(isPromised && { given: [{ host: resigned.epoch.host, standing: promise }] }),
   })
   if ('why' in elected) return elected
-  const epoch = isPromised ? promise.promised : above
-  return lead(candidate, epoch, elected, own.nonce, { stamp, prepared })
+  try {
+    return await lead(candidate, epoch, elected, own.nonce, { stamp, prepared })
+  } catch (error) {
+    // Its engine was told by the other's, and has done it.
+    if (!isCloudfsError(error) || error.code !== 'ERR_IS_PRIMARY') throw error
+    return untilTaken(candidate, epoch, elected.views)
+  }
+}
+
+/** Members that have not heard of it yet are told. */
+async function untilTaken(
+  candidate: Candidate,
+  epoch: Epoch,
+  views: readonly ViewPayload[],
+): Promise<Outcome> {
+  const calling = callMembers(candidate, epoch, hostsOf(views.map(({ members }) => members)))
+  return untilLeading(candidate, epoch).finally(calling)
+}
+
+/** This host's engine was elected in that epoch already. */
+async function isTakenBy({ ports, volume }: Candidate, epoch: Epoch): Promise<boolean> {
+  const { promised, role } = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
+  return role !== 'follower' && compareEpochs(promised, epoch) === 0
 }

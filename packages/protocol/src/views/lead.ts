@@ -143,7 +143,7 @@ function isAbove(one: Epoch | undefined, other: Epoch): boolean {
 }
 
 /** Tells the members whom to follow, again and again: one may not hear it, or not be able to just then. @returns what ends it */
-function callMembers(
+export function callMembers(
   { ports, volume, told, signal }: Candidate,
   epoch: Epoch,
   hosts: readonly HostId[],

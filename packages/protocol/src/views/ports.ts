@@ -16,8 +16,10 @@ export interface ViewEngine {
     epoch: Epoch,
     how?: { readonly resigned?: Epoch | undefined; readonly isForced?: boolean },
   ): Promise<Standing>
-  /** This host's primary gives its epoch up for good, and promises `next`. */
-  resign(volume: VolumeId, next: Epoch): Promise<Resigned>
+  /** This host's primary gives its epoch up for good, and promises `next`; with `pad` the other's engine is told by this one. */
+  resign(volume: VolumeId, next: Epoch, pad: string | undefined): Promise<Resigned>
+  /** When the primary's engine says that it has resigned, this host's leads by that view. */
+  expectHand(volume: VolumeId, lead: ExpectedHand): Promise<void>
   /** What is appended by now. */
   sync(): Promise<void>
   lead(volume: VolumeId, plan: LeadPlan): Promise<void>
@@ -30,6 +32,15 @@ export interface ViewEngine {
   ): Promise<{ readonly view: string; readonly nonce: string }>
   /** The stamp of the newest view that this store made, or was to make. */
   stampHere(volume: VolumeId): Promise<Stamp | undefined>
+}
+
+interface ExpectedHand {
+  readonly epoch: Epoch
+  readonly stamp: Stamp
+  /** Without the stamp before. */
+  readonly payload: ViewPayload
+  /** 32 bytes in hex, with which the other's engine hides the stamp that it sends. */
+  readonly pad: string
 }
 
 interface Resigned {
@@ -81,8 +92,11 @@ export interface ViewRequests {
   /** `way`: left out, the host asked has to ask for it. */
   follow: { body: { volume: VolumeId; epoch: Epoch; way?: FollowWay | undefined }; answer: object }
   stand: { body: { volume: VolumeId }; answer: object }
-  /** Answered when what the host asked has of the volume is synced, and it has made what it needs to lead in `next`, if that is its own. */
-  ready: { body: { volume: VolumeId; next: Epoch }; answer: object }
+  /**
+   * Answered when what the host asked has of the volume is synced, and it has made what it needs to lead in `next`, if that is its
+   * own. `pad`: its engine expects to be told by the caller's.
+   */
+  ready: { body: { volume: VolumeId; next: Epoch }; answer: { pad?: string | undefined } }
   /** Answered when the host asked leads. `stamp`, in hex, is that of the head's view. `promise`: the caller's, of an epoch of the host asked. */
   take: {
     body: {

@@ -23,11 +23,13 @@ import { stand } from './candidacy.js'
 import type { Candidate, Outcome, SetChange, Told } from './candidate.js'
 import {
   epochFor,
+  expectHand,
   HAND_OVER_MS,
   handOver,
   type HandedOver,
   prepare,
   type Prepared,
+  syncToTheEnd,
   takeOver,
 } from './hand-over.js'
 import { force } from './force.js'
@@ -232,8 +234,8 @@ export class Views {
         return Promise.resolve({})
       },
       ready: async ({ volume, next }) => {
-        await Promise.all([this.#ports.engine.sync(), this.#prepare(volume, next)])
-        return {}
+        const [pad] = await Promise.all([this.#prepare(volume, next), syncToTheEnd(this.#ports)])
+        return pad === undefined ? {} : { pad }
       },
       take: async ({ volume, head, stamp, resigned, promise }) => {
         if (resigned.epoch.host !== caller)
@@ -324,15 +326,18 @@ export class Views {
     return this.#keepers.get(volume)
   }
 
-  async #prepare(volume: VolumeId, next: Epoch): Promise<void> {
+  /** @returns what the primary's engine is to know, so that it tells this host's */
+  async #prepare(volume: VolumeId, next: Epoch): Promise<string | undefined> {
     const keeper = this.#keeperOf(volume)
-    if (keeper === undefined || next.host !== this.#ports.host) return
-    const prepared = await prepare(this.#candidate(volume, keeper, this.#stop.signal), next)
+    if (keeper === undefined || next.host !== this.#ports.host) return undefined
+    const candidate = this.#candidate(volume, keeper, this.#stop.signal)
+    const prepared = await prepare(candidate, next)
     keeper.prepared = prepared
-    if (prepared === undefined) return
+    if (prepared === undefined) return undefined
     const { stamp, payload } = prepared.view
     const members = hostsOf([payload.members])
     await this.#ports.expectLead?.({ volume, epoch: next, stamp, members })
+    return expectHand(candidate, prepared)
   }
 
   async #take(volume: VolumeId, given: HandedOver): Promise<void> {
