@@ -259,8 +259,8 @@ TEST_CASE(
   SimDisk& disk = story.cluster.node(0).disk;
   const std::vector<uint8_t> cache = disk.cache(0);
   const auto body = std::search(cache.begin(), cache.end(), behind.begin(), behind.end());
-  REQUIRE(body - cache.begin() >= 2048);
-  disk.corrupt(0, static_cast<uint64_t>(body - cache.begin()) - 1024 + 8);  // of its header
+  REQUIRE(body - cache.begin() >= 2 * kBlockBytes);
+  disk.corrupt(0, static_cast<uint64_t>(body - cache.begin()) - kBlockBytes + 8);  // of its header
   const auto table = nlohmann::json::parse(command_at(story.cluster, 0, "segments", "{}").result);
   const auto clean = [&](size_t index) {
     CHECK(table["segments"][index]["state"] == "sealed");
