@@ -118,13 +118,14 @@ export async function collectPromises(
   return failed(`${String(promises.length)} promises are too few`)
 }
 
-/** The other knows a view to be committed, later than all that this store has heard of, in which it is not. */
+/** The other knows a view to be committed, later than all that this store has heard of, in which it has no say. */
 export function isLeftOut(own: Foresight, { views: [committed] }: Vote): boolean {
   const newest = own.views.at(-1)
   if (committed === undefined || newest === undefined || compareEpochs(committed.epoch, newest.epoch) <= 0)
     return false
   const { members } = decodeView(hexToBytes(committed.payload))
-  return !members.some(({ store }) => store === own.store)
+  // A learner too: behind a forced view it is one that was counted as lost, and its older set has no say any more.
+  return !members.some(({ role, store }) => store === own.store && role !== 'learner')
 }
 
 export function isOutbid(own: Foresight, vote: readonly Vote[]): boolean {
