@@ -95,7 +95,21 @@ async function searchAll(
   plant: Plant | undefined,
 ): Promise<number> {
   const started = process.hrtime.bigint()
-  const found = await search({ first, last, plant, workerCount, program: fileURLToPath(import.meta.url) })
+  const found = await search({
+    first,
+    last,
+    plant,
+    workerCount,
+    program: fileURLToPath(import.meta.url),
+    // At once: a search that is cut short has said what it found.
+    onReport: ({ seed, fault }) => {
+      if (fault !== undefined) process.stderr.write(`seed ${String(seed)}: ${fault}\n`)
+    },
+    onProgress: (seedCount, living) => {
+      const of = `${String(seedCount)} of ${String(last - first + 1)} seeds`
+      process.stderr.write(`${of}; being lived: ${living.join(', ')}\n`)
+    },
+  })
   const seconds = Number(process.hrtime.bigint() - started) / 1e9
   printCounts(found.counts)
   const rate = (found.seedCount / seconds).toFixed(2)

@@ -16,6 +16,8 @@ export interface SearchOptions {
   /** The program that a worker runs, which calls `work`. */
   readonly program: string
   readonly onReport?: (report: Report) => void
+  /** Every some seconds. @param living - seeds that have not ended, the oldest first */
+  readonly onProgress?: (seedCount: number, living: readonly number[]) => void
 }
 
 export interface Found {
@@ -32,14 +34,22 @@ interface Order {
   readonly plant?: Plant
 }
 
+const PROGRESS_MS = 10_000
+
 export async function search(options: SearchOptions): Promise<Found> {
   const coverage = new Coverage()
   const failures: { seed: number; fault: string }[] = []
   let [seedCount, steps, simulatedNs] = [0, 0, 0]
   let next = options.first
-  const take = (): number | undefined => (next <= options.last ? next++ : undefined)
+  const living = new Set<number>()
+  const take = (): number | undefined => {
+    if (next > options.last) return undefined
+    living.add(next)
+    return next++
+  }
   const note = (report: Report): void => {
     seedCount++
+    living.delete(report.seed)
     steps += report.steps
     simulatedNs += report.simulatedNs
     coverage.add(report.counts)
@@ -48,18 +58,24 @@ export async function search(options: SearchOptions): Promise<Found> {
   }
   const crashed = (seed: number, how: string): void => {
     seedCount++
+    living.delete(seed)
     failures.push({ seed, fault: `the process ended: ${how}` })
   }
   const workerCount = Math.min(
     options.workerCount ?? availableParallelism(),
     options.last - options.first + 1,
   )
-  await Promise.all(
-    Array.from({ length: workerCount }, async () => {
-      for (let seed = take(); seed !== undefined;)
-        seed = await runWorker(options, seed, { take, note, crashed })
-    }),
-  )
+  const progress = setInterval(() => options.onProgress?.(seedCount, [...living]), PROGRESS_MS)
+  try {
+    await Promise.all(
+      Array.from({ length: workerCount }, async () => {
+        for (let seed = take(); seed !== undefined;)
+          seed = await runWorker(options, seed, { take, note, crashed })
+      }),
+    )
+  } finally {
+    clearInterval(progress)
+  }
   return {
     seedCount,
     steps,
