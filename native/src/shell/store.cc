@@ -271,8 +271,9 @@ void Store::turn() {
     ++turns_;
     const uint64_t segment_bytes = uint64_t{1} << core_.segment_log2();
     if (device_->segment_bytes() != segment_bytes) device_->set_segment_bytes(segment_bytes);
-    // First, so that the others are at work while this host copies the same bytes to its page cache. What a majority has may lack
-    // here then, as it may after a power cut: a leader that starts again gets it from them.
+    // First, so that the others are at work while this host copies the same bytes to its page cache. Nothing is committed, and no
+    // client answered, before its own append is done (Volume::advance): a crash in between leaves records at others that nobody
+    // was told of, as any crash may, and an election judges them as it judges those. The core has never had the order of the two.
     streams_.take(std::move(effects.sends), effects.closes);
     for (IoEffect& effect : effects.io) io_.run(std::move(effect));
     for (Reply& reply : effects.replies) {
