@@ -3,10 +3,10 @@
  * copies, given to the client by qemu-nbd, as a hypervisor's QEMU would open it. No authentication, no systemd.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensureInstalled } from './packages.js'
-import { type Server, startNbdServer, startServer } from './server.js'
+import { type Server, startNbdServer, startServer, startServers } from './server.js'
 import type { Target, TargetOptions } from './targets.js'
 import { runTool } from './tool.js'
 
@@ -35,23 +35,10 @@ export async function startCeph(
   say: (line: string) => void,
 ): Promise<Target> {
   await ensureInstalled(PACKAGES, PROGRAMS, say)
-  mkdirSync(directory, { recursive: true })
-  const servers: Server[] = []
-  const stop = async (): Promise<void> => {
-    for (const server of [...servers].reverse()) await server.stop()
-    rmSync(directory, { recursive: true, force: true })
-  }
-  try {
-    const { uri } = await start(directory, sizeBytes, servers)
-    return { uri, pids: servers.map(({ pid }) => pid), stop }
-  } catch (error) {
-    await stop()
-    throw error
-  }
+  return startServers({ directory, start: (servers) => start(directory, sizeBytes, servers) })
 }
 
-/** Each server is put into `servers` as it starts, whatever comes after. */
-async function start(directory: string, sizeBytes: number, servers: Server[]): Promise<{ uri: string }> {
+async function start(directory: string, sizeBytes: number, servers: Server[]): Promise<string> {
   const conf = join(directory, 'ceph.conf')
   const fsid = randomUUID()
   writeFileSync(conf, configuration(directory, fsid, Math.max(OSD_BYTES_MIN, sizeBytes * 3)))
@@ -93,7 +80,7 @@ async function start(directory: string, sizeBytes: number, servers: Server[]): P
   const words = ['qemu-nbd', '-f', 'raw', '-k', socket, '-t', '-e', '8', '--cache=none', image]
   const nbd = await startNbdServer(socket, words)
   servers.push(nbd)
-  return nbd
+  return nbd.uri
 }
 
 function osdUuid(dump: string, id: number): string {

@@ -2,11 +2,10 @@
  * GlusterFS on this machine: a management daemon of its own and a volume of three bricks that are each other's copies, on the
  * disk that is measured; a file in it, given to the client by qemu-nbd through libgfapi, as a hypervisor's QEMU would open it.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { atEnd } from './ends.js'
 import { ensureInstalled } from './packages.js'
-import { type Server, startNbdServer, startServer } from './server.js'
+import { type Server, startNbdServer, startServer, startServers } from './server.js'
 import type { Target, TargetOptions } from './targets.js'
 import { runTool } from './tool.js'
 
@@ -24,28 +23,16 @@ export async function startGluster(
   say: (line: string) => void,
 ): Promise<Target> {
   await ensureInstalled(PACKAGES, PROGRAMS, say)
-  mkdirSync(directory, { recursive: true })
-  const servers: Server[] = []
-  const endBricks = (): void => {
-    for (const pid of bricksOf(directory)) process.kill(pid, 'SIGTERM')
-  }
-  const forget = atEnd(endBricks)
-  const stop = async (): Promise<void> => {
-    for (const server of [...servers].reverse()) await server.stop()
-    endBricks()
-    forget()
-    rmSync(directory, { recursive: true, force: true })
-  }
-  try {
-    const uri = await start(directory, sizeBytes, servers)
-    return { uri, pids: [...servers.map(({ pid }) => pid), ...bricksOf(directory)], stop }
-  } catch (error) {
-    await stop()
-    throw error
-  }
+  return startServers({
+    directory,
+    start: (servers) => start(directory, sizeBytes, servers),
+    restPids: () => bricksOf(directory),
+    endRest: () => {
+      for (const pid of bricksOf(directory)) process.kill(pid, 'SIGTERM')
+    },
+  })
 }
 
-/** Each server is put into `servers` as it starts, whatever comes after. */
 async function start(directory: string, sizeBytes: number, servers: Server[]): Promise<string> {
   const volfile = join(directory, 'glusterd.vol')
   for (const name of ['work', 'run']) mkdirSync(join(directory, name))

@@ -1,7 +1,7 @@
 /** A server process of somebody else's: started, waited for, and ended by signal. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { atEnd } from './ends.js'
 
@@ -81,4 +81,40 @@ export async function startNbdServer(
 ): Promise<Server & { readonly uri: string }> {
   const server = await startServer(command, () => existsSync(socket))
   return { ...server, uri: `nbd+unix:///?socket=${socket}` }
+}
+
+interface ServersPlan {
+  /** Theirs alone; made for them, and removed with them. */
+  readonly directory: string
+  /** Starts them one behind the other; each is put into `servers` as it starts, whatever comes after. */
+  readonly start: (servers: Server[]) => Promise<string>
+  /** Ends what they leave behind. */
+  readonly endRest?: () => void
+  /** Of what they leave behind. */
+  readonly restPids?: () => readonly number[]
+}
+
+/** Several servers that serve one disk together. @throws what one fails with; all have ended then */
+export async function startServers({
+  directory,
+  start,
+  endRest = () => undefined,
+  restPids = () => [],
+}: ServersPlan): Promise<{ uri: string; pids: readonly number[]; stop(): Promise<void> }> {
+  mkdirSync(directory, { recursive: true })
+  const servers: Server[] = []
+  const forget = atEnd(endRest)
+  const stop = async (): Promise<void> => {
+    for (const server of [...servers].reverse()) await server.stop()
+    endRest()
+    forget()
+    rmSync(directory, { recursive: true, force: true })
+  }
+  try {
+    const uri = await start(servers)
+    return { uri, pids: [...servers.map(({ pid }) => pid), ...restPids()], stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
 }

@@ -4,15 +4,12 @@
  */
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { IS_LONG } from '../e2e/support/cluster.js'
-import { NetworkedCluster, whyNoNamespaces } from '../e2e/support/networked-cluster.js'
-import { Trial } from '../e2e/support/trial.js'
+import { NetworkedCluster } from '../e2e/support/networked-cluster.js'
+import { Trial, trialOfRun } from '../e2e/support/trial.js'
 
 const STORE_SIZE = '192M'
 const ROUNDS = IS_LONG ? 20 : 1
-const options = { timeout: IS_LONG ? 3_600_000 : 180_000 }
-const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
-const why = whyNoNamespaces()
-if (why !== undefined) console.error(why)
+const { seed, why, options } = trialOfRun()
 
 describe.skipIf(why !== undefined)(`five hosts (SEED=${String(seed)})`, () => {
   const cluster = new NetworkedCluster()

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Cluster, REPLICAS } from '../e2e/support/cluster.js'
 import { makeExt4 } from '../e2e/support/ext4-image.js'
-import { type Guest, GuestImage } from '../e2e/support/guest.js'
+import { type Guest, GuestImage, tickingScript } from '../e2e/support/guest.js'
 
 const MIB = 1024 * 1024
 const options = { timeout: 180_000 }
@@ -35,21 +35,6 @@ umount /disk
 const TICKS = 40
 /** Far more than a tick takes. */
 const SILENCE_MS = 1000
-/** Each tick is on the disk before it is told. */
-const TICK = `
-mount -t ext4 /dev/vda /disk
-mkdir /disk/ticks
-for n in $(seq 1 ${String(TICKS)}); do
-  dd if=/dev/urandom of=/disk/ticks/$n bs=32k count=4 conv=fsync 2> /dev/null
-  md5sum /disk/ticks/$n >> /disk/sums
-  echo "guest: tick $n."
-  sleep 0.05
-done
-sync
-echo 3 > /proc/sys/vm/drop_caches
-md5sum -s -c /disk/sums
-umount /disk
-`
 
 let cluster: Cluster
 let image: GuestImage
@@ -114,7 +99,7 @@ test(
   options,
   async () => {
     await importDisk('busy')
-    const guest = await boot('busy', TICK)
+    const guest = await boot('busy', tickingScript(TICKS))
     await guest.says('guest: tick 12.')
     const before = cluster.first.enginePid
     await cluster.kill(1, 'engine')

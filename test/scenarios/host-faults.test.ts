@@ -6,18 +6,14 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { IS_LONG } from '../e2e/support/cluster.js'
-import { whyNoNamespaces } from '../e2e/support/networked-cluster.js'
 import { PoweredCluster } from '../e2e/support/powered-cluster.js'
-import { Trial } from '../e2e/support/trial.js'
+import { Trial, trialOfRun } from '../e2e/support/trial.js'
 
 const HOSTS = [1, 2, 3]
 /** More than its file system has: it gets full before the store has been written once. */
 const STORE_SIZE = '448M'
 const ROUNDS = IS_LONG ? 50 : 1
-const options = { timeout: IS_LONG ? 3_600_000 : 180_000 }
-const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
-const why = whyNoNamespaces()
-if (why !== undefined) console.error(why)
+const { seed, why, options } = trialOfRun()
 
 describe.skipIf(why !== undefined)(`three hosts (SEED=${String(seed)})`, () => {
   const cluster = new PoweredCluster()

@@ -7,29 +7,13 @@ import { mkdirSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Cluster, REPLICAS } from '../e2e/support/cluster.js'
 import { makeExt4 } from '../e2e/support/ext4-image.js'
-import { type Guest, GuestImage } from '../e2e/support/guest.js'
+import { type Guest, GuestImage, tickingScript } from '../e2e/support/guest.js'
 import { Nodes } from '../e2e/support/nodes.js'
 
 const MIB = 1024 * 1024
 const TICKS = 60
 /** Said once before and once behind the move. */
 const MOVED_AT = 8
-/** Each tick is on the disk before it is told. */
-const SCRIPT = `
-mount -t ext4 /dev/vda /disk
-mkdir /disk/ticks
-for n in $(seq 1 ${String(TICKS)}); do
-  dd if=/dev/urandom of=/disk/ticks/$n bs=32k count=4 conv=fsync 2> /dev/null
-  md5sum /disk/ticks/$n >> /disk/sums
-  echo "guest: tick $n."
-  sleep 0.05
-done
-sync
-echo 3 > /proc/sys/vm/drop_caches
-md5sum -s -c /disk/sums
-umount /disk
-`
-
 const cluster = new Cluster()
 const guests: Guest[] = []
 let nodes: Nodes
@@ -59,7 +43,7 @@ test(
   async () => {
     await cluster.cloudfs('import', 'disk.raw', '--name', 'vm', '--replicas', String(REPLICAS))
     const image = GuestImage.prepare(cluster.path('guest'))
-    const first = await image.boot('vm', SCRIPT, await attach(1))
+    const first = await image.boot('vm', tickingScript(TICKS), await attach(1))
     guests.push(first)
     await first.says(`guest: tick ${String(MOVED_AT)}.`)
     expect(await nodes.leaderOf('vm', 2)).toBe(1)

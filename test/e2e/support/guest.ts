@@ -47,6 +47,24 @@ sync
 poweroff -f
 `
 
+/** A guest's work: it writes `ticks` files, each on the disk before it says so, and reads them all from the disk in the end. */
+export function tickingScript(ticks: number): string {
+  return `
+mount -t ext4 /dev/vda /disk
+mkdir /disk/ticks
+for n in $(seq 1 ${String(ticks)}); do
+  dd if=/dev/urandom of=/disk/ticks/$n bs=32k count=4 conv=fsync 2> /dev/null
+  md5sum /disk/ticks/$n >> /disk/sums
+  echo "guest: tick $n."
+  sleep 0.05
+done
+sync
+echo 3 > /proc/sys/vm/drop_caches
+md5sum -s -c /disk/sums
+umount /disk
+`
+}
+
 export class GuestImage {
   readonly #kernel: string
   readonly #directory: string

@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { expect } from 'vitest'
-import type { Cluster } from './cluster.js'
+import { type Cluster, IS_LONG } from './cluster.js'
 import { NbdClient } from './nbd-client.js'
+import { whyNoNamespaces } from './networked-cluster.js'
 import { Nodes } from './nodes.js'
 import { type DiskUser, SharedDisk } from './shared-disk.js'
 
@@ -11,6 +12,14 @@ const MIB = 1024 * 1024
 const SIZE = 64 * MIB
 /** What the clients use of it. */
 const SHARED = MIB
+
+/** What a test file of trials goes by; says on stderr why it is skipped, if it is. */
+export function trialOfRun(): { seed: number; why: string | undefined; options: { timeout: number } } {
+  const why = whyNoNamespaces()
+  if (why !== undefined) console.error(why)
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+  return { seed, why, options: { timeout: IS_LONG ? 3_600_000 : 180_000 } }
+}
 
 interface TrialParts {
   readonly cluster: Cluster
