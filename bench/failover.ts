@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { BenchCluster } from './cluster.js'
 import { fill, traceRequests } from './fio.js'
 import { type Gone, measureGone } from './gone.js'
+import { type HandOvers, measureHandOvers } from './hand-overs.js'
 import { describeMachine } from './machine.js'
 import { measureRebuild, type Rebuild } from './rebuild.js'
 import { measureTogether } from './together.js'
@@ -65,6 +66,8 @@ export interface FailoverOptions {
   readonly only: string
   /** That lose their primary together; 0: not tried. */
   readonly volumes: number
+  /** One behind the other under one client; 0: not tried. */
+  readonly handOvers: number
   /** For which a replica is gone. */
   readonly goneSeconds: number
   readonly say: (line: string) => void
@@ -86,6 +89,8 @@ export interface FailoverReport {
   /** The same with a client that writes at a fixed rate. */
   readonly goneSlowly?: { readonly seconds: number; readonly rate: number; readonly rounds: readonly Gone[] }
   readonly rebuilds?: readonly Rebuild[]
+  /** To and fro, under one client. */
+  readonly handOvers?: HandOvers
 }
 
 export async function measureFailover(options: FailoverOptions): Promise<FailoverReport> {
@@ -139,6 +144,13 @@ async function measureBroken(options: FailoverOptions): Promise<FailoverReport> 
       if ('volumes whose primary dies together'.includes(options.only))
         together.push(await measureTogether(cluster, { home: HOME, round, ...options }))
     }
+    const handOvers =
+      'to and fro'.includes(options.only) && options.handOvers > 0
+        ? await measureHandOvers(cluster, {
+            ...{ uri, sizeBytes: SIZE_BYTES, home: HOME, between: [2, 3], count: options.handOvers },
+            ...options,
+          })
+        : undefined
     return {
       machine: describeMachine(),
       rounds: options.rounds,
@@ -147,6 +159,7 @@ async function measureBroken(options: FailoverOptions): Promise<FailoverReport> 
       ...(goneSlowly.length > 0 && {
         goneSlowly: { seconds: options.goneSeconds, rate: SLOW_RATE, rounds: goneSlowly },
       }),
+      ...(handOvers && { handOvers }),
       ...(together.length > 0 && { together: { volumes: options.volumes, stallsMs: together } }),
     }
   } finally {
@@ -189,4 +202,26 @@ async function measureOne(
 
 function greatest(values: readonly number[]): number {
   return values.reduce((most, value) => Math.max(most, value), 0)
+}
+
+/** Rounds of two runs together; what only one of them has is taken as it is, of what is no rounds the later. */
+export function addFailover(before: FailoverReport, after: FailoverReport): FailoverReport {
+  const later = new Map(after.results.map((each) => [each.event, each]))
+  const results = before.results.map((each) => {
+    const added = later.get(each.event)
+    later.delete(each.event)
+    return {
+      ...each,
+      stallsMs: [...each.stallsMs, ...(added?.stallsMs ?? [])],
+      othersMs: [...each.othersMs, ...(added?.othersMs ?? [])],
+    }
+  })
+  const all = [...results, ...later.values()]
+  const place = (event: string): number => EVENTS.findIndex(({ name }) => name === event)
+  return {
+    ...before,
+    ...after,
+    rounds: Math.max(before.rounds, ...all.map(({ stallsMs }) => stallsMs.length)),
+    results: all.sort((a, b) => place(a.event) - place(b.event)),
+  }
 }

@@ -108,16 +108,23 @@ function directionOf({ rw }: Workload): 'read' | 'write' {
   return rw.endsWith('read') ? 'read' : 'write'
 }
 
-/** As `measureNbd`, with each request. @returns besides, for each, [ms since 1970 when it was answered, us that it took] */
+/**
+ * As `measureNbd`, with each request; what was written is read back behind every `verifyEvery` writes, if that is given.
+ *
+ * @returns besides, for each, [ms since 1970 when it was answered, us that it took]
+ */
 export async function traceRequests(
   workload: Workload,
-  { uri, sizeBytes, seconds }: NbdRun,
+  { uri, sizeBytes, seconds, verifyEvery }: NbdRun & { readonly verifyEvery?: number },
   path: string,
 ): Promise<readonly (readonly [number, number])[]> {
   await fio(
     ...['--ioengine=nbd', `--uri=${uri}`, `--rw=${workload.rw}`, `--bs=${String(workload.blockBytes)}`],
     ...[`--iodepth=${String(workload.depth)}`, `--size=${String(sizeBytes)}`],
-    ...['--time_based', `--runtime=${String(seconds)}`],
+    ...timed(seconds),
+    ...(verifyEvery === undefined
+      ? []
+      : ['--verify=crc32c', '--verify_fatal=1', `--verify_backlog=${String(verifyEvery)}`]),
     ...[`--write_lat_log=${path}`, '--log_unix_epoch=1'],
   )
   const lines = readFileSync(`${path}_clat.1.log`, 'utf8').trimEnd().split('\n')

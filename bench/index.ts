@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseBytes } from '@cloudfs/interface'
 import { Command, InvalidArgumentError } from 'commander'
-import { measureFailover } from './failover.js'
+import { addFailover, measureFailover } from './failover.js'
 import { addRounds, type IoReport, measureIo } from './io.js'
 import { measureLayouts } from './layout.js'
 import { writePage } from './page.js'
@@ -51,8 +51,8 @@ function sideBySide(
     .option('--add', 'to the rounds that the file of figures has', false)
   question(command, describeIo, async ({ size, add, ...flags }: IoFlags, json) => {
     const report = await measureIo({ ...flags, directory: join(build, name), kinds, sizeBytes: size, say })
-    if (!add || !existsSync(json)) return report
-    return addRounds(kinds, JSON.parse(readFileSync(json, 'utf8')) as IoReport, report)
+    const merge = (before: IoReport, after: IoReport): IoReport => addRounds(kinds, before, after)
+    return add ? mergedWith(json, report, merge) : report
   })
 }
 
@@ -109,6 +109,8 @@ question(
 
 interface FailoverFlags extends Times {
   readonly volumes: number
+  readonly handOvers: number
+  readonly add: boolean
   readonly gone: number
   readonly only: string
 }
@@ -117,10 +119,14 @@ question(
   times(program.command('failover'), 'how long I/O stalls when a host dies, hangs or hands over', 6, 20)
     .option('--only <text>', 'events whose name contains this', '')
     .option('--volumes <n>', 'whose primary dies together', count, 200)
-    .option('--gone <n>', 'seconds that a replica is gone', count, 30),
+    .option('--hand-overs <n>', 'one behind the other, under a client that verifies', count, 1000)
+    .option('--gone <n>', 'seconds that a replica is gone', count, 30)
+    .option('--add', 'to the rounds that the file of figures has', false),
   describeFailover,
-  ({ gone, ...flags }: FailoverFlags) =>
-    measureFailover({ directory: build, goneSeconds: gone, ...flags, say }),
+  async ({ gone, add, ...flags }: FailoverFlags, json) => {
+    const report = await measureFailover({ directory: build, goneSeconds: gone, ...flags, say })
+    return add ? mergedWith(json, report, addFailover) : report
+  },
 )
 
 question(
@@ -159,6 +165,15 @@ function question<Report>(
       writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
       process.stdout.write(`${describe(report)}\n`)
     })
+}
+
+/** With the figures that the file has, if it is there. */
+function mergedWith<Report>(
+  json: string,
+  report: Report,
+  merge: (before: Report, after: Report) => Report,
+): Report {
+  return existsSync(json) ? merge(JSON.parse(readFileSync(json, 'utf8')) as Report, report) : report
 }
 
 function count(text: string): number {

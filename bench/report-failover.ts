@@ -1,11 +1,12 @@
 /** What `failover` measured, in Markdown. */
 import type { FailoverReport } from './failover.js'
 import type { Gone } from './gone.js'
+import type { HandOvers } from './hand-overs.js'
 import type { Rebuild } from './rebuild.js'
-import { MB, medianAndWorst, tableOf } from './tables.js'
+import { MB, medianAndWorst, rounded, tableOf } from './tables.js'
 
 export function describeFailover(report: FailoverReport): string {
-  const { machine, results, together, gone, goneSlowly, rebuilds } = report
+  const { machine, results, together, gone, goneSlowly, rebuilds, handOvers } = report
   const all: { name: string; stallsMs: readonly number[]; othersMs: readonly number[] }[] = results.map(
     ({ event, stallsMs, othersMs }) => ({ name: event, stallsMs, othersMs }),
   )
@@ -24,6 +25,7 @@ export function describeFailover(report: FailoverReport): string {
     ...(rows.length === 0
       ? []
       : [tableOf(['event', 'median ms', 'worst ms', 'at other times, median', 'and worst'], rows)]),
+    ...(handOvers === undefined ? [] : [describeHandOvers(handOvers)]),
     ...(gone === undefined ? [] : [describeGone('under full load', gone)]),
     ...(goneSlowly === undefined
       ? []
@@ -31,6 +33,22 @@ export function describeFailover(report: FailoverReport): string {
     ...(rebuilds === undefined ? [] : [describeRebuilds(rebuilds)]),
   ]
   return parts.join('\n\n')
+}
+
+function describeHandOvers({ stallsMs, declined, requests }: HandOvers): string {
+  const sorted = stallsMs.toSorted((a, b) => a - b)
+  const at = (share: number): string => rounded(sorted[Math.floor(share * (sorted.length - 1))] ?? 0, 1)
+  return tableOf(
+    ['hand-overs to and fro under one client that verifies what it wrote', ''],
+    [
+      ['done', rounded(stallsMs.length)],
+      ['declined', rounded(declined)],
+      ['requests answered meanwhile, none with an error or a wrong block', rounded(requests)],
+      ['slowest request around each: median, ms', at(0.5)],
+      ['99th percentile, ms', at(0.99)],
+      ['worst, ms', at(1)],
+    ],
+  )
 }
 
 function describeGone(
