@@ -1,6 +1,7 @@
 /** Charts of what was measured, as SVG: drawn by ECharts without a browser. */
 import { type EChartsOption, init } from 'echarts'
 import type { IoReport } from './io.js'
+import { type Stalls } from './report-failover.js'
 import { isSequential, runsOf, workloadsOf } from './report.js'
 import type { Restart, Restarts } from './restart.js'
 import { medianOf } from './series.js'
@@ -106,6 +107,37 @@ function drawLines({ title, x, y, lines, hasMarks = false }: LineChart): string 
       ...{ type: 'line', name, showSymbol: hasMarks, symbolSize: 8 },
       ...{ data: points.map((point) => [...point]), lineStyle: { type: isDashed ? 'dashed' : 'solid' } },
     })),
+  })
+}
+
+const STALL_HEIGHT = 64
+
+/** The slowest request of runs in which something happened, beside that of all others: the shorter the better. */
+export function drawStalls(stalls: readonly Stalls[]): string {
+  const shown = stalls.toReversed()
+  const bar = (name: string, color: string, of: (one: Stalls) => number): object => ({
+    ...{ type: 'bar', name, itemStyle: { color }, data: shown.map((one) => of(one) || null) },
+    label: { ...text, show: true, position: 'right', formatter: '{c}' },
+  })
+  const worstOf = (values: readonly number[]): number => Math.round(Math.max(0, ...values))
+  return draw(80 + STALL_HEIGHT * stalls.length, {
+    title: {
+      text: 'Slowest request of each run, ms (logarithmic)',
+      textStyle: { ...text, fontSize: 15 },
+      ...{ left: 8, top: 8 },
+    },
+    legend: { top: 34, left: 64, itemGap: 32, textStyle: text },
+    grid: { left: 330, right: 64, top: 68, bottom: 8 },
+    xAxis: { type: 'log', show: false, min: 1 },
+    yAxis: {
+      ...{ type: 'category', data: shown.map(({ name }) => name) },
+      ...{ axisTick: { show: false }, axisLine: { show: false }, axisLabel: text },
+    },
+    series: [
+      bar('at other times, worst', ONE_COPY, ({ othersMs }) => worstOf(othersMs)),
+      bar('worst', OTHERS, ({ stallsMs }) => worstOf(stallsMs)),
+      bar('median', OURS, ({ stallsMs }) => Math.round(medianOf(stallsMs))),
+    ],
   })
 }
 

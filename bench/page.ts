@@ -4,11 +4,11 @@
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { drawPeers, drawRestarts, drawSparse, drawSteady } from './charts.js'
+import { drawPeers, drawRestarts, drawSparse, drawStalls, drawSteady } from './charts.js'
 import type { FailoverReport } from './failover.js'
 import type { IoReport } from './io.js'
 import type { LayoutReport } from './layout.js'
-import { describeFailover } from './report-failover.js'
+import { describeFailover, stallsOf } from './report-failover.js'
 import { describeScale, describeSteady, describeVolumes } from './report-scale.js'
 import { describeGlance, describeIo, describeLayouts } from './report.js'
 import type { ScaleReport } from './scale.js'
@@ -55,7 +55,11 @@ const PARTS: Readonly<Record<string, (figures: unknown) => Readonly<Record<strin
     const images = Object.keys(charts).map((name) => `![${ALTERNATIVES[name] ?? ''}](charts/${name})`)
     return { scale: { text: [...images, describeScale(report)].join('\n\n'), charts } }
   },
-  failover: (figures) => ({ failover: plain(describeFailover(figures as FailoverReport)) }),
+  failover: (figures) => {
+    const report = figures as FailoverReport
+    const text = `![The slowest request around each event](charts/failover.svg)\n\n${describeFailover(report)}`
+    return { failover: { text, charts: { 'failover.svg': drawStalls(stallsOf(report)) } } }
+  },
   layout: (figures) => ({ layout: plain(describeLayouts(figures as LayoutReport)) }),
 }
 

@@ -5,18 +5,23 @@ import type { HandOvers } from './hand-overs.js'
 import type { Rebuild } from './rebuild.js'
 import { MB, medianAndWorst, rounded, tableOf } from './tables.js'
 
+/** Of one kind of event, over all runs. */
+export interface Stalls {
+  readonly name: string
+  readonly stallsMs: readonly number[]
+  readonly othersMs: readonly number[]
+}
+
+export function stallsOf({ results, together }: FailoverReport): Stalls[] {
+  const all: Stalls[] = results.map(({ event, ...times }) => ({ name: event, ...times }))
+  if (together === undefined) return all
+  const name = `${String(together.volumes)} volumes whose primary dies together, each`
+  return [...all, { name, stallsMs: together.stallsMs.flat(), othersMs: [] }]
+}
+
 export function describeFailover(report: FailoverReport): string {
-  const { machine, results, together, gone, goneSlowly, rebuilds, handOvers } = report
-  const all: { name: string; stallsMs: readonly number[]; othersMs: readonly number[] }[] = results.map(
-    ({ event, stallsMs, othersMs }) => ({ name: event, stallsMs, othersMs }),
-  )
-  if (together !== undefined)
-    all.push({
-      name: `${String(together.volumes)} volumes whose primary dies together, each`,
-      stallsMs: together.stallsMs.flat(),
-      othersMs: [],
-    })
-  const rows = all.map(({ name, stallsMs, othersMs }) => [
+  const { machine, gone, goneSlowly, rebuilds, handOvers } = report
+  const rows = stallsOf(report).map(({ name, stallsMs, othersMs }) => [
     ...medianAndWorst(name, stallsMs, 'low'),
     ...(othersMs.length === 0 ? ['', ''] : medianAndWorst('', othersMs, 'low').slice(1)),
   ])
