@@ -1,5 +1,4 @@
 /** What a host does that has won: adoption, slices, view change (docs/protocol.md, "Elections"). */
-import type { ViewPayload } from '@cloudfs/format'
 import {
   compareEpochs,
   type Epoch,
@@ -10,13 +9,13 @@ import {
 } from '@cloudfs/interface'
 import { UnknownMemberError } from '../errors.js'
 import { newView, type NewView } from '../new-view.js'
-import { isVoter, majorityOf, openSlice, type OpenSlice, recoverStamp, stampHashOf } from '../stamp-slices.js'
+import { isVoter, majorityOf, stampHashOf } from '../stamp-slices.js'
 import type { Elected } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome, type SetChange } from './candidate.js'
-import { gather } from './gather.js'
 import type { ViewPorts } from './ports.js'
-import { hostsOf, type Member, sameMembers, votersOf } from './sets.js'
-import { ASK_TIMEOUT_MS, refusalLog } from './votes.js'
+import { type Holders, hostsOf, isSame, type Member, sameMembers, votersOf } from './sets.js'
+import { askSlices } from './slices.js'
+import { ASK_TIMEOUT_MS } from './votes.js'
 import { degrades } from './witness.js'
 
 /** What has to be adopted is on its way by then, or the try was in vain. Adopting much takes longer, and tells of itself. */
@@ -78,8 +77,6 @@ export async function lead(
   await engine.beginView(volume, { epoch, oldStamp, payload: { ...next.payload, oldStamp }, isRestart })
   return untilLeading(candidate, epoch)
 }
-
-type Holders = readonly Pick<Member, 'host' | 'store'>[]
 
 /** Who has all that is adopted, once that is enough; undefined: not in time. */
 export function untilAdopted(
@@ -175,45 +172,6 @@ export function callMembers(
   return () => {
     over.abort()
   }
-}
-
-async function askSlices(
-  { ports, volume, signal }: Candidate,
-  won: {
-    readonly epoch: Epoch
-    readonly head: Elected['head']
-    readonly view: ViewPayload
-    readonly holders: Holders
-    readonly nonce: Uint8Array
-  },
-): Promise<Stamp | undefined> {
-  const { epoch, head, view, holders, nonce } = won
-  // The head's view is the one that its record was made in.
-  const scope = { nonce, epoch: head.epoch }
-  const voters = votersOf(view)
-  const needed = majorityOf(voters.length)
-  const isOwnVoter = voters.some((voter) => isSame(voter, ports))
-  const own = isOwnVoter ? [openSlice(scope, view, ports, ports.seed)] : []
-  const slices = await gather(
-    voters
-      .filter((voter) => !isSame(voter, ports) && holders.some((one) => isSame(one, voter)))
-      .map(async ({ host }): Promise<OpenSlice> => {
-        const { store, share } = await ports.peers.slice(host, { volume, epoch, head }, ASK_TIMEOUT_MS)
-        return { host, store, share: hexToBytes(share) }
-      }),
-    {
-      clock: ports.clock,
-      timeoutMs: ASK_TIMEOUT_MS,
-      signal,
-      onRefused: refusalLog(ports, volume),
-      isEnough: (answers) => answers.length + own.length >= needed,
-    },
-  )
-  return slices.length + own.length < needed ? undefined : recoverStamp(scope, view, [...own, ...slices])
-}
-
-function isSame(one: Pick<Member, 'host' | 'store'>, other: Pick<Member, 'host' | 'store'>): boolean {
-  return one.host === other.host && one.store === other.store
 }
 
 function publicKeyOf(ports: ViewPorts, { host }: Member): Uint8Array {

@@ -9,6 +9,9 @@ import { isVoter, majorityOf } from '../stamp-slices.js'
 /** A member, whatever its slice. */
 export type Member = Pick<ViewMember, 'host' | 'store' | 'role'>
 
+/** Those that have all that a leader has adopted. */
+export type Holders = readonly Pick<Member, 'host' | 'store'>[]
+
 /** What a member answered with that promised. */
 export interface Promised {
   readonly host: HostId
@@ -54,6 +57,10 @@ export function agree<Answer extends { readonly host: HostId }>(
   storeOf: (answer: Answer) => StoreId,
 ): boolean {
   return sets.every((voters) => among(voters, answers, storeOf).length >= majorityOf(voters.length))
+}
+
+export function isSame(one: Pick<Member, 'host' | 'store'>, other: Pick<Member, 'host' | 'store'>): boolean {
+  return one.host === other.host && one.store === other.store
 }
 
 /** The same members in the same roles, in the same order. */

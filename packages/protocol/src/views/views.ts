@@ -3,24 +3,20 @@
  * the engine follow who has won. It keeps nothing that matters: the engine's promises do (docs/protocol.md).
  */
 import {
-  bytesToHex,
   type CloudfsError,
   type CoreEvent,
   type Foresight,
   EPOCH_NONE,
   type Epoch,
-  hexToBytes,
   type HostId,
   isCloudfsError,
   Stamp,
   type VolumeId,
   UnknownVolumeError,
 } from '@cloudfs/interface'
-import { decodeView } from '@cloudfs/format'
 import { ForceError, HandOverError, NotTheCandidateError, SetChangeError } from '../errors.js'
-import { openSlice } from '../stamp-slices.js'
 import { stand } from './candidacy.js'
-import type { Candidate, Outcome, SetChange, Told } from './candidate.js'
+import type { Candidate, Outcome, SetChange } from './candidate.js'
 import {
   epochFor,
   expectHand,
@@ -28,16 +24,16 @@ import {
   handOver,
   type HandedOver,
   prepare,
-  type Prepared,
   syncToTheEnd,
   takeOver,
 } from './hand-over.js'
 import { force } from './force.js'
-import { Mailbox } from './mailbox.js'
+import { Keeper } from './keeper.js'
 import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
 import { checkResignation } from './resignation.js'
 import { changeSet } from './set-change.js'
 import { hostsOf, viewsOf } from './sets.js'
+import { giveSlice } from './slices.js'
 import { Slots, type Standing } from './slots.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
@@ -53,34 +49,6 @@ const DEFER_MS = 1_000
 const CHANGE_MS = 10_000
 /** Questions to members that are gone, and an election of one. */
 const FORCE_MS = 10_000
-/** An election takes a tenth of this where machines are not busy. */
-const FAVOUR_MS = 1_000
-
-interface Keeper {
-  readonly told: Mailbox<Told>
-  /** Ends the try under way. */
-  abort: AbortController | undefined
-  /** An operator has it go on alone: nothing that is wished of a set whose majority is lost comes between. */
-  isForced: boolean
-  /** Until that has ended. */
-  running: Promise<void> | undefined
-  /** Counts what was told that calls for a try: what comes during one may change its outcome. */
-  calls: number
-  /** This host is primary, and no majority's leases run. */
-  hasLostLease: boolean
-  /** The next try is not to wait for its turn. */
-  isUrgent: boolean
-  /** Ends the pause before it. */
-  wake: () => void
-  /** Until then this replica favours the host to which it has just given its promise: who wins has its view by then. */
-  favour: { readonly host: HostId; readonly untilMs: number } | undefined
-  /** Since the store's start somebody has led it, as this host knows. */
-  wasLed: boolean
-  /** For a hand-over that is to come: used once. */
-  prepared: Prepared | undefined
-  /** What a member has promised that refused this host as its primary. */
-  refused: Epoch | undefined
-}
 
 /** How long something may take, and what it fails with then. */
 interface Limit {
@@ -114,20 +82,7 @@ export class Views {
   /** This host holds the volume, as a member with data. */
   add(volume: VolumeId): void {
     if (this.#keepers.has(volume)) return
-    this.#keepers.set(volume, {
-      told: new Mailbox<Told>({}),
-      abort: undefined,
-      running: undefined,
-      calls: 0,
-      hasLostLease: false,
-      isUrgent: false,
-      wake: () => undefined,
-      favour: undefined,
-      prepared: undefined,
-      isForced: false,
-      wasLed: false,
-      refused: undefined,
-    })
+    this.#keepers.set(volume, new Keeper(this.#ports))
     // What the engine told before is not known here.
     this.#ports.run(
       this.#ports.clock.sleep(LOOK_AGAIN_MS + this.#random(LOOK_AGAIN_MS), this.#stop.signal).then(
@@ -220,10 +175,10 @@ export class Views {
         if (resigned !== undefined)
           checkResignation(volume, resigned, this.#ports.peers.publicKeyOf(resigned.epoch.host))
         const standing = await this.#ports.engine.promise(volume, epoch, { resigned: resigned?.epoch })
-        this.#favour(volume, epoch.host)
+        this.#keepers.get(volume)?.favour(epoch.host)
         return standing
       },
-      slice: (asked) => this.#slice(asked),
+      slice: (asked) => giveSlice(this.#ports, asked),
       follow: async ({ volume, epoch, way }) => {
         await this.#yield(volume, epoch)
         await this.#ports.follow(volume, epoch.host, way)
@@ -263,7 +218,7 @@ export class Views {
     const late = new HandOverError(`host ${to} does not lead volume ${volume} in time`, { volume, host: to })
     await this.#alone(volume, keeper, { ms: 2 * HAND_OVER_MS, late }, async (candidate) => {
       // This host, whose own lease keeps it from nothing, would else be the first to stand.
-      this.#favour(volume, to)
+      keeper.favour(to)
       await handOver(candidate, next)
     })
   }
@@ -314,9 +269,8 @@ export class Views {
   /** Two that stand at once would only outbid each other. This is of the pre-vote: a promise is asked of the engine alone. */
   async #foresee(volume: VolumeId, epoch: Epoch): Promise<Foresight> {
     const foresight = await this.#ports.engine.wouldPromise(volume, epoch)
-    const favour = this.#keepers.get(volume)?.favour
-    const waitMs = favour === undefined ? 0 : favour.untilMs - this.#ports.clock.nowMs()
-    if (favour?.host === epoch.host || waitMs <= 0) return foresight
+    const waitMs = this.#keepers.get(volume)?.againstMs(epoch.host) ?? 0
+    if (waitMs === 0) return foresight
     return { ...foresight, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
   }
 
@@ -406,14 +360,9 @@ export class Views {
       told: keeper.told,
       signal,
       onStand: () => {
-        this.#favour(volume, this.#ports.host)
+        keeper.favour(this.#ports.host)
       },
     }
-  }
-
-  #favour(volume: VolumeId, host: HostId): void {
-    const keeper = this.#keepers.get(volume)
-    if (keeper !== undefined) keeper.favour = { host, untilMs: this.#ports.clock.nowMs() + FAVOUR_MS }
   }
 
   /** Whoever leads in an earlier epoch does so no longer. Where a lease runs, the winner's stream brings the promise. */
@@ -426,22 +375,8 @@ export class Views {
   }
 
   #standSoon(volume: VolumeId): void {
-    const keeper = this.#keepers.get(volume)
-    if (keeper === undefined) return
-    keeper.isUrgent = true
-    keeper.wake()
+    this.#keepers.get(volume)?.hurry()
     this.seek(volume)
-  }
-
-  async #slice({ volume, epoch, head }: ViewRequests['slice']['body']): Promise<{
-    store: ViewPorts['store']
-    share: string
-  }> {
-    const { engine, host, store, seed } = this.#ports
-    const { view, nonce } = await engine.sliceCheck(volume, epoch, head)
-    const scope = { nonce: hexToBytes(nonce), epoch: head.epoch }
-    const { share } = openSlice(scope, decodeView(hexToBytes(view)), { host, store }, seed)
-    return { store, share: bytesToHex(share) }
   }
 
   async #seek(volume: VolumeId, keeper: Keeper, signal: AbortSignal): Promise<void> {
@@ -449,16 +384,16 @@ export class Views {
     let retryMs = RETRY_MS_MIN
     let mayDefer = true
     const rankMs = await this.#turnMs(volume)
-    const turnMs = Math.max(rankMs, this.#favourMs(keeper))
-    await this.#pause(keeper, turnMs + this.#random(JITTER_MS), signal)
+    const turnMs = Math.max(rankMs, keeper.againstMs(this.#ports.host))
+    await keeper.pause(turnMs + this.#random(JITTER_MS), signal)
     for (;;) {
       const place = keeper.isUrgent ? 0 : retryMs > RETRY_MS_MIN ? 2 : Number(rankMs > 0)
       const leave = await this.#enter({ volume, place, isForward: rankMs === 0 }, keeper, signal)
-      keeper.isUrgent = false
+      keeper.calm()
       const { calls } = keeper
       const outcome = await this.#try(volume, keeper, mayDefer, signal).finally(leave)
       if (outcome.result !== 'failed') keeper.refused = undefined
-      else if (keeper.favour?.host === this.#ports.host) keeper.favour = undefined
+      else keeper.favourOthers()
       log({ volume, message: outcome.result, detail: outcome })
       switch (outcome.result) {
         // The engine tells when either is over; whoever has no lease looks around until it has one.
@@ -469,18 +404,18 @@ export class Views {
           if (outcome.result === 'leads' ? !keeper.hasLostLease : outcome.isGranted) {
             if (keeper.calls === calls) return
           } else {
-            await this.#pause(keeper, LOOK_AGAIN_MS + this.#random(LOOK_AGAIN_MS), signal)
+            await keeper.pause(LOOK_AGAIN_MS + this.#random(LOOK_AGAIN_MS), signal)
           }
           break
         case 'not-a-member':
           return
         case 'deferred':
           mayDefer = false
-          await this.#pause(keeper, DEFER_MS, signal)
+          await keeper.pause(DEFER_MS, signal)
           break
         case 'failed':
           mayDefer = true
-          await this.#pause(keeper, Math.max(retryMs, outcome.afterMs) + this.#random(retryMs), signal)
+          await keeper.pause(Math.max(retryMs, outcome.afterMs) + this.#random(retryMs), signal)
           retryMs = Math.min(RETRY_MS_MAX, 2 * retryMs)
           break
       }
@@ -495,30 +430,10 @@ export class Views {
       if (mustWait) this.#ports.run(this.#slots.mind(this.#stop.signal))
       const leave = await entered
       // Another may have begun to stand for it meanwhile.
-      const favourMs = mustWait && !keeper.isUrgent ? this.#favourMs(keeper) : 0
+      const favourMs = mustWait && !keeper.isUrgent ? keeper.againstMs(this.#ports.host) : 0
       if (favourMs === 0) return leave
       leave()
-      await this.#pause(keeper, favourMs, signal)
-    }
-  }
-
-  /** How much longer this replica favours another host: it would not stand against it. */
-  #favourMs({ favour }: Keeper): number {
-    if (favour === undefined || favour.host === this.#ports.host) return 0
-    return Math.max(0, favour.untilMs - this.#ports.clock.nowMs())
-  }
-
-  /** Unless, or until, it is urgent. */
-  async #pause(keeper: Keeper, ms: number, signal: AbortSignal): Promise<void> {
-    if (keeper.isUrgent) return
-    const timer = new AbortController()
-    const woken = new Promise<void>((resolve) => {
-      keeper.wake = resolve
-    })
-    try {
-      await Promise.race([this.#ports.clock.sleep(ms, AbortSignal.any([signal, timer.signal])), woken])
-    } finally {
-      timer.abort()
+      await keeper.pause(favourMs, signal)
     }
   }
 
