@@ -9,6 +9,7 @@ export type { RandomBytes } from './secret-sharing.js'
 export { isVoter, majorityOf, openSlice, recoverStamp, SLICE_BYTES, stampHashOf } from './stamp-slices.js'
 export type { OpenSlice, SlicedView, SliceRecipient, ViewScope } from './stamp-slices.js'
 export type {
+  Heard,
   ViewClock,
   ViewEngine,
   ViewLog,

@@ -11,7 +11,7 @@ import {
   VolumeId,
 } from '@cloudfs/interface'
 import { defineRequest } from '@cloudfs/peers'
-import type { Resignation } from '@cloudfs/protocol'
+import type { Heard, Resignation } from '@cloudfs/protocol'
 import { z } from 'zod'
 import { Way } from './peer-requests.js'
 
@@ -51,14 +51,15 @@ const standing = z.object({
   recovering: z.boolean(),
   nonce: hex,
   views: z.array(z.object({ epoch, lsn, payload: hex })).max(VIEWS_MAX),
-}) satisfies z.ZodType<Standing>
+  passedBy: epoch.optional(),
+}) satisfies z.ZodType<Standing & Heard>
 
 const foresight = standing.extend({
   would: z.boolean(),
   remainingMs: z.number().min(0),
   role: z.enum(['follower', 'elected', 'primary']),
   mode: z.enum(['durable', 'quorum', 'local']),
-}) satisfies z.ZodType<Foresight>
+}) satisfies z.ZodType<Foresight & Heard>
 
 const resignation = z.object({
   epoch,

@@ -85,6 +85,28 @@ describe('who has won', () => {
   })
 })
 
+describe('a committed view that another host has told of', () => {
+  const heardBy = (index: number, counter: number, told: Told = {}): Promised => {
+    const { host, standing } = promise(index, told)
+    return { host, standing: { ...standing, passedBy: epochOf(counter) } }
+  }
+
+  test('and that left its store out: nobody is elected by a set that is older', () => {
+    expect(judge([promise(0), promise(1), heardBy(2, 7)], true).result).toBe('undecided')
+  })
+
+  test('stops nobody who has that view, or a later one', () => {
+    const newer: Told = {
+      head: [7, 20],
+      sets: [
+        [1, [0, 1, 2]],
+        [7, [0, 1, 3]],
+      ],
+    }
+    expect(judge([promise(0, newer), promise(1, newer), heardBy(2, 7)], true).result).toBe('elected')
+  })
+})
+
 describe('recovering members (R3)', () => {
   test('promise, and their heads are no evidence', () => {
     const recovering = promise(1, { recovering: true })

@@ -13,7 +13,16 @@ import {
   type Standing,
 } from '@cloudfs/interface'
 import { majorityOf } from '../stamp-slices.js'
-import { agree, among, type Member, type Promised, viewsInForce, viewsOf, votersOf } from './sets.js'
+import {
+  agree,
+  among,
+  isPassed,
+  type Member,
+  type Promised,
+  viewsInForce,
+  viewsOf,
+  votersOf,
+} from './sets.js'
 import { answered, dataOf, hasWitness, isWitnessIn, keptOf } from './witness.js'
 
 export type { Promised }
@@ -61,7 +70,8 @@ export function judge(
   const standings = promises.map(({ standing }) => standing)
   const views = best === undefined ? [] : viewsInForce(best.standing, standings)
   const view = views.at(-1)
-  if (best === undefined || view === undefined) return { result: 'undecided', views, mayRestart: false }
+  if (best === undefined || view === undefined || isPassed(best.standing, standings))
+    return { result: 'undecided', views, mayRestart: false }
   const sets = views.map(votersOf)
   const asked = target === undefined ? sets : [...sets, votersOf({ members: target })]
   if (!agree(asked, promises, storeOf)) return { result: 'undecided', views, mayRestart: false }

@@ -9,13 +9,13 @@ import { type Elected, epochAbove, greatestPromise } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { lead } from './lead.js'
 import type { ViewPorts } from './ports.js'
-import { agree, hostsOf, type Member, sameMembers, viewsOf, votersOf } from './sets.js'
+import { agree, hostsOf, isPassed, type Member, sameMembers, viewsOf, votersOf } from './sets.js'
 import {
   ASK_TIMEOUT_MS,
   collectPromises,
-  isLeftOut,
   isOutbid,
   moreAdvanced,
+  passedBy,
   preVote,
   storeOf,
 } from './votes.js'
@@ -30,11 +30,13 @@ export interface StandOptions {
   readonly hasLostLease: boolean
   /** It has just started, and other members may be about to say something that matters: it stands only if all answer. */
   readonly isPatient: boolean
+  /** It was without a majority until now: it hears first what all have to say that answer in time. */
+  readonly wasCutOff: boolean
 }
 
 export async function stand(
   candidate: Candidate,
-  { mayDefer, refused: told, hasLostLease, isPatient }: StandOptions,
+  { mayDefer, refused: told, hasLostLease, isPatient, wasCutOff }: StandOptions,
 ): Promise<Outcome> {
   const { ports, volume } = candidate
   const own = await ports.engine.wouldPromise(volume, { ...EPOCH_NONE, host: ports.host })
@@ -49,9 +51,10 @@ export async function stand(
   const sets = views.map(votersOf)
 
   // A data member that a witness outvotes may have more.
-  const vote = await preVote(candidate, own, sets, isPatient || sets.some(hasWitness))
-  if (vote.some((each) => isLeftOut(own, each))) return { result: 'not-a-member' }
-  if (!agree(sets, vote, storeOf)) return failed('too few members answer')
+  const vote = await preVote(candidate, own, sets, isPatient || wasCutOff || sets.some(hasWitness))
+  const passed = vote.flatMap((each) => passedBy(own, each) ?? []).sort(compareEpochs)
+  if (passed.length > 0) return { result: 'not-a-member', passedBy: passed.at(-1) }
+  if (!agree(sets, vote, storeOf)) return { ...failed('too few members answer'), isCutOff: true }
   if (isPatient && hostsOf(sets).some((host) => vote.every((each) => each.host !== host)))
     return failed('a member does not answer yet')
   // It waits for followers, whom nobody else has won over.
@@ -61,6 +64,7 @@ export async function stand(
     await ports.peers.stand(better.host, { volume }, ASK_TIMEOUT_MS)
     return { result: 'deferred', to: better.host }
   }
+  if (isPassed(own, vote)) return failed('a set of which this host has not heard is known to be committed')
   const willing = vote.filter(({ would }) => would)
   if (!agree(sets, willing, storeOf) || !mayStand(ports, own, view)) {
     const led = vote.filter(

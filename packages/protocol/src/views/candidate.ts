@@ -1,7 +1,7 @@
 /** One host that stands for one volume: what it has, and what may come of a try. */
 import type { Epoch, HostId, StoreId, VolumeId } from '@cloudfs/interface'
 import type { Mailbox } from './mailbox.js'
-import type { ViewPorts } from './ports.js'
+import type { Heard, ViewPorts } from './ports.js'
 import type { Member } from './sets.js'
 
 /** What the engine has told of this volume. */
@@ -21,10 +21,18 @@ export type Outcome =
   | { readonly result: 'is-led'; readonly isGranted: boolean }
   /** Another host has a more advanced history and has been asked to stand. */
   | { readonly result: 'deferred'; readonly to: HostId }
-  /** `afterMs`: before this it is of no use to try again. */
-  | { readonly result: 'failed'; readonly why: string; readonly afterMs: number }
-  /** This host is no member that can lead. */
-  | { readonly result: 'not-a-member' }
+  /**
+   * `afterMs`: before this it is of no use to try again. `isCutOff`: so few members answer that an operator may have another host go
+   * on by force.
+   */
+  | {
+      readonly result: 'failed'
+      readonly why: string
+      readonly afterMs: number
+      readonly isCutOff?: boolean
+    }
+  /** This host is no member that can lead: by the committed view of that epoch, which another host has told of. */
+  | { readonly result: 'not-a-member'; readonly passedBy?: Epoch | undefined }
 
 /** What a primary makes of its volume's set (M1). */
 export interface SetChange {
@@ -38,6 +46,8 @@ export interface Candidate {
   readonly ports: ViewPorts
   readonly volume: VolumeId
   readonly told: Mailbox<Told>
+  /** What other hosts have told this one. */
+  readonly heard: Heard
   readonly signal: AbortSignal
   /** It asks for promises now. */
   readonly onStand: () => void

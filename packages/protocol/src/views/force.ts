@@ -2,7 +2,7 @@
  * An operator says that a majority of a volume's members is lost for good: one that is left goes on alone, with what it has
  * (docs/protocol.md, "Force").
  */
-import { compareHeads, EPOCH_NONE, hexToBytes } from '@cloudfs/interface'
+import { compareEpochs, compareHeads, EPOCH_NONE, hexToBytes } from '@cloudfs/interface'
 import { ForceError } from '../errors.js'
 import { epochAbove, judge } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
@@ -18,12 +18,12 @@ const LEAP = 2 ** 32
 
 /** @throws {ForceError} the volume is led, can be without force, or another member has more */
 export async function force(candidate: Candidate): Promise<Outcome> {
-  const { ports, volume } = candidate
+  const { ports, volume, heard } = candidate
   const { engine, host } = ports
   const own = await engine.wouldPromise(volume, { ...EPOCH_NONE, host })
   const view = viewsOf(own).at(-1)
   if (view === undefined || !canLead(view, host, own.store)) return { result: 'not-a-member' }
-  const answers = await askAll(candidate, { ...own, host })
+  const answers = await askAll(candidate, { ...own, ...heard, host })
   refuseNeedless(candidate, answers)
   const best = answers.find(
     (each) => canLead(view, each.host, each.store) && compareHeads(each.head, own.head) > 0,
@@ -34,8 +34,10 @@ export async function force(candidate: Candidate): Promise<Outcome> {
       host: best.host,
     })
 
-  // Those that are lost know nothing of it, if they are not: nothing that they come to call their own is above it.
-  const { counter } = epochAbove(answers, host)
+  // Those that are lost know nothing of it, if they are not: nothing that they come to call their own is above it. It is itself
+  // above all that another went on with by force, which is lost too.
+  const passed = answers.flatMap(({ passedBy }) => passedBy ?? []).sort(compareEpochs)
+  const { counter } = epochAbove(answers, host, passed.at(-1))
   const epoch = { counter: counter + LEAP, host }
   await engine.promise(volume, epoch, { isForced: true })
   const members = [{ host, store: own.store, role: 'data' as const }]

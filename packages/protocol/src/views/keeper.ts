@@ -24,6 +24,10 @@ export class Keeper {
   wasLed = false
   /** For a hand-over that is to come: used once. */
   prepared: Prepared | undefined
+  /** In the last try too few members answered. */
+  wasCutOff = false
+  /** A committed view leaves this store out, as another host has told. */
+  passedBy: Epoch | undefined
   /** What a member has promised that refused this host as its primary. */
   refused: Epoch | undefined
   readonly #host: HostId

@@ -80,10 +80,19 @@ type FollowWay = {
   readonly nonce: string
 }
 
+/** What a replicator adds to its engine's word on a replica. */
+export type Heard = {
+  /** Of a view that leaves its store out and is known to be committed, as another host said, later than all that the store has. */
+  readonly passedBy?: Epoch | undefined
+}
+
 /** What hosts ask each other (docs/protocol.md, "Elections"). */
 export interface ViewRequests {
-  foresee: { body: { volume: VolumeId; epoch: Epoch }; answer: Foresight }
-  promise: { body: { volume: VolumeId; epoch: Epoch; resigned?: Resignation | undefined }; answer: Standing }
+  foresee: { body: { volume: VolumeId; epoch: Epoch }; answer: Foresight & Heard }
+  promise: {
+    body: { volume: VolumeId; epoch: Epoch; resigned?: Resignation | undefined }
+    answer: Standing & Heard
+  }
   slice: {
     body: { volume: VolumeId; epoch: Epoch; head: Head }
     /** In hex. */

@@ -5,6 +5,7 @@
 import { decodeView, type ViewMember, type ViewPayload } from '@cloudfs/format'
 import { compareEpochs, type HostId, hexToBytes, type Standing, type StoreId } from '@cloudfs/interface'
 import { isVoter, majorityOf } from '../stamp-slices.js'
+import type { Heard } from './ports.js'
 
 /** A member, whatever its slice. */
 export type Member = Pick<ViewMember, 'host' | 'store' | 'role'>
@@ -15,7 +16,7 @@ export type Holders = readonly Pick<Member, 'host' | 'store'>[]
 /** What a member answered with that promised. */
 export interface Promised {
   readonly host: HostId
-  readonly standing: Standing
+  readonly standing: Standing & Heard
 }
 
 /** The views of a replica that have a say, oldest first; none: it has nothing of the volume. */
@@ -33,6 +34,18 @@ export function viewsInForce(replica: Standing, others: readonly Standing[]): Vi
     known.some((view) => compareEpochs(view.epoch, epoch) === 0),
   )
   return viewsOf(replica).slice(Math.max(0, first))
+}
+
+/**
+ * Somebody has heard of a committed view that this history does not come to: an operator had a host go on by force, and the sets
+ * here have no say any more. (Without force a majority has every committed view, so the most advanced head does.)
+ */
+export function isPassed({ views }: Pick<Standing, 'views'>, heard: readonly Heard[]): boolean {
+  const newest = views.at(-1)
+  return (
+    newest !== undefined &&
+    heard.some(({ passedBy }) => passedBy !== undefined && compareEpochs(passedBy, newest.epoch) > 0)
+  )
 }
 
 export function votersOf({ members }: { readonly members: readonly Member[] }): Member[] {

@@ -11,6 +11,7 @@ import {
   type HostId,
   isCloudfsError,
   Stamp,
+  type Standing,
   type VolumeId,
   UnknownVolumeError,
 } from '@cloudfs/interface'
@@ -29,12 +30,12 @@ import {
 } from './hand-over.js'
 import { force } from './force.js'
 import { Keeper } from './keeper.js'
-import type { ViewPorts, ViewRequest, ViewRequests } from './ports.js'
+import type { Heard, ViewPorts, ViewRequest, ViewRequests } from './ports.js'
 import { checkResignation } from './resignation.js'
 import { changeSet } from './set-change.js'
-import { hostsOf, viewsOf } from './sets.js'
+import { hostsOf, isPassed, viewsOf } from './sets.js'
 import { giveSlice } from './slices.js'
-import { Slots, type Standing } from './slots.js'
+import { Slots, type Standing as Place } from './slots.js'
 
 /** Members stand one after the other, so that the first has won before the next begins. */
 const RANK_DELAY_MS = 60
@@ -176,7 +177,7 @@ export class Views {
           checkResignation(volume, resigned, this.#ports.peers.publicKeyOf(resigned.epoch.host))
         const standing = await this.#ports.engine.promise(volume, epoch, { resigned: resigned?.epoch })
         this.#keepers.get(volume)?.favour(epoch.host)
-        return standing
+        return this.#heard(volume, standing)
       },
       slice: (asked) => giveSlice(this.#ports, asked),
       follow: async ({ volume, epoch, way }) => {
@@ -267,11 +268,18 @@ export class Views {
   }
 
   /** Two that stand at once would only outbid each other. This is of the pre-vote: a promise is asked of the engine alone. */
-  async #foresee(volume: VolumeId, epoch: Epoch): Promise<Foresight> {
+  async #foresee(volume: VolumeId, epoch: Epoch): Promise<Foresight & Heard> {
     const foresight = await this.#ports.engine.wouldPromise(volume, epoch)
     const waitMs = this.#keepers.get(volume)?.againstMs(epoch.host) ?? 0
-    if (waitMs === 0) return foresight
-    return { ...foresight, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
+    const told = this.#heard(volume, foresight)
+    if (waitMs === 0) return told
+    return { ...told, would: false, remainingMs: Math.max(waitMs, foresight.remainingMs) }
+  }
+
+  /** With what this host has heard besides, whose store was left out. */
+  #heard<Told extends Standing>(volume: VolumeId, told: Told): Told & Heard {
+    const passedBy = this.#keepers.get(volume)?.passedBy
+    return isPassed(told, [{ passedBy }]) ? { ...told, passedBy } : told
   }
 
   /** A volume that this host has come to hold may not have been added yet. */
@@ -358,6 +366,7 @@ export class Views {
       ports: this.#ports,
       volume,
       told: keeper.told,
+      heard: { passedBy: keeper.passedBy },
       signal,
       onStand: () => {
         keeper.favour(this.#ports.host)
@@ -392,6 +401,7 @@ export class Views {
       keeper.calm()
       const { calls } = keeper
       const outcome = await this.#try(volume, keeper, mayDefer, signal).finally(leave)
+      keeper.wasCutOff = outcome.result === 'failed' && outcome.isCutOff === true
       if (outcome.result !== 'failed') keeper.refused = undefined
       else keeper.favourOthers()
       log({ volume, message: outcome.result, detail: outcome })
@@ -408,6 +418,7 @@ export class Views {
           }
           break
         case 'not-a-member':
+          keeper.passedBy = outcome.passedBy ?? keeper.passedBy
           return
         case 'deferred':
           mayDefer = false
@@ -423,7 +434,7 @@ export class Views {
   }
 
   /** Waits for its turn among this host's volumes. @returns what ends it */
-  async #enter(standing: Standing, keeper: Keeper, signal: AbortSignal): Promise<() => void> {
+  async #enter(standing: Place, keeper: Keeper, signal: AbortSignal): Promise<() => void> {
     for (;;) {
       const mustWait = this.#slots.isFull
       const entered = this.#slots.enter(standing, signal)
@@ -439,10 +450,11 @@ export class Views {
 
   async #try(volume: VolumeId, keeper: Keeper, mayDefer: boolean, signal: AbortSignal): Promise<Outcome> {
     try {
-      const { refused, hasLostLease } = keeper
+      const { refused, hasLostLease, wasCutOff } = keeper
       return await stand(this.#candidate(volume, keeper, signal), {
         mayDefer,
         hasLostLease,
+        wasCutOff,
         isPatient: !keeper.wasLed && this.#ports.clock.nowMs() < this.#patientUntilMs,
         ...(refused && { refused }),
       })

@@ -15,7 +15,7 @@ import { majorityOf } from '../stamp-slices.js'
 import { type Elected, epochAbove, judge, lacksData, type Promised, type Undecided } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { gather } from './gather.js'
-import type { ViewPorts } from './ports.js'
+import type { Heard, ViewPorts } from './ports.js'
 import type { Resignation } from './resignation.js'
 import { agree, among, hostsOf, type Member, viewsOf, votersOf } from './sets.js'
 
@@ -24,11 +24,11 @@ export const ASK_TIMEOUT_MS = 400
 /** Before a restart is concluded every member has had this long to say that it is not recovering (R3). */
 const RESTART_GRACE_MS = 1_000
 
-export type Vote = Foresight & { readonly host: HostId }
+export type Vote = Foresight & Heard & { readonly host: HostId }
 
 /** Disturbs nobody: what members would say. This host's own answer is among them. */
 export async function preVote(
-  { ports, volume, signal }: Candidate,
+  { ports, volume, signal, heard }: Candidate,
   own: Foresight,
   sets: readonly (readonly Member[])[],
   isPatient = false,
@@ -43,7 +43,7 @@ export async function preVote(
     const leads = answer.role === 'primary' && compareEpochs(answer.promised, own.promised) >= 0
     return { ...answer, host, would: !leads && (answer.would || answer.remainingMs === 0) }
   })
-  const self: Vote = { ...own, host: ports.host, would: true }
+  const self: Vote = { ...own, ...heard, host: ports.host, would: true }
   // A member that hangs is not waited for once there are enough without it.
   const isEnough = (votes: readonly Vote[]): boolean =>
     !isPatient && agree(sets, [self, ...votes.filter(({ would }) => would)], storeOf)
@@ -63,7 +63,7 @@ export function refusalLog({ log }: ViewPorts, volume: VolumeId): (reason: Cloud
  * host's own is synced.
  */
 export async function collectPromises(
-  { ports, volume, signal, onStand }: Candidate,
+  { ports, volume, signal, heard, onStand }: Candidate,
   epoch: Epoch,
   {
     sets,
@@ -83,7 +83,7 @@ export async function collectPromises(
   // Synced before anybody is asked (E1).
   const own: Promised = {
     host: ports.host,
-    standing: await ports.engine.promise(volume, epoch, { resigned: resigned?.epoch }),
+    standing: { ...(await ports.engine.promise(volume, epoch, { resigned: resigned?.epoch })), ...heard },
   }
   const known = [own, ...given]
   const isEnough = (answers: readonly Promised[]): boolean => {
@@ -118,14 +118,15 @@ export async function collectPromises(
   return failed(`${String(promises.length)} promises are too few`)
 }
 
-/** The other knows a view to be committed, later than all that this store has heard of, in which it has no say. */
-export function isLeftOut(own: Foresight, { views: [committed] }: Vote): boolean {
+/** The other knows a view to be committed, later than all that this store has, in which it has no say. @returns its epoch */
+export function passedBy(own: Foresight, { views: [committed] }: Vote): Epoch | undefined {
   const newest = own.views.at(-1)
   if (committed === undefined || newest === undefined || compareEpochs(committed.epoch, newest.epoch) <= 0)
-    return false
+    return undefined
   const { members } = decodeView(hexToBytes(committed.payload))
   // A learner too: behind a forced view it is one that was counted as lost, and its older set has no say any more.
-  return !members.some(({ role, store }) => store === own.store && role !== 'learner')
+  const hasSay = members.some(({ role, store }) => store === own.store && role !== 'learner')
+  return hasSay ? undefined : committed.epoch
 }
 
 export function isOutbid(own: Foresight, vote: readonly Vote[]): boolean {
