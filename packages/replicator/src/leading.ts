@@ -41,14 +41,16 @@ export class Leading {
 
   constructor(options: LeadingOptions) {
     this.#options = options
-    const { peers, engine } = options
+    const { peers } = options
     peers.handle(askFollowKey, ({ volume }, caller) => this.#keyFor(VolumeId.parse(volume), caller))
     peers.handle(askDeleted, async ({ volumes }) => ({
-      deleted: deletedOf(
-        await engine.result('volumes', { all: true }),
-        volumes.map((id) => VolumeId.parse(id)),
-      ),
+      deleted: await this.deleted(volumes.map((id) => VolumeId.parse(id))),
     }))
+  }
+
+  /** Those of which this host knows that their deletion is committed. */
+  async deleted(volumes: readonly VolumeId[]): Promise<VolumeId[]> {
+    return deletedOf(await this.#options.engine.result('volumes', { all: true }), volumes)
   }
 
   /** What a host's endpoint needs to reach a volume here. */

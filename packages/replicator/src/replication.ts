@@ -94,6 +94,7 @@ export class Replication {
       peers,
       catalogue: this.catalogue,
       actHere: (request, caller) => this.volumes.actHere(request, caller),
+      isDeletedHere: async (volume) => (await leading.deleted([volume])).length > 0,
     })
     this.attachments = new Attachments({
       ...options,
