@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { JoinedSignal } from '@cloudfs/interface'
 
 /** An abort controller whose signal many may listen to: everything that is under way at once. */
 export function sharedAbortController(): AbortController {
@@ -7,43 +8,21 @@ export function sharedAbortController(): AbortController {
   return controller
 }
 
-/**
- * An abort signal that ends after a time or with others, and lets go of them when done. (`AbortSignal.any` over a signal
- * that lives as long as the process keeps what it makes alive on Node 20.)
- */
-export class Deadline implements Disposable {
-  readonly #controller = sharedAbortController()
+/** An abort signal that ends after a time or with others, and lets go of them when done. */
+export class Deadline extends JoinedSignal {
   readonly #timer: NodeJS.Timeout
-  readonly #sources: readonly AbortSignal[]
 
   /** @param late - what the signal is aborted with when time is up */
   constructor(timeoutMs: number, late: () => Error, ...sources: readonly (AbortSignal | undefined)[]) {
-    this.#sources = sources.filter((each) => each !== undefined)
+    super(sources)
     this.#timer = setTimeout(() => {
-      this.#controller.abort(late())
+      this.abort(late())
     }, timeoutMs)
-    for (const source of this.#sources) {
-      if (source.aborted) this.#follow({ target: source })
-      else source.addEventListener('abort', this.#follow)
-    }
   }
 
-  get signal(): AbortSignal {
-    return this.#controller.signal
-  }
-
-  /** Ends it now. */
-  abort(reason: Error): void {
-    this.#controller.abort(reason)
-  }
-
-  [Symbol.dispose](): void {
+  override [Symbol.dispose](): void {
     clearTimeout(this.#timer)
-    for (const source of this.#sources) source.removeEventListener('abort', this.#follow)
-  }
-
-  readonly #follow = ({ target }: { target: unknown }): void => {
-    this.#controller.abort(target instanceof AbortSignal ? target.reason : undefined)
+    super[Symbol.dispose]()
   }
 }
 

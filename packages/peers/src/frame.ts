@@ -3,9 +3,11 @@
  * bytes are waited for, and a stream buffers little more than one frame each way.
  */
 import './promise-with-resolvers.js'
+import { JoinedSignal, KIB } from '@cloudfs/interface'
 import type { Stream } from '@libp2p/interface'
 import { byteStream } from '@libp2p/utils'
 import { z } from 'zod'
+import { reasonOf } from './deadline.js'
 import { MessageTooLongError, PeerProtocolError } from './errors.js'
 
 const FRAME_HEADER_BYTES = 12
@@ -36,6 +38,16 @@ export type FrameBody =
   /** The asking side no longer waits for the answer. */
   | { readonly cancelled: true }
 
+/** Of frames that leave together; a longer one leaves alone. */
+const TOGETHER_BYTES_MAX = 64 * KIB
+
+interface Unwritten {
+  readonly encoded: Uint8Array
+  readonly signal: AbortSignal
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
 const KINDS = { json: 1, bytes: 2, error: 3, cancel: 4 } as const
 const ERROR_TEXT_CHARACTERS_MAX = 4096
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -62,7 +74,8 @@ export class FrameStream {
   readonly #stream: Stream
   readonly #bytes: ReturnType<typeof byteStream>
   readonly #bodyBytesMax: number
-  #written: Promise<void> = Promise.resolve()
+  readonly #unwritten: Unwritten[] = []
+  #isWriting = false
 
   constructor(stream: Stream, bodyBytesMax: number) {
     this.#stream = stream
@@ -100,19 +113,52 @@ export class FrameStream {
    * Resolves once the stream has taken the frame, after those before it: a reader that does not read holds the writers up,
    * not the memory. Given up before its turn a frame is left out; given up in its turn it ends the stream, for nobody
    * could tell the frames behind it apart.
+   *
+   * What is written in one turn of the event loop leaves together: a frame by itself costs an encryption and a system call.
    */
   write(encoded: Uint8Array, signal: AbortSignal): Promise<void> {
-    const written = this.#written.then(async () => {
-      signal.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      this.#unwritten.push({ encoded, signal, resolve, reject })
+      if (this.#isWriting) return
+      this.#isWriting = true
+      process.nextTick(() => {
+        this.#writeAll().catch(reject)
+      })
+    })
+  }
+
+  /** Until nothing waits. */
+  async #writeAll(): Promise<void> {
+    for (;;) {
+      const batch = this.#takeBatch()
+      if (batch.length === 0) break
       try {
-        await this.#bytes.write(encoded, { signal })
+        using given = new JoinedSignal(batch.map(({ signal }) => signal))
+        await this.#bytes.write(joined(batch.map(({ encoded }) => encoded)), { signal: given.signal })
+        for (const { resolve } of batch) resolve()
       } catch (error) {
         this.#stream.abort(error instanceof Error ? error : new Error('not written', { cause: error }))
-        throw error
+        for (const { reject } of batch) reject(error)
       }
-    })
-    this.#written = written.catch(() => undefined)
-    return written
+    }
+    this.#isWriting = false
+  }
+
+  /** Those whose turn it is, without those that were given up. */
+  #takeBatch(): Unwritten[] {
+    const batch: Unwritten[] = []
+    let bytes = 0
+    for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
+      if (batch.length > 0 && bytes + next.encoded.length > TOGETHER_BYTES_MAX) break
+      this.#unwritten.shift()
+      if (next.signal.aborted) {
+        next.reject(reasonOf(next.signal))
+        continue
+      }
+      batch.push(next)
+      bytes += next.encoded.length
+    }
+    return batch
   }
 
   async #read(count: number): Promise<Buffer> {
@@ -120,6 +166,11 @@ export class FrameStream {
     const bytes = (await this.#bytes.read({ bytes: count })).subarray()
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)
 }
 
 function encodeBody(body: FrameBody): { kind: number; body: Buffer } {

@@ -16,6 +16,7 @@ import {
   type Epoch,
   type HostId,
   isCloudfsError,
+  JoinedSignal,
   NotPrimaryError,
   VersionId,
   VolumeId,
@@ -39,8 +40,9 @@ type Attachment = Answer<'attach'>
 
 /** Pause before hosts are asked again who leads; doubles up to the greatest. */
 const SEEK_MS_MIN = 20
-/** Of more volumes at once each asks less often: whoever comes to lead tells besides. */
+/** Of more volumes at once each asks less often, and later: whoever comes to lead tells besides. */
 const SEEK_TOGETHER = 4
+const SEEK_TOGETHER_MS_MAX = 2_000
 const SEEK_MS_MAX = 1_000
 const SEEK_TIMEOUT_MS = 2_000
 /** So long nobody else is asked while a host is about to lead. */
@@ -112,7 +114,8 @@ export class Attachments {
       return Promise.resolve({})
     })
     const onDoubt = ({ hostId }: { readonly hostId: HostId }): void => {
-      for (const attached of this.#attached.values()) if (attached.lead?.host === hostId) this.#seek(attached)
+      for (const attached of this.#attached.values())
+        if (attached.lead?.host === hostId && attached.wake === undefined) this.#seek(attached)
     }
     peers.on('member-suspect', onDoubt)
     peers.on('member-down', onDoubt)
@@ -297,24 +300,27 @@ export class Attachments {
   }
 
   #seekMs(): number {
-    return Math.min(SEEK_MS_MAX / 2, SEEK_MS_MIN * Math.ceil(this.#seeking / SEEK_TOGETHER))
+    return Math.min(SEEK_TOGETHER_MS_MAX, SEEK_MS_MIN * Math.ceil(this.#seeking / SEEK_TOGETHER))
   }
 
   async #ask(attached: Attached): Promise<void> {
     /** Those that have not answered yet. */
     const asked = new Set<HostId>()
     let pauseMs = this.#seekMs()
+    // Where many have lost their primary in one moment nobody leads yet, and those that elect somebody have enough to answer.
+    let mayAsk = pauseMs === SEEK_MS_MIN
     if (attached.next !== undefined)
       await Promise.race([attached.next.done, delay(NEXT_MS, undefined, { ref: false })])
     while (this.#attached.get(attached.volume) === attached && !this.#isSettled(attached)) {
-      if (this.#options.engine.isUp)
-        for (const host of this.#candidates(attached, pauseMs === SEEK_MS_MAX)) {
+      if (this.#options.engine.isUp && mayAsk)
+        for (const host of this.#candidates(attached, pauseMs >= SEEK_MS_MAX)) {
           if (asked.has(host)) continue
           asked.add(host)
           this.#run(this.#askOne(attached.volume, host).finally(() => asked.delete(host)))
         }
-      const timer = new AbortController()
-      const signal = AbortSignal.any([timer.signal, this.#closing.signal])
+      mayAsk = true
+      using timer = new JoinedSignal([this.#closing.signal])
+      const { signal } = timer
       const woken = new Promise<true>((resolve) => {
         attached.wake = () => {
           resolve(true)
@@ -322,7 +328,8 @@ export class Attachments {
       })
       try {
         const isWoken = await Promise.race([delay(pauseMs, false, { signal }), woken])
-        pauseMs = isWoken ? this.#seekMs() : Math.min(2 * pauseMs, SEEK_MS_MAX)
+        const grownMs = isWoken ? 0 : Math.min(2 * pauseMs, SEEK_MS_MAX)
+        pauseMs = Math.max(this.#seekMs(), grownMs)
       } finally {
         timer.abort()
       }

@@ -1,19 +1,20 @@
 /** The volumes in this host's store, as its engine lists them. */
-import { decodeView, type ViewPayload } from '@cloudfs/format'
-import { hexToBytes, type StoreId, type VolumeId, type VolumeStatus } from '@cloudfs/interface'
+import type { ViewPayload } from '@cloudfs/format'
+import { type StoreId, type VolumeId, type VolumeStatus } from '@cloudfs/interface'
+import { viewOfHex } from '@cloudfs/protocol'
 import { z } from 'zod'
 import type { HeldVolume } from './peer-requests.js'
 
 /** What the core says beyond what every caller needs. */
+const viewed = z.object({ view: z.string() })
 const described = z.object({
-  view: z.string(),
   parent: z.object({ volume: z.string(), lsn: z.int(), version: z.string() }).optional(),
   snapshots: z.array(z.object({ name: z.string(), lsn: z.int(), version: z.string(), sizeBytes: z.int() })),
 })
 
 /** The view of a volume. @throws the engine sent what is none */
 export function viewOf(status: VolumeStatus): ViewPayload {
-  return decodeView(hexToBytes(described.parse(status).view))
+  return viewOfHex(viewed.parse(status).view)
 }
 
 /** @param rateOf - of a replica that is behind: by how many bytes a second it comes nearer, if that is known */

@@ -1,5 +1,5 @@
 /** Asks several at once, and waits no longer than it has to. */
-import { type CloudfsError, isCloudfsError } from '@cloudfs/interface'
+import { type CloudfsError, isCloudfsError, JoinedSignal } from '@cloudfs/interface'
 import type { ViewClock } from './ports.js'
 
 /**
@@ -19,8 +19,7 @@ export async function gather<Answer>(
   const { clock, timeoutMs, signal, isEnough = () => false, onRefused } = options
   const answers: Answer[] = []
   if (questions.length === 0) return answers
-  const timer = new AbortController()
-  const stop = AbortSignal.any([signal, timer.signal])
+  using timer = new JoinedSignal([signal])
   const enough = new Promise<void>((resolve, reject) => {
     let pending = questions.length
     const settle = (): void => {
@@ -45,7 +44,7 @@ export async function gather<Answer>(
   })
   enough.catch(() => undefined)
   try {
-    await Promise.race([enough, clock.sleep(timeoutMs, stop)])
+    await Promise.race([enough, clock.sleep(timeoutMs, timer.signal)])
   } finally {
     timer.abort()
   }

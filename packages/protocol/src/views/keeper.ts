@@ -1,5 +1,5 @@
 /** What a host keeps in mind of one volume that it holds, from one try to lead to the next; the engine keeps what matters. */
-import type { Epoch, HostId } from '@cloudfs/interface'
+import { type Epoch, type HostId, JoinedSignal } from '@cloudfs/interface'
 import type { Told } from './candidate.js'
 import type { Prepared } from './hand-over.js'
 import { Mailbox } from './mailbox.js'
@@ -11,7 +11,7 @@ const FAVOUR_MS = 1_000
 export class Keeper {
   readonly told = new Mailbox<Told>({})
   /** Ends the try under way. */
-  abort: AbortController | undefined
+  abort: Pick<JoinedSignal, 'abort'> | undefined
   /** An operator has it go on alone: nothing that is wished of a set whose majority is lost comes between. */
   isForced = false
   /** Until that has ended. */
@@ -76,12 +76,12 @@ export class Keeper {
   /** Unless, or until, the next try is urgent. */
   async pause(ms: number, signal: AbortSignal): Promise<void> {
     if (this.#isUrgent) return
-    const timer = new AbortController()
+    using timer = new JoinedSignal([signal])
     const woken = new Promise<void>((resolve) => {
       this.#wake = resolve
     })
     try {
-      await Promise.race([this.#clock.sleep(ms, AbortSignal.any([signal, timer.signal])), woken])
+      await Promise.race([this.#clock.sleep(ms, timer.signal), woken])
     } finally {
       timer.abort()
     }

@@ -5,6 +5,7 @@ import {
   hexToBytes,
   type HostId,
   isCloudfsError,
+  JoinedSignal,
   type Stamp,
 } from '@cloudfs/interface'
 import { UnknownMemberError } from '../errors.js'
@@ -145,8 +146,8 @@ export function callMembers(
   epoch: Epoch,
   hosts: readonly HostId[],
 ): () => void {
-  const over = new AbortController()
-  const isOver = AbortSignal.any([signal, over.signal])
+  const over = new JoinedSignal([signal])
+  const isOver = over.signal
   const follows = (host: HostId): boolean => {
     const { adopted } = told.state
     return (
@@ -171,6 +172,7 @@ export function callMembers(
   for (const host of hosts) if (host !== ports.host) ports.run(call(host))
   return () => {
     over.abort()
+    over[Symbol.dispose]()
   }
 }
 

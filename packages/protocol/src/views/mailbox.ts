@@ -1,4 +1,5 @@
 /** What the engine has told of one candidacy, for who waits until it says enough. */
+import { JoinedSignal } from '@cloudfs/interface'
 import type { ViewClock } from './ports.js'
 
 export class Mailbox<State> {
@@ -23,8 +24,8 @@ export class Mailbox<State> {
     pick: (state: State) => Picked | undefined,
     { clock, timeoutMs, signal }: { clock: ViewClock; timeoutMs: number; signal: AbortSignal },
   ): Promise<Picked | undefined> {
-    const timer = new AbortController()
-    const over = clock.sleep(timeoutMs, AbortSignal.any([signal, timer.signal])).then(() => 'over' as const)
+    using timer = new JoinedSignal([signal])
+    const over = clock.sleep(timeoutMs, timer.signal).then(() => 'over' as const)
     try {
       for (;;) {
         const picked = pick(this.#state)

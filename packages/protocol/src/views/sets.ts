@@ -19,9 +19,23 @@ export interface Promised {
   readonly standing: Standing & Heard
 }
 
+/** At this many all are forgotten, and decoded anew. */
+const DECODED_MAX = 4_096
+const decoded = new Map<string, ViewPayload>()
+
+/** Of a view's payload in hex. Decoded once: every member tells the same few again and again. */
+export function viewOfHex(payload: string): ViewPayload {
+  const known = decoded.get(payload)
+  if (known !== undefined) return known
+  const view = decodeView(hexToBytes(payload))
+  if (decoded.size >= DECODED_MAX) decoded.clear()
+  decoded.set(payload, view)
+  return view
+}
+
 /** The views of a replica that have a say, oldest first; none: it has nothing of the volume. */
 export function viewsOf({ views }: Standing): ViewPayload[] {
-  return views.map(({ payload }) => decodeView(hexToBytes(payload)))
+  return views.map(({ payload }) => viewOfHex(payload))
 }
 
 /**

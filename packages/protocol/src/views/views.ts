@@ -10,6 +10,7 @@ import {
   type Epoch,
   type HostId,
   isCloudfsError,
+  JoinedSignal,
   Stamp,
   type Standing,
   type VolumeId,
@@ -109,15 +110,16 @@ export class Views {
     if (keeper === undefined || this.#stop.signal.aborted) return
     keeper.calls++
     if (keeper.abort !== undefined) return
-    const own = new AbortController()
+    const own = new JoinedSignal([this.#stop.signal])
     keeper.abort = own
-    const signal = AbortSignal.any([own.signal, this.#stop.signal])
+    const { signal } = own
     const running = this.#seek(volume, keeper, signal)
       .catch((error: unknown) => {
         if (!signal.aborted) throw error
       })
       .finally(() => {
         if (keeper.abort === own) keeper.abort = undefined
+        own[Symbol.dispose]()
         this.#running.delete(running)
       })
     keeper.running = running
@@ -347,15 +349,16 @@ export class Views {
     other: AbortSignal,
     run: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const [over, done] = [new AbortController(), new AbortController()]
-    this.#ports.clock.sleep(ms, AbortSignal.any([done.signal, this.#stop.signal])).then(
+    using over = new JoinedSignal([other, this.#stop.signal])
+    using done = new JoinedSignal([this.#stop.signal])
+    this.#ports.clock.sleep(ms, done.signal).then(
       () => {
         over.abort(late)
       },
       () => undefined,
     )
     try {
-      return await run(AbortSignal.any([over.signal, other, this.#stop.signal]))
+      return await run(over.signal)
     } finally {
       done.abort()
     }

@@ -5,19 +5,17 @@ import {
   compareHeads,
   type Epoch,
   type Foresight,
-  hexToBytes,
   type HostId,
   type StoreId,
   type VolumeId,
 } from '@cloudfs/interface'
-import { decodeView } from '@cloudfs/format'
 import { majorityOf } from '../stamp-slices.js'
 import { type Elected, epochAbove, judge, lacksData, type Promised, type Undecided } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { gather } from './gather.js'
 import type { Heard, ViewPorts } from './ports.js'
 import type { Resignation } from './resignation.js'
-import { agree, among, hostsOf, type Member, viewsOf, votersOf } from './sets.js'
+import { agree, among, hostsOf, type Member, viewOfHex, viewsOf, votersOf } from './sets.js'
 
 /** A host that answers at all answers a question within this time; one that does not is counted as away. */
 export const ASK_TIMEOUT_MS = 400
@@ -123,7 +121,7 @@ export function passedBy(own: Foresight, { views: [committed] }: Vote): Epoch | 
   const newest = own.views.at(-1)
   if (committed === undefined || newest === undefined || compareEpochs(committed.epoch, newest.epoch) <= 0)
     return undefined
-  const { members } = decodeView(hexToBytes(committed.payload))
+  const { members } = viewOfHex(committed.payload)
   // A learner too: behind a forced view it is one that was counted as lost, and its older set has no say any more.
   const hasSay = members.some(({ role, store }) => store === own.store && role !== 'learner')
   return hasSay ? undefined : committed.epoch
