@@ -117,6 +117,13 @@ class Client {
       this.#socket.destroy()
       return
     }
+    // What is told in one turn of the event loop leaves in one system call.
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => {
+        this.#socket.uncork()
+      })
+    }
     this.#socket.write(line)
   }
 

@@ -105,7 +105,7 @@ export class EngineClient {
       }
       // The engine answers a verb with that verb's result.
       this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject })
-      this.#socket.write(`${JSON.stringify(message)}\n`)
+      this.#write(`${JSON.stringify(message)}\n`)
     })
   }
 
@@ -113,6 +113,17 @@ export class EngineClient {
   async close(): Promise<void> {
     this.#socket.destroy()
     await this.closed
+  }
+
+  /** What is asked in one turn of the event loop leaves in one system call, and comes to the engine as one. */
+  #write(line: string): void {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => {
+        this.#socket.uncork()
+      })
+    }
+    this.#socket.write(line)
   }
 
   #receive(chunk: Buffer): void {

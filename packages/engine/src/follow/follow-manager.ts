@@ -8,6 +8,7 @@ import {
 import type { Logger } from 'pino'
 import type { StoreService } from '../store-service.js'
 import { endLater, Follow, openFollow, type Opening } from './follow.js'
+import { LostHosts } from './lost-hosts.js'
 import { readFollows, type StoredFollow, writeFollows } from './follows-file.js'
 
 export interface FollowManagerOptions {
@@ -26,6 +27,7 @@ interface Next extends Opening {
 export class FollowManager {
   readonly #options: FollowManagerOptions
   readonly #follows = new Map<VolumeId, Follow>()
+  readonly #lost = new LostHosts()
   readonly #nexts = new Map<VolumeId, Next>()
   /** Ends when the file is as it was wanted when that was asked for. */
   #saving: Promise<void> | undefined
@@ -121,7 +123,7 @@ export class FollowManager {
 
   #begin(store: StoreService, follow: FollowArguments, opening?: Opening): void {
     const { log } = this.#options
-    this.#follows.set(follow.volume, new Follow({ arguments: follow, store, opening, log }))
+    this.#follows.set(follow.volume, new Follow({ arguments: follow, store, opening, lost: this.#lost, log }))
   }
 
   /** The stream that is on its way to whom is followed now. One to another host is dropped. */

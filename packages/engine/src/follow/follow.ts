@@ -7,6 +7,7 @@ import type { RunningStream } from '../adopted-streams.js'
 import { errorMessage } from '../control-server.js'
 import { UPGRADE_RECORDS } from '../http-protocols.js'
 import type { StoreService } from '../store-service.js'
+import type { LostHosts } from './lost-hosts.js'
 import { type OpenedStream, openStream, StreamRefusedError } from './open-stream.js'
 import { descriptorOf } from './surrender-socket.js'
 
@@ -28,6 +29,8 @@ export interface FollowOptions {
   readonly store: StoreService
   /** The first one. */
   readonly opening?: Opening | undefined
+  /** Of all that are followed. */
+  readonly lost: LostHosts
   readonly log: Logger
 }
 
@@ -37,6 +40,7 @@ export class Follow {
   readonly arguments: FollowArguments
   readonly store: StoreService
   readonly #log: Logger
+  readonly #lost: LostHosts
   #nonce: string | undefined
   #opening: Opening | undefined
   readonly #abort = new AbortController()
@@ -49,6 +53,7 @@ export class Follow {
     this.store = options.store
     this.#nonce = options.arguments.nonce
     this.#opening = options.opening
+    this.#lost = options.lost
     this.#log = options.log.child({ volume: options.arguments.volume })
     this.#ended = this.#run(this.#abort.signal)
   }
@@ -70,13 +75,17 @@ export class Follow {
     const isClosed = (): boolean => signal.aborted
     while (!isClosed()) {
       const startedMs = performance.now()
+      let isReached = false
       try {
         await this.#stream(signal)
       } catch (error) {
+        isReached = error instanceof StreamRefusedError
         if (!isClosed()) this.#note(error)
       }
       if (performance.now() - startedMs > GOOD_STREAM_MS) delayMs = RETRY_MS_MIN
-      await sleep(delayMs, undefined, { signal }).catch(() => undefined)
+      // Whoever answers, and gives no stream of this volume, may give one of others.
+      if (isReached) await sleep(delayMs, undefined, { signal }).catch(() => undefined)
+      else await this.#lost.pause(this.arguments.address, delayMs, signal)
       delayMs = Math.min(2 * delayMs, RETRY_MS_MAX)
     }
   }
@@ -88,6 +97,7 @@ export class Follow {
     const opening = this.#opening?.running ?? openFollow(this.store, follow, signal)
     this.#opening = undefined
     const stream = await orGivenUp(opening, signal)
+    this.#lost.found(this.arguments.address)
     signal.addEventListener('abort', stream.close, { once: true })
     if (signal.aborted) stream.close()
     // One that was refused is so until it goes on for a while: that it connects says little.
