@@ -17,7 +17,7 @@ constexpr uint64_t kDirtyCheckpointsMax = 256;
 // The head of a volume is told at most this often.
 constexpr uint64_t kHeadEventNs = 50'000'000;
 // And those of many volumes so often together: each event is passed on to the hosts that have the volume attached.
-constexpr uint64_t kHeadEventNsEach = 2'500'000;
+constexpr uint64_t kHeadEventNsEach = 10'000'000;
 constexpr uint64_t kPrepareRetryNs = 1'000'000'000;
 // A frame for which there was no room is offered again: most often something completes before.
 constexpr uint64_t kStreamRetryNs = 2'000'000;
