@@ -31,8 +31,11 @@ const ASK_TIMEOUT_MS = 5_000
 const MOVES_MAX = 5
 /** Of the file that all nodes share. */
 const PRIVATE_NETWORK_KEY_BYTES = 32
-/** A young heap of this many MiB: memory that an idle node does not use is memory of the others. */
-const SEMI_SPACE_MIB = 1
+/**
+ * A young heap of this many MiB: memory that an idle node does not use is memory of the others. With 1 a fifth of the time in which
+ * many volumes get another primary goes into collecting it.
+ */
+const SEMI_SPACE_MIB = 4
 
 const NodePlace = z.object({
   index: z.int().min(1),
