@@ -9,7 +9,16 @@ import { type Elected, epochAbove, greatestPromise } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { lead } from './lead.js'
 import type { ViewPorts } from './ports.js'
-import { agree, hostsOf, isPassed, type Member, sameMembers, viewsOf, votersOf } from './sets.js'
+import {
+  agree,
+  hostsOf,
+  isPassed,
+  type Member,
+  sameMembers,
+  viewsInForce,
+  viewsOf,
+  votersOf,
+} from './sets.js'
 import {
   ASK_TIMEOUT_MS,
   collectPromises,
@@ -48,10 +57,12 @@ export async function stand(
   if (view === undefined || !views.some((each) => canLead(each, ports.host, own.store)))
     return { result: 'not-a-member' }
   if (own.remainingMs > 0) return { result: 'is-led', isGranted: true }
-  const sets = views.map(votersOf)
+  const asked = views.map(votersOf)
 
   // A data member that a witness outvotes may have more.
-  const vote = await preVote(candidate, own, sets, isPatient || wasCutOff || sets.some(hasWitness))
+  const vote = await preVote(candidate, own, asked, isPatient || wasCutOff || asked.some(hasWitness))
+  // Others may know of a change of the set that it is committed, which is all that the set before it was needed for (M1).
+  const sets = viewsInForce(own, vote).map(votersOf)
   const passed = vote.flatMap((each) => passedBy(own, each) ?? []).sort(compareEpochs)
   if (passed.length > 0) return { result: 'not-a-member', passedBy: passed.at(-1) }
   if (!agree(sets, vote, storeOf)) return { ...failed('too few members answer'), isCutOff: true }
@@ -59,7 +70,8 @@ export async function stand(
     return failed('a member does not answer yet')
   // It waits for followers, whom nobody else has won over.
   if (own.role === 'primary' && refused === undefined && !isOutbid(own, vote)) return { result: 'leads' }
-  const better = moreAdvanced(own, vote, sets)
+  // In mode local whoever has more may not stand for it.
+  const better = own.mode === 'local' ? undefined : moreAdvanced(own, vote, sets)
   if (mayDefer && better !== undefined) {
     await ports.peers.stand(better.host, { volume }, ASK_TIMEOUT_MS)
     return { result: 'deferred', to: better.host }
