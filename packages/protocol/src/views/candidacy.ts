@@ -76,7 +76,9 @@ export async function stand(
     await ports.peers.stand(better.host, { volume }, ASK_TIMEOUT_MS)
     return { result: 'deferred', to: better.host }
   }
-  if (isPassed(own, vote)) return failed('a set of which this host has not heard is known to be committed')
+  // Whoever answers and has that view could be followed.
+  if (vote.every((each) => isPassed(each, vote)))
+    return failed('a set of which this host has not heard is known to be committed')
   const willing = vote.filter(({ would }) => would)
   if (!agree(sets, willing, storeOf) || !mayStand(ports, own, view)) {
     const led = vote.filter(
