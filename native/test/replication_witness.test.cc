@@ -296,6 +296,38 @@ TEST_CASE(
   check_audits(cluster);
 }
 
+TEST_CASE("witness: a view that it alone has is fetched of it, behind updates that the data member has too") {
+  Random random(8);
+  Cluster cluster(3, views_params());
+  const std::string volume = volume_with_witness(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  cluster.kill(1, random);
+  elect(cluster, volume, 0, 2, {kWitness}, {}, without(1));
+  for (uint64_t seed = 2; seed < 5; ++seed) CHECK(can_write(cluster, 0, volume, seed));
+  restart(cluster, 0, random);
+  const Election first = stand(cluster, volume, 0, 3, {kWitness});
+  REQUIRE(ask_lead(cluster, volume, first).error_code.empty());
+  CHECK(cluster.connect(0, kWitness, volume));
+  cluster.run(50);
+  // The view's record leaves the host, and is not on its disk when that ends.
+  const SimDisk disk = cluster.node(0).disk;
+  REQUIRE(ask_begin_view(cluster, volume, first, stamp_of(2)).error_code.empty());
+  cluster.run(20);
+  cluster.kill(0, random);
+  cluster.node(0).disk = disk;
+  cluster.start(0);
+  const nlohmann::json own = must_promise(cluster, 0, volume, epoch_of(4, 0));
+  const nlohmann::json told = must_promise(cluster, kWitness, volume, epoch_of(4, 0));
+  REQUIRE(told["head"]["lsn"] == own["head"]["lsn"].get<uint64_t>() + 1);
+  // So it is sent an update that it has, without its block, before the view.
+  REQUIRE(own["committedLsn"] < own["head"]["lsn"]);
+  elect(cluster, volume, 0, 4, {kWitness});
+  CHECK(cluster.refusal(kWitness) != "ERR_WITNESS");
+  CHECK(can_write(cluster, 0, volume, 5));
+  CHECK(holds(cluster, 0, volume, 4, 4));
+  check_audits(cluster);
+}
+
 TEST_CASE("witness: W6, it hears of a commit when a data member has it on disk, without a flush too") {
   Cluster cluster(3, views_params());
   const std::string volume = volume_with_witness(cluster);

@@ -73,13 +73,13 @@ void Leader::fetch_head() {
   if (fetching_ != nullptr) return;
   for (const Member& member : members_) {
     if (member.feed == nullptr || !member.feed->has_volume || member.feed->head != target_) continue;
-    if (member.feed->has_no_bodies) continue;
-    fetching_ = member.feed;
-    say_hello(*fetching_);
-    // What is known to be committed it has as well. Where the rest differs from what is here, that is dropped (E3).
-    streams_.send(fetching_->stream, encode_fetch(epoch_, {volume_.committed()}));
-    return;
+    // A witness serves where nobody else does: of what is not here it can give views alone, which have no blocks.
+    if (fetching_ == nullptr || !member.is_witness) fetching_ = member.feed;
   }
+  if (fetching_ == nullptr) return;
+  say_hello(*fetching_);
+  // What is known to be committed it has as well. Where the rest differs from what is here, that is dropped (E3).
+  streams_.send(fetching_->stream, encode_fetch(epoch_, {volume_.committed()}));
 }
 
 /// Members of the newest view that hold all that was adopted, learners too.

@@ -180,9 +180,8 @@ class Leader final : public Replication, public StreamEnd {
     Lsn next = 0;
     Lsn commit_sent = 0;
     Lsn sync_sent = 0;
-    bool live = false;           // has had everything there was; until something is to be read for it again
-    FeedPace pace;               // while it is not
-    bool has_no_bodies = false;  // what was fetched from it came without blocks
+    bool live = false;  // has had everything there was; until something is to be read for it again
+    FeedPace pace;      // while it is not
   };
 
   void on_hello(Feed& feed, const HelloFrame& hello);

@@ -370,6 +370,7 @@ class Volume final : public BatchMember, PageWaiter {
   void answer_status(Operation& operation);
 
   // volume_replication.cc
+  bool has_run(const RunView& run) const;
   [[nodiscard]] Accepted accept_run(const RunView& run, const Slice& body, Taking taking, const Epoch& epoch);
   Lsn first_body_lsn() const;
   [[nodiscard]] const char* view_refusal(const RunView& run, const Epoch& epoch) const;

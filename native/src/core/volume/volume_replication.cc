@@ -64,7 +64,7 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, Taking t
       return {false, "ERR_RECORD_CORRUPT", "a run of another volume, or one that does not travel"};
     const uint32_t body_bytes = taking.headers ? 0 : header.body_bytes;
     if (body_bytes > runs.size() - bytes) return {false, "ERR_RECORD_CORRUPT", "a run without its body"};
-    if (body_bytes < header.body_bytes && !is_witness_)
+    if (body_bytes < header.body_bytes && !is_witness_ && !has_run(*run))
       return {false, "ERR_WITNESS", "records without their blocks are for a witness"};
     const Slice body{frame.owner, runs.data() + bytes, is_witness_ ? 0 : body_bytes};
     const Accepted accepted = accept_run(*run, body, taking, epoch);
@@ -75,14 +75,18 @@ Volume::Accepted Volume::accept_runs(const Slice& frame, ByteSpan runs, Taking t
   return {.last = last};
 }
 
+/// Of what is applied the versions are not kept; the next run shows whether the histories are the same.
+bool Volume::has_run(const RunView& run) const {
+  const Lsn last = run.last_lsn();
+  return last < applied_.lsn || (last <= made_.lsn && version_at(last) == run.header().last_public);
+}
+
 Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, Taking taking,
                                     const Epoch& epoch) {
   const RunHeader& header = run.header();
   if (header.first_lsn > made_.lsn + 1) return {false, "ERR_CHAIN_BROKEN", "a run that leaves a gap"};
   if (header.first_lsn <= made_.lsn) {
-    // Of what is applied the versions are not kept; the next run shows whether the histories are the same.
-    if (run.last_lsn() < applied_.lsn) return {};
-    if (run.last_lsn() <= made_.lsn && version_at(run.last_lsn()) == header.last_public) return {};
+    if (has_run(run)) return {};
     // Before anything of it is dropped for that.
     if (const Accepted accepted = judge_force(run); accepted.code != nullptr) return accepted;
     // The leader's history differs from here on. What it never knew to be committed goes.
