@@ -1,5 +1,3 @@
-import { setMaxListeners } from 'node:events'
-
 /**
  * An abort signal that ends with others, or by itself, and lets go of them when done. (`AbortSignal.any` over a signal that lives as
  * long as the process keeps what it makes alive on Node 20, and costs much more.)
@@ -9,7 +7,6 @@ export class JoinedSignal implements Disposable {
   readonly #sources: readonly AbortSignal[]
 
   constructor(sources: readonly (AbortSignal | undefined)[]) {
-    setMaxListeners(0, this.#controller.signal)
     this.#sources = sources.filter((each) => each !== undefined)
     for (const source of this.#sources) {
       if (source.aborted) this.#follow({ target: source })

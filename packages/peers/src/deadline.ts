@@ -15,6 +15,7 @@ export class Deadline extends JoinedSignal {
   /** @param late - what the signal is aborted with when time is up */
   constructor(timeoutMs: number, late: () => Error, ...sources: readonly (AbortSignal | undefined)[]) {
     super(sources)
+    setMaxListeners(0, this.signal)
     this.#timer = setTimeout(() => {
       this.abort(late())
     }, timeoutMs)

@@ -7,6 +7,7 @@
  * engine that was started again gets new ones.
  */
 import { randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from '@cloudfs/http'
@@ -106,6 +107,8 @@ export class Attachments {
   constructor(options: AttachmentsOptions) {
     this.#options = options
     this.#files = new RunFiles(options.runDirectory)
+    // Every volume whose primary is asked for listens.
+    setMaxListeners(0, this.#closing.signal)
     const { peers } = options
     peers.handle(tellLead, (lead, caller) => {
       if (lead.epoch.host !== caller)
