@@ -234,3 +234,61 @@ TEST_CASE("sessions go on at the next primary") {
   CHECK(write(1, 3, 3) == 0);
   CHECK(holds(cluster, 1, volume, 0, 3));
 }
+
+TEST_CASE("a primary whose disk fails leaves what came by a session to the next one, and tells others") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  const CommandReply attached =
+      command_at(cluster, 0, "attach", attach_arguments(volume, {session_of(1)}, 0));
+  REQUIRE(attached.error_code.empty());
+  Driver& primary = cluster.node(0);
+  const auto of_session = primary.core->open_export(volume, session_of(1));
+  REQUIRE(of_session.has_value());
+  const Export direct = primary.open(volume);
+  const auto ask = [&](uint64_t target, uint64_t block, uint64_t sequence) {
+    ClientOp op = Driver::write_op(target, block * kBlockBytes, pattern(kBlockBytes, block));
+    op.sequence = sequence;
+    return primary.submit(std::move(op));
+  };
+  const auto error_of = [&](uint64_t request) {
+    const auto reply = primary.reply_to(request);
+    REQUIRE(reply.has_value());
+    return reply->error;
+  };
+  primary.disk.fail_writes = 1;
+  const uint64_t by_session = ask(of_session->handle, 0, 1);
+  const uint64_t by_nobody = ask(direct.handle, 1, 0);
+  cluster.run(30);
+  REQUIRE(primary.saw_event("store-failed"));
+  CHECK(error_of(by_session) == kUnanswered);
+  CHECK(error_of(by_nobody) == EIO);
+  // What comes later, too.
+  const uint64_t later = ask(of_session->handle, 0, 2);
+  const uint64_t read = primary.submit(Driver::range_op(ClientOp::Kind::read, of_session->handle, 0, 4096));
+  const uint64_t direct_read = primary.submit(Driver::range_op(ClientOp::Kind::read, direct.handle, 0, 4096));
+  cluster.run(5);
+  CHECK(error_of(later) == kUnanswered);
+  CHECK(error_of(read) == kUnanswered);
+  CHECK(error_of(direct_read) == EIO);
+  // Followers had the write before the disk refused it: asked again it is done, and done once.
+  elect(cluster, volume, 1, 2, {2}, epoch_of(1, 0));
+  const auto next = cluster.node(1).core->open_export(volume, session_of(1));
+  REQUIRE(next.has_value());
+  ClientOp again = Driver::write_op(next->handle, 0, pattern(kBlockBytes, 9));
+  again.sequence = 1;
+  const uint64_t request = cluster.node(1).submit(std::move(again));
+  cluster.run(30);
+  const auto reply = cluster.node(1).reply_to(request);
+  REQUIRE(reply.has_value());
+  CHECK(reply->error == 0);
+  CHECK(holds(cluster, 1, volume, 0, 0));
+}
+
+TEST_CASE("the only host of a volume says that its disk has failed: its clients have nobody else to ask") {
+  Attached it;
+  const uint64_t target = open_by(it.driver, session_of(1));
+  it.driver.disk.fail_writes = 1;
+  const uint64_t request = it.write(target, 1, 0, 4096, 1);
+  it.driver.run();
+  CHECK(it.error_of(request) == EIO);
+}

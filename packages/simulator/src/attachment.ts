@@ -6,7 +6,7 @@ import { bytesToHex, type VolumeId, type VolumeStatus } from '@cloudfs/interface
 import { type SimAnswer, SimEndpoint, type SimOp, type SimReply, type SimSent } from '@cloudfs/native'
 import type { Coverage } from './coverage.js'
 import type { History, HistoryOp } from './history.js'
-import { type Host, mayRefuse } from './host.js'
+import type { Host } from './host.js'
 import type { Log } from './log.js'
 import type { Network, Pipe } from './network.js'
 import { OpenExport } from './open-export.js'
@@ -29,6 +29,8 @@ interface AttachmentParts {
   readonly hosts: readonly Host[]
   readonly history: History
   readonly volume: VolumeId
+  /** One host alone keeps the volume: there is nobody else to ask when its disk fails. */
+  readonly isAlone: () => boolean
 }
 
 /** Whom the endpoint answers. */
@@ -120,7 +122,7 @@ export class Attachment {
   /** Requests of clients that are not answered. */
   #waiting = 0
   readonly #sent = new Set<number>()
-  /** A host whose disk failed has refused something with EIO. */
+  /** The host that alone keeps the volume has refused something with EIO. */
   #hasFailed = false
 
   constructor(index: number, parts: AttachmentParts, attachments: Attachments) {
@@ -241,7 +243,7 @@ export class Attachment {
       this.#drop()
       return
     }
-    if (reply.error === EIO && mayRefuse(route.host)) this.#hasFailed = true
+    if (reply.error === EIO && this.#parts.isAlone()) this.#hasFailed = true
     this.#endpoint.answer(route.number, reply)
     this.#carry()
   }

@@ -178,6 +178,7 @@ class Life {
         history: this.#history,
         random: randomFrom(seed, 'attachments'),
         volume,
+        isAlone: () => cluster.sets.now.filter(({ isVoter }) => isVoter).length <= 1,
       },
       this.#scenario.attachmentCount,
     )

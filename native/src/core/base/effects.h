@@ -46,8 +46,8 @@ struct Piece {
   Slice data;
 };
 
-/// In place of an errno: there is no answer, and the client's session ends. Its host is no longer the volume's primary, so
-/// whether the request was carried out is for the next one to say.
+/// In place of an errno: there is no answer, and the client's session ends. Its host is no longer the volume's primary, or has
+/// no disk any more, so whether the request was carried out is for the next one to say.
 constexpr int kUnanswered = -1;
 
 /// The answer to a ClientOp. `error` is 0 or a Linux errno (EIO, ENOSPC, EINVAL, EPERM, ESHUTDOWN, ENOTSUP, EOVERFLOW;

@@ -249,7 +249,9 @@ void Core::Impl::take_inputs() {
   }
   for (ClientOp& op : std::exchange(ops, {})) {
     const Exports::Target* target = exports.find(op.target);
-    if (phase == Phase::running && target != nullptr && !Exports::is_over(*target)) {
+    // A volume of a store that failed answers for itself.
+    const bool is_open = phase == Phase::running || phase == Phase::failed;
+    if (is_open && target != nullptr && !Exports::is_over(*target)) {
       op.session = target->session;
       if (target->connection == 0) op.sequence = 0;
       store->submit(std::move(op), *target->volume, target->snapshot, target->connection);

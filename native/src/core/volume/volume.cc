@@ -31,6 +31,13 @@ std::pair<uint64_t, uint64_t> touched_blocks(const RecordView& record) {
   return {record.extent(0).block, record.extent(count - 1).end()};
 }
 
+/// There is more than one voter.
+bool have_others(std::span<const ViewInForce> views) {
+  return std::any_of(views.begin(), views.end(), [](const ViewInForce& view) {
+    return std::count_if(view.payload.members.begin(), view.payload.members.end(), is_voter) > 1;
+  });
+}
+
 }  // namespace
 
 // --- Life ---------------------------------------------------------------------------------------------------------
@@ -364,7 +371,10 @@ void Volume::answer(Operation& operation, int error) {
   Reply reply;
   reply.client = operation.request.client;
   reply.request = operation.request.request;
-  reply.error = is_over(operation) ? kUnanswered : error;
+  // Of a store that failed: whoever came by a session asks the next primary, and whether it counts is for that one to say. Who
+  // came directly, or to a volume that no other host votes on, has nobody else to ask, and is told.
+  const bool asks_elsewhere = failed_ && operation.connection != 0 && have_others(views());
+  reply.error = is_over(operation) || asks_elsewhere ? kUnanswered : error;
   reply.version = operation.version;
   if (reply.error > 0 && operation.connection != 0 && operation.request.sequence != 0 && !failed_)
     hold_behind(operation);

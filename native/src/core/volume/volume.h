@@ -146,7 +146,7 @@ class Volume final : public BatchMember, PageWaiter {
   void replayed(Lsn committed);
   /// The view's stamp, if this store made the view. @returns false if it is not the stamp of the newest epoch's view
   bool resume(const Epoch& epoch, const Stamp& stamp);
-  /// The store stopped: everything in flight is answered with EIO.
+  /// The store stopped: everything in flight, and what still comes, is answered with EIO, or by nothing (volume.cc, answer()).
   void fail();
 
   // --- Clients ---
