@@ -82,6 +82,26 @@ TEST_CASE("replication: a flush is answered when a majority has synced") {
   CHECK(cluster.node(0).reply_to(flush).has_value());
 }
 
+TEST_CASE("replication: a follower that holds what comes again with the wish for a sync syncs it") {
+  Cluster cluster(2);
+  const std::string volume = create_volume(cluster, Mode::quorum, 2);
+  const Export disk = cluster.node(0).open(volume);
+  write_block(cluster, disk.handle, 1, 1);
+  // The follower appends it, and its acknowledgement is lost.
+  for (int turn = 0; turn < 3; ++turn) {
+    cluster.turn();
+    cluster.deliver(SIZE_MAX);
+    cluster.step_disks();
+  }
+  cluster.cut(1);
+  const uint64_t flush = cluster.node(0).submit(Driver::range_op(ClientOp::Kind::flush, disk.handle, 0, 0));
+  cluster.run(5);
+  CHECK(cluster.connect(0, 1, volume));
+  // A turn is a millisecond here; without being told a store syncs after a second.
+  cluster.run(50);
+  CHECK(cluster.node(0).reply_to(flush).has_value());
+}
+
 TEST_CASE("replication: a follower that was away gets what it missed from the log, and no more") {
   Cluster cluster(3);
   const std::string volume = create_volume(cluster, Mode::quorum);

@@ -86,7 +86,11 @@ Volume::Accepted Volume::accept_run(const RunView& run, const Slice& body, Takin
   const RunHeader& header = run.header();
   if (header.first_lsn > made_.lsn + 1) return {false, "ERR_CHAIN_BROKEN", "a run that leaves a gap"};
   if (header.first_lsn <= made_.lsn) {
-    if (has_run(run)) return {};
+    if (has_run(run)) {
+      // The leader does not ask again, and somebody may wait for it.
+      if (taking.sync && own_.synced < run.last_lsn()) want_sync();
+      return {};
+    }
     // Before anything of it is dropped for that.
     if (const Accepted accepted = judge_force(run); accepted.code != nullptr) return accepted;
     // The leader's history differs from here on. What it never knew to be committed goes.
