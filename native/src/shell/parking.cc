@@ -37,6 +37,7 @@ Parking::~Parking() {
 
 void Parking::until_led(std::unique_ptr<Stream> socket, const VolumeId& volume, const Epoch& epoch,
                         LeadStage stage, const std::vector<uint8_t>& preface, Take take) {
+  if (parked_.size() >= kParkedMax) return take(nullptr);
   // Nothing waits in the socket yet, so it takes these few bytes whole; or its other end is gone.
   const iovec part{const_cast<uint8_t*>(preface.data()), preface.size()};
   const bool sent = preface.empty() || socket->writev({&part, 1}) == static_cast<ssize_t>(preface.size());
@@ -46,6 +47,7 @@ void Parking::until_led(std::unique_ptr<Stream> socket, const VolumeId& volume, 
 }
 
 void Parking::until_spoken(std::unique_ptr<Stream> socket, Take take) {
+  if (parked_.size() >= kParkedMax) return take(nullptr);
   parked_.push_back(std::make_unique<Parked>(std::move(socket), std::move(take)));
   loop_.watch(parked_.back()->socket->fd(), EPOLLIN, *parked_.back());
 }

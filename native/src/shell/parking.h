@@ -18,6 +18,9 @@ namespace cloudfs::shell {
 
 /// What has not come by then does not.
 constexpr uint64_t kParkedNsMax = 5'000'000'000;
+/// At once; what comes beyond is let go at once, and connects again when the volume is led. A host that is handed many volumes
+/// at once has a few connections for each.
+constexpr size_t kParkedMax = 512;
 
 class Parking {
  public:
@@ -38,6 +41,7 @@ class Parking {
   /// Once a round, behind the core's turns. @returns whether any was taken: then the next round must not wait
   bool step();
   std::optional<uint64_t> next_deadline_ns() const;
+  size_t size() const { return parked_.size(); }
 
  private:
   struct Parked;
