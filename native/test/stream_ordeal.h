@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -11,6 +12,7 @@
 #include "core/base/bytes.h"
 #include "core/base/checksum.h"
 #include "core/base/hex.h"
+#include "core/format/chain.h"
 #include "core/format/frame.h"
 #include "core/format/payload.h"
 #include "core/format/run.h"
@@ -125,15 +127,15 @@ struct OrdealNode {
 
 class StreamOrdeal {
  public:
-  enum class Victim : uint8_t { leader, restarted_leader, follower, new_follower };
+  /// `heir`: a follower that expects to be handed the volume.
+  enum class Victim : uint8_t { leader, restarted_leader, follower, new_follower, heir };
 
   /// A volume of three members at two of them, alike; and the conversation that made it so.
   StreamOrdeal() {
     nodes_[0].format(0);
     nodes_[1].format(1);
     nodes_[2].format(2);
-    Stamp stamp;
-    stamp.fill(7);
+    const Stamp stamp = stamp_of(7);
     CreatePayload payload;
     payload.size_bytes = 64 * kBlockBytes;
     payload.mode = Mode::quorum;
@@ -145,6 +147,7 @@ class StreamOrdeal {
       member.store = OrdealNode::store_of(index);
       payload.view.members.push_back(member);
     }
+    view_ = payload.view;
     nodes_[0].core->command({++nodes_[0].next,
                              "create",
                              "{\"stamp\":\"" + to_hex(ByteSpan(stamp)) + "\",\"payload\":\"" +
@@ -165,18 +168,38 @@ class StreamOrdeal {
     std::vector<uint8_t> by_leader;
     std::vector<uint8_t> by_follower;
   };
-  Conversation converse(uint8_t follower, int turns) {
+  Conversation converse(uint8_t follower, int turns, const std::function<void()>& midway = {}) {
     nodes_[0].sent.clear();
     nodes_[follower].sent.clear();
-    join(follower, turns);
+    join(follower, turns, midway);
     return {said_[0], said_[1]};
+  }
+  /// Node 1 is to lead in epoch 2, when the primary's core says so.
+  void expect_hand() {
+    ViewPayload view = view_;
+    view.primary = OrdealNode::host_of(1);
+    view.stamp_hash = stamp_hash(stamp_of(8));
+    const CommandReply reply = nodes_[1].command(
+        "expect-hand", "{\"volume\":\"" + nodes_[0].volume + "\",\"epoch\":" + next_epoch() +
+                           ",\"stamp\":\"" + to_hex(ByteSpan(stamp_of(8))) + "\",\"payload\":\"" +
+                           to_hex(ByteSpan(encode_view(view))) + "\",\"pad\":\"" +
+                           to_hex(ByteSpan(stamp_of(9))) + "\"}");
+    if (!reply.error_code.empty()) throw std::runtime_error("no heir: " + reply.error_code);
+  }
+  void resign() {
+    nodes_[0].core->command({++nodes_[0].next,
+                             "resign",
+                             "{\"volume\":\"" + nodes_[0].volume + "\",\"next\":" + next_epoch() +
+                                 ",\"pad\":\"" + to_hex(ByteSpan(stamp_of(9))) + "\"}",
+                             {}});
   }
   OrdealNode& node(uint8_t index) { return nodes_[index]; }
 
   void attack(Victim victim, const std::vector<uint8_t>& bytes, uint64_t seed) {
     Random random(seed);
     const bool leads = victim == Victim::leader || victim == Victim::restarted_leader;
-    OrdealNode& node = nodes_[leads ? 0 : victim == Victim::follower ? 1 : 2];
+    OrdealNode& node = nodes_[leads ? 0 : victim == Victim::new_follower ? 2 : 1];
+    if (victim == Victim::heir) expect_hand();
     if (victim == Victim::restarted_leader) {
       node.core.reset();
       node.restart();
@@ -227,6 +250,14 @@ class StreamOrdeal {
   }
 
  private:
+  static Stamp stamp_of(uint8_t fill) {
+    Stamp stamp;
+    stamp.fill(fill);
+    return stamp;
+  }
+  static std::string next_epoch() {
+    return "{\"counter\":2,\"host\":\"" + to_hex(OrdealNode::host_of(1)) + "\"}";
+  }
   static void seal_run(uint8_t* run, size_t size) {
     if (size < kRunHeaderBytes) return;
     const uint32_t length = load<uint32_t>(run + 4);
@@ -239,17 +270,18 @@ class StreamOrdeal {
     if (!reply.error_code.empty()) throw std::runtime_error("space is miscounted: " + reply.message);
   }
   /// A stream from the leader to a follower, for so many turns.
-  void join(uint8_t index, int turns) {
+  void join(uint8_t index, int turns, const std::function<void()>& midway = {}) {
     const auto id = parse_id<VolumeId>(nodes_[0].volume);
     std::string refusal;
     const std::array<uint64_t, 2> streams{
-        nodes_[0].core->open_stream(StreamRole::leader, *id, refusal),
+        nodes_[0].core->open_stream(StreamRole::leader, *id, refusal, OrdealNode::host_of(index)),
         nodes_[index].core->open_stream(StreamRole::follower, *id, refusal)};
     if (streams[0] == 0 || streams[1] == 0) throw std::runtime_error("a stream is refused: " + refusal);
     said_ = {};
     const std::array<OrdealNode*, 2> ends{&nodes_[0], &nodes_[index]};
     std::array<size_t, 2> given{};
     for (int turn = 0; turn < turns; ++turn) {
+      if (turn == turns / 2 && midway) midway();
       for (size_t end : {0u, 1u}) {
         ends[end]->run(1);
         std::vector<uint8_t>& sent = ends[end]->sent;
@@ -267,6 +299,7 @@ class StreamOrdeal {
   }
 
   std::array<OrdealNode, 3> nodes_;
+  ViewPayload view_;
   std::array<std::vector<uint8_t>, 2> said_;
 };
 

@@ -40,6 +40,10 @@ std::vector<Sample> samples() {
   const auto more = again.converse(1, 60);
   out.push_back({Victim::follower, more.by_leader, "follower-goes-on"});
   out.push_back({Victim::restarted_leader, more.by_follower, "restarted-leader"});
+  StreamOrdeal handed;
+  handed.expect_hand();
+  const auto words = handed.converse(1, 60, [&] { handed.resign(); });
+  out.push_back({Victim::heir, words.by_leader, "heir"});
   return out;
 }
 
