@@ -68,6 +68,17 @@ const witnessed: Partial<Scenario> = {
   partNs: 20e9,
 }
 
+/** Hosts hand the volume over to each other all the time; where much goes wrong most is refused, as somebody promises another meanwhile. */
+const handed: Partial<Scenario> = {
+  hostCount: 3,
+  spareCount: 0,
+  hasElections: true,
+  faults: ['slow-disk', 'slow-network', 'kill'],
+  faultMeanNs: 1e9,
+  operatorMeanNs: 3e7,
+  partNs: 2e9,
+}
+
 /** Of each at least 20; what is missing here, and why, is in docs/testing.md. */
 const transitions = [
   ...['hello', 'runs', 'commit', 'ack', 'fetch', 'refuse'].map((frame) => `protocol:${frame}`),
@@ -84,7 +95,7 @@ const transitions = [
   ...['lease-over', 'lease-lost', 'lease-back'].map((name) => `event:${name}`),
   ...['protocol:block-ask', 'protocol:block-answer', 'event:block-repaired', 'checker:rot repaired'],
   'rule:commit at a majority',
-  'operator:migrate',
+  ...['protocol:hand', 'event:hand-taken', 'operator:migrate'],
   ...['operator:delete', 'fault:away at a deletion', 'checker:nothing is left of a deleted volume'],
   ...['operator:force', 'operator:add behind force', 'protocol:forced view'],
   ...['fault:majority lost', 'fault:counted as lost, and back', 'checker:what is left before force'],
@@ -144,6 +155,10 @@ describe('whatever happens to hosts, clients see one disk, and replicas agree', 
 
   test.each(seeds.slice(0, 15))('seed %i, where the volume is deleted', async (seed) => {
     await prove(seed, deleted)
+  })
+
+  test.each(seeds.slice(0, 10))('seed %i, where hosts hand over to each other', async (seed) => {
+    await prove(seed, { ...handed, mode: seed % 2 === 0 ? 'quorum' : 'durable' })
   })
 
   test.each(seeds.slice(0, 12))('seed %i, with a witness', async (seed) => {

@@ -137,6 +137,7 @@ export const plants = [
   'stale-replica-set',
   'repair-unchecked',
   'witness-counted-as-data',
+  'heir-leads-at-first-word',
 ] as const
 export type Plant = (typeof plants)[number]
 

@@ -36,6 +36,14 @@ nlohmann::json promised(Cluster& cluster, size_t index, const std::string& volum
   return nlohmann::json::parse(told.result)["promised"];
 }
 
+/// Why a core did not carry it out.
+std::string refusal_of(Cluster& cluster, size_t index) {
+  std::string why;
+  for (const Event& event : cluster.node(index).events)
+    if (event.name == "hand-refused") why = field(event.detail, "why");
+  return why;
+}
+
 /// One turn of all, what they said, and disks that do nothing.
 void turn_without_disks(Cluster& cluster) {
   cluster.turn();
@@ -61,6 +69,7 @@ TEST_CASE("hand-over: the next core leads as soon as the primary's says so, and 
   CHECK(cluster.connect(1, 0, volume));
   cluster.run(50);
   CHECK(count_events(cluster, 1, "leading") == 1);
+  CHECK(count_events(cluster, 1, "hand-taken") == 1);
   const Export next = cluster.node(1).open(volume);
   CHECK(try_write(cluster, 1, next.handle, 1, 2) == 0);
   CHECK(holds(cluster, 1, volume, 0, 1));
@@ -93,6 +102,11 @@ TEST_CASE(
     CHECK(count_events(cluster, 1, "adopted") == 0);
     elect(cluster, volume, 1, 3, {2}, epoch_of(1, 0));
   }
+  SUBCASE("it does not come: the core waits no longer than it said") {
+    for (int turn = 0; turn < 6000; ++turn) turn_without_disks(cluster);
+    cluster.run(50);
+    CHECK(count_events(cluster, 1, "adopted") == 0);
+  }
   SUBCASE("it comes") {
     cluster.run(50);
     CHECK(count_events(cluster, 1, "adopted") == 1);
@@ -106,11 +120,17 @@ TEST_CASE("hand-over: a core that was told otherwise does nothing, and its repli
   Cluster cluster(3, views_params());
   const std::string volume = create_volume(cluster, Mode::quorum);
   bool is_promised = false;
-  SUBCASE("nothing at all") {}
+  std::string why;
+  size_t teller = 1;
+  SUBCASE("nothing at all") {
+    why = "nothing is expected of it";
+  }
   SUBCASE("another pad") {
+    why = "the stamp is hidden by another pad";
     CHECK(expect_hand(cluster, volume, pad_of(8)).error_code.empty());
   }
   SUBCASE("long ago") {
+    why = "nothing is expected of it";
     CHECK(expect_hand(cluster, volume, pad_of(9)).error_code.empty());
     cluster.run(6000);
   }
@@ -119,10 +139,13 @@ TEST_CASE("hand-over: a core that was told otherwise does nothing, and its repli
     cluster.cut(2);
     must_promise(cluster, 1, volume, epoch_of(2, 2), epoch_of(1, 0));
     is_promised = true;
+    why = "that host does not follow";
+    teller = 0;
   }
   const CommandReply reply = command_at(cluster, 0, "resign", resign_arguments(volume, pad_of(9)));
   cluster.run(50);
   CHECK(count_events(cluster, 1, "adopted") == 0);
+  CHECK(refusal_of(cluster, teller) == why);
   CHECK(promised(cluster, 1, volume) == (is_promised ? epoch_of(2, 2) : epoch_of(1, 0)));
   if (reply.error_code.empty()) elect(cluster, volume, 1, 3, {0}, epoch_of(1, 0));
 }
@@ -133,6 +156,7 @@ TEST_CASE("hand-over: of five members two are no majority, so their replicators 
   CHECK(expect_hand(cluster, volume, pad_of(9)).error_code.empty());
   REQUIRE(command_at(cluster, 0, "resign", resign_arguments(volume, pad_of(9))).error_code.empty());
   cluster.run(50);
+  CHECK(refusal_of(cluster, 0) == "two are no majority");
   CHECK(promised(cluster, 1, volume) == epoch_of(1, 0));
   elect(cluster, volume, 1, 2, {0, 2}, epoch_of(1, 0));
 }

@@ -69,7 +69,8 @@ Plant plant_of(const Napi::Value& params) {
       {"unsynced-promise", Plant::unsynced_promise},
       {"stale-replica-set", Plant::stale_replica_set},
       {"repair-unchecked", Plant::repair_unchecked},
-      {"witness-counted-as-data", Plant::witness_counted_as_data}};
+      {"witness-counted-as-data", Plant::witness_counted_as_data},
+      {"heir-leads-at-first-word", Plant::heir_leads_at_first_word}};
   for (const auto& [known, plant] : plants) {
     if (name == known) return plant;
   }

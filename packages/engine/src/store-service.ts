@@ -189,6 +189,8 @@ export class StoreService {
     else if (event.name === 'block-repaired')
       log.warn(event.detail, 'a bad block was had from another replica')
     else if (event.name === 'space-low') log.warn(event.detail, 'space is low')
+    else if (event.name === 'hand-refused')
+      log.info(event.detail, 'the two cores do not hand the volume over by themselves')
     else log.debug(event.detail, event.name)
     if (event.name === 'attached') this.holders.changed(event.detail.volume)
     if (event.name === 'head-moved') this.heads.onMoved(event.detail.volume)

@@ -100,6 +100,16 @@ export type CoreEvent =
       readonly detail: { readonly volume: VolumeId; readonly promised: Epoch }
     }
   | {
+      /** This store's core was handed the volume by its primary's, and makes its view. */
+      readonly name: 'hand-taken'
+      readonly detail: { readonly volume: VolumeId; readonly epoch: Epoch }
+    }
+  | {
+      /** This core did not hand the volume over to the next primary's, or was not handed it: the replicators do it. */
+      readonly name: 'hand-refused'
+      readonly detail: { readonly volume: VolumeId; readonly why: string }
+    }
+  | {
       /** A primary has no lease and pauses; and has one again. */
       readonly name: 'lease-lost' | 'lease-back'
       readonly detail: { readonly volume: VolumeId }

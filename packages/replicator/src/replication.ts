@@ -263,6 +263,10 @@ export class Replication {
       case 'block-corrupt':
         log.error(detail, event)
         break
+      case 'hand-taken':
+      case 'hand-refused':
+        log.info(detail, event)
+        break
       default:
     }
   }

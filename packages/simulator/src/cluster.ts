@@ -72,8 +72,17 @@ const RESTART_NS_MAX = 4 * SECOND
 
 /** Flag of an `ack` frame (docs/wire-protocol.md). */
 const FRAME_RECOVERING = 1
+/** Of `hand`. */
+const FRAME_ON_DISK = 1
 /** Where the commit point stands in a hello (docs/wire-protocol.md). */
 const HELLO_COMMIT_LSN = 124
+
+/** The epoch in which the receiver of a `hand` is to lead. */
+const handedEpoch = (payload: Buffer): { counter: number; host: string } => epochAt(payload, 0)
+const epochAt = (payload: Buffer, at: number): { counter: number; host: string } => ({
+  counter: Number(payload.readBigUInt64LE(at)),
+  host: payload.toString('hex', at + 8, at + 28),
+})
 
 const hostIdOf = (index: number): HostId => HostId.parse(`1${String(index)}`.repeat(20))
 const storeIdOf = (index: number): StoreId => StoreId.parse(`a${String(index)}`.repeat(20))
@@ -106,6 +115,8 @@ export class Cluster implements HostListener {
   readonly #commitRule: CommitRule
   readonly #keys: Keys
   readonly #restarted = new Set<VolumeId>()
+  /** Epochs that a primary has promised to another host's core, on disk. */
+  readonly #handed = new Set<string>()
   readonly #leaders = new Map<VolumeId, number>()
   readonly #told = new Set<Host>()
   /** When hosts last lost power. */
@@ -308,6 +319,15 @@ export class Cluster implements HostListener {
         this.#leaders.set(event.detail.volume, host.index)
         this.sets.onLeading(epochName(event.detail.epoch))
         break
+      case 'hand-taken':
+        // E0: the promise of the primary is the other one of the two that it takes.
+        if (!this.#handed.has(epochName(event.detail.epoch)))
+          this.onFault(`${host.name} leads before the primary has said that its promise is on disk`)
+        break
+      case 'hand-refused':
+        this.coverage.count(`hand:${event.detail.why}`)
+        this.log.story(host.name, `is not handed the volume by the other core: ${event.detail.why}`)
+        break
       case 'volume-created':
         if (host.index === 0) this.#onVolume(event.detail.volume, host.index)
         break
@@ -479,7 +499,8 @@ export class Cluster implements HostListener {
       if ((flags & FRAME_RECOVERING) !== 0) this.coverage.count('protocol:ack of a recovering replica')
       else this.#commitRule.onAck(volume, epoch, host.index, Number(appended), Number(synced))
     } else if (name === 'hand') {
-      this.#onHand(volume, payload)
+      if ((flags & FRAME_ON_DISK) === 0) this.#onHand(volume, payload)
+      else this.#handed.add(epochName(handedEpoch(payload)))
     } else if (isOfLeader && (name === 'runs' || name === 'commit' || name === 'hello')) {
       // What it knows from before it leads stands in its hello; a witness is told of less afterwards (W6).
       const lsn = Number(payload.readBigUInt64LE(name === 'hello' ? HELLO_COMMIT_LSN : 0))
@@ -491,16 +512,11 @@ export class Cluster implements HostListener {
 
   /** The core of the host named goes on from that head by itself, if it can. */
   #onHand(volume: VolumeId, payload: Buffer): void {
-    const id = (at: number): string => payload.toString('hex', at, at + 20)
-    const counter = (at: number): number => Number(payload.readBigUInt64LE(at))
-    const [next, head] = [
-      { counter: counter(0), host: id(8) },
-      { counter: counter(36), host: id(44) },
-    ]
+    const next = handedEpoch(payload)
     this.#commitRule.onElected(volume, epochName(next), {
       leader: this.hosts.findIndex(({ host }) => host === next.host),
-      viewLsn: counter(28) + 1,
-      before: epochName(head),
+      viewLsn: Number(payload.readBigUInt64LE(28)) + 1,
+      before: epochName(epochAt(payload, 36)),
     })
   }
 

@@ -117,6 +117,15 @@ const hunts: Readonly<Record<Plant, Hunt>> = {
     },
   },
   'witness-counted-as-data': { seedsMax: 20, scenario: { ...elected, hasWitness: true, mode: 'quorum' } },
+  'heir-leads-at-first-word': {
+    seedsMax: 20,
+    scenario: {
+      ...elected,
+      mode: 'quorum',
+      faults: ['slow-disk', 'slow-network'],
+      operatorMeanNs: 30 * MILLISECOND,
+    },
+  },
 }
 
 test.each(plants)('%s is found', { timeout: 900_000 }, async (plant) => {

@@ -26,6 +26,7 @@ enum class Plant : uint8_t {
   stale_replica_set,
   repair_unchecked,
   witness_counted_as_data,
+  heir_leads_at_first_word,
 };
 
 /// Sizes and distances; tests use small ones. Defaults are what production uses.

@@ -75,8 +75,6 @@ class HandOvers final : private StreamEnd {
     uint64_t until_ns = 0;  // the second word has been said
   };
 
-  bool may_take(const Volume& volume, const Epoch& leader_epoch, const Heir& heir,
-                const HandFrame& hand) const;
   void try_lead(const VolumeId& volume);
 
   // StreamEnd: of streams that are kept
