@@ -10,8 +10,12 @@ namespace cloudfs {
 namespace {
 
 // Moved in one turn: clients' batches queue behind it.
-constexpr uint64_t kBytesPerTurn = 1u << 20;
-constexpr size_t kBlocksPerRun = 256;
+constexpr uint64_t kBytesPerTurn = 256u << 10;
+// A segment is looked through in about so many turns, for the checksums of what lives in it are made: 1 MiB of 32 in each.
+constexpr uint32_t kPartsLookedAt = 32;
+// Room for a segment is given back when nothing has been cleaned for so long.
+constexpr uint64_t kSpareNs = 1'000'000'000;
+constexpr size_t kBlocksPerRun = kBytesPerTurn / kBlockBytes;
 
 }  // namespace
 
@@ -27,6 +31,7 @@ void Cleaner::fail() {
 }
 
 void Cleaner::step() {
+  if (spare_ && jobs_.empty() && store_.now_ns() - spare_since_ns_ >= kSpareNs) spare_ = {};
   while (!jobs_.empty()) {
     Job& job = jobs_.front();
     if (!job.reading && !job.read) {
@@ -37,6 +42,14 @@ void Cleaner::step() {
       return;
     }
     if (!job.read) return;
+    if (!job.collected) {
+      if (!collect(job)) {
+        --store_.segments.at(job.logical).pins;
+        jobs_.pop_front();
+        continue;
+      }
+      if (!job.collected) return;
+    }
     if (job.made < job.blocks.size() && !make_runs(job)) return;
     if (job.made < job.blocks.size() || job.runs_open > 0 || job.repairs_open > 0) return;
     finish(job);
@@ -61,9 +74,15 @@ bool Cleaner::begin(Job& job) {
   }
   ++segment->pins;  // until the job ends
   job.reading = true;
-  job.bytes = BufferRef(segment->used_bytes);
-  store_.io.read(*this, 0, segment->physical, 0, segment->used_bytes, job.bytes);
+  job.bytes = room_for_segment();
+  // Aside: copied from the page cache in one piece it would hold up a turn for as long as many clients' batches take.
+  store_.io.read_aside(*this, 0, segment->physical, 0, segment->used_bytes, job.bytes);
   return true;
+}
+
+BufferRef Cleaner::room_for_segment() {
+  BufferRef spare = std::exchange(spare_, {});
+  return spare.unique() ? spare : BufferRef(store_.segments.segment_bytes());
 }
 
 void Cleaner::on_io(uint64_t, int error) {
@@ -71,24 +90,24 @@ void Cleaner::on_io(uint64_t, int error) {
   Job& job = jobs_.front();
   job.reading = false;
   if (error != 0) refuse(job, "ERR_STORE_IO", "the segment cannot be read: errno " + std::to_string(error));
-  if (error != 0 || !collect(job)) {
+  if (error != 0) {
     --store_.segments.at(job.logical).pins;
     jobs_.pop_front();
     return;
   }
   job.read = true;
-  // Neighbours of a volume lie side by side again.
-  std::stable_sort(job.blocks.begin(), job.blocks.end(), [](const Block& a, const Block& b) {
-    return std::tie(a.volume, a.epoch, a.moved.block) < std::tie(b.volume, b.epoch, b.moved.block);
-  });
+  job.looked_at = kSegmentHeaderBytes;
 }
 
 // --- What is live in the segment ----------------------------------------------------------------------------------
 
+/// The next part. @returns false: the segment was refused
 bool Cleaner::collect(Job& job) {
   const Segment& segment = store_.segments.at(job.logical);
-  const uint32_t live = segment.live;
-  for (uint32_t offset = kSegmentHeaderBytes; offset < segment.used_bytes;) {
+  uint32_t& offset = job.looked_at;
+  const uint32_t end =
+      std::min(segment.used_bytes, offset + store_.segments.segment_bytes() / kPartsLookedAt);
+  while (offset < end) {
     const Result<BatchView> batch = decode_batch({job.bytes.data() + offset, segment.used_bytes - offset});
     if (!batch.ok() || batch->header.segment != job.logical || batch->header.offset != offset) {
       store_.event("block-corrupt",
@@ -101,8 +120,22 @@ bool Cleaner::collect(Job& job) {
       if (run.body_bytes() > 0) collect_run(job, run.run, offset + run.body_offset);
     offset += batch->header.batch_bytes;
   }
-  ensure(job.blocks.size() + job.rotten.size() == live,
+  if (offset == segment.used_bytes) on_collected(job);
+  return true;
+}
+
+void Cleaner::on_collected(Job& job) {
+  const Segment& segment = store_.segments.at(job.logical);
+  job.collected = true;
+  // Some of those looked at first may have died since.
+  std::erase_if(job.blocks, [&](const Block& block) { return !segment.is_live(block.moved.from_slot); });
+  std::erase_if(job.rotten, [&](const Rotten& one) { return !segment.is_live(one.place.slot); });
+  ensure(job.blocks.size() + job.rotten.size() == segment.live,
          "each live block of a segment is a block of one of its batches");
+  // Neighbours of a volume lie side by side again.
+  std::stable_sort(job.blocks.begin(), job.blocks.end(), [](const Block& a, const Block& b) {
+    return std::tie(a.volume, a.epoch, a.moved.block) < std::tie(b.volume, b.epoch, b.moved.block);
+  });
   // Asked for only now: of a segment that is refused nobody would be there to hear how it ends.
   for (const Rotten& one : job.rotten) {
     if (store_.repairs.want(one.volume, one.block, one.place, this)) {
@@ -111,7 +144,6 @@ bool Cleaner::collect(Job& job) {
       job.is_rotten = true;
     }
   }
-  return true;
 }
 
 void Cleaner::collect_run(Job& job, const RunView& run, uint32_t body_offset) {
@@ -230,6 +262,8 @@ void Cleaner::on_repair_ended(bool is_good) {
 
 void Cleaner::finish(Job& job) {
   --store_.segments.at(job.logical).pins;
+  spare_ = std::move(job.bytes);
+  spare_since_ns_ = store_.now_ns();
   if (job.no_space) {
     refuse(job, "ERR_STORE_FULL", "no free segment is left to move blocks to");
   } else if (job.is_rotten) {

@@ -6,6 +6,7 @@
 // - Its old place is given up in the step in which the new one counts: when the moved batch is appended. Both steps happen
 //   again, in the same order, when the batch is replayed.
 // - Only blocks of applied records are moved.
+// - A segment of 32 MiB is looked through and moved in small parts, a turn each: clients wait for a turn to end.
 #pragma once
 
 #include <deque>
@@ -27,6 +28,8 @@ class Cleaner final : BatchMember, IoOwner, RepairWaiter {
   /// Queues a segment; the command is answered when its live blocks were moved.
   void clean(uint32_t logical, uint64_t command);
   bool busy() const { return !jobs_.empty(); }
+  /// There is something to do in the next turn, whether anything completes or not.
+  bool has_work() const { return !jobs_.empty() && jobs_.front().read && !jobs_.front().collected; }
   /// A bounded amount of work, once a turn; batches are being made.
   void step();
   /// The store stopped.
@@ -52,7 +55,9 @@ class Cleaner final : BatchMember, IoOwner, RepairWaiter {
     bool reading = false;
     bool read = false;
     BufferRef bytes;
-    std::vector<Block> blocks;  // live when read
+    uint32_t looked_at = 0;     // of `bytes`: up to where its batches were looked at
+    bool collected = false;     // to the end
+    std::vector<Block> blocks;  // live when they were looked at
     size_t made = 0;            // of them: looked at for the moved stream
     size_t runs_open = 0;       // runs that are not appended
     uint64_t moved_bytes = 0;
@@ -75,8 +80,10 @@ class Cleaner final : BatchMember, IoOwner, RepairWaiter {
 
   bool begin(Job& job);
   bool collect(Job& job);
+  void on_collected(Job& job);
   void collect_run(Job& job, const RunView& run, uint32_t body_offset);
   bool make_runs(Job& job);
+  BufferRef room_for_segment();
   void finish(Job& job);
   void refuse(Job& job, const char* code, const std::string& message);
 
@@ -84,6 +91,9 @@ class Cleaner final : BatchMember, IoOwner, RepairWaiter {
   std::deque<Job> jobs_;
   std::deque<Run> runs_;    // made, not appended
   uint64_t first_run_ = 1;  // number of the first of them
+  // The last job's room, for the next one: memory fresh from the kernel, and giving it back, cost milliseconds.
+  BufferRef spare_;
+  uint64_t spare_since_ns_ = 0;
 };
 
 }  // namespace cloudfs

@@ -316,7 +316,7 @@ std::optional<uint64_t> Store::next_deadline_ns() const {
   if (streams.has_waiting()) at_latest(now_ns_ + kStreamRetryNs);
   if (const auto when = leases_.next_deadline_ns()) at_latest(*when);
   if (const auto when = repairs.next_deadline_ns()) at_latest(*when);
-  if (scrubber.has_work()) at_latest(now_ns_);
+  if (scrubber.has_work() || cleaner.has_work()) at_latest(now_ns_);
   for (const Resignation& one : resignations_) at_latest(one.until_ns);
   for (const auto& [id, leader] : leaders_)
     if (const auto when = leader->next_deadline_ns()) at_latest(*when);
