@@ -5,11 +5,8 @@
 import type { VolumeId } from '@cloudfs/interface'
 import type { ViewClock } from './ports.js'
 
-/**
- * An election waits for disks and other hosts more than it computes: those of several volumes share syncs and system calls. Fewer than
- * a host may ask another at once (`requestsPerHostMax`), so that no question waits here.
- */
-const SLOTS = 24
+/** More do not make a host faster. */
+const SLOTS = 8
 /** Who takes longer waits for something that others need not wait for. */
 const HOLD_MS = 1_000
 
