@@ -50,3 +50,28 @@ test('a frame that was given up before its turn is left out, those beside it lea
   ])
   expect([(await reader.read()).id, (await reader.read()).id]).toEqual([0, 2])
 })
+
+test('one of several that is given up while they leave is told so, and the stream goes on', async () => {
+  const [out, into] = await streamPair()
+  const send = out.send.bind(out)
+  // It takes the bytes, and wants no more before it says so.
+  const taken = new Promise<void>((resolve) => {
+    out.send = (data) => {
+      send(data)
+      resolve()
+      return false
+    }
+  })
+  const writer = new FrameStream(out, BODY_BYTES_MAX)
+  const reader = new FrameStream(into, BODY_BYTES_MAX)
+  const given = new AbortController()
+  const all = [0, 1].map((id) => writer.write(frame(id, 100), id === 0 ? given.signal : never))
+  await taken
+  given.abort(new Error('too late'))
+  await expect(all[0]).rejects.toThrow('too late')
+  out.send = send
+  out.dispatchEvent(new Event('drain'))
+  await all[1]
+  await writer.write(frame(2, 10), never)
+  for (let id = 0; id < 3; id++) expect((await reader.read()).id).toBe(id)
+})

@@ -111,8 +111,8 @@ export class FrameStream {
 
   /**
    * Resolves once the stream has taken the frame, after those before it: a reader that does not read holds the writers up,
-   * not the memory. Given up before its turn a frame is left out; given up in its turn it ends the stream, for nobody
-   * could tell the frames behind it apart.
+   * not the memory. Given up before its turn a frame is left out; when all that leave together are given up in their turn the
+   * stream ends, for nobody could tell the frames behind them apart.
    *
    * What is written in one turn of the event loop leaves together: a frame by itself costs an encryption and a system call.
    */
@@ -133,7 +133,7 @@ export class FrameStream {
       const batch = this.#takeBatch()
       if (batch.length === 0) break
       try {
-        using given = new JoinedSignal(batch.map(({ signal }) => signal))
+        using given = new AllGivenUp(batch)
         await this.#bytes.write(joined(batch.map(({ encoded }) => encoded)), { signal: given.signal })
         for (const { resolve } of batch) resolve()
       } catch (error) {
@@ -165,6 +165,32 @@ export class FrameStream {
     if (count === 0) return Buffer.alloc(0)
     const bytes = (await this.#bytes.read({ bytes: count })).subarray()
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+}
+
+/** Ends when nobody waits for any of the frames that leave together. Who gives one up hears so at once; its bytes leave with the others. */
+class AllGivenUp implements Disposable {
+  readonly #controller = new AbortController()
+  readonly #signals: readonly JoinedSignal[]
+
+  constructor(batch: readonly Unwritten[]) {
+    let waiting = batch.length
+    this.#signals = batch.map(({ signal, reject }) => {
+      const own = new JoinedSignal([signal])
+      own.signal.addEventListener('abort', () => {
+        reject(reasonOf(signal))
+        if (--waiting === 0) this.#controller.abort(signal.reason)
+      })
+      return own
+    })
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  [Symbol.dispose](): void {
+    for (const each of this.#signals) each[Symbol.dispose]()
   }
 }
 
