@@ -14,6 +14,7 @@ import {
   type EngineResponse,
   LineReader,
   MessageTooLongError,
+  writeTogether,
 } from '@cloudfs/interface'
 import type { Logger } from 'pino'
 import { parseRequest, type Request } from './requests.js'
@@ -117,14 +118,7 @@ class Client {
       this.#socket.destroy()
       return
     }
-    // What is told in one turn of the event loop leaves in one system call.
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork()
-      process.nextTick(() => {
-        this.#socket.uncork()
-      })
-    }
-    this.#socket.write(line)
+    writeTogether(this.#socket, line, setImmediate)
   }
 
   hangUp(): void {

@@ -114,14 +114,15 @@ export class FrameStream {
    * not the memory. Given up before its turn a frame is left out; when all that leave together are given up in their turn the
    * stream ends, for nobody could tell the frames behind them apart.
    *
-   * What is written in one turn of the event loop leaves together: a frame by itself costs an encryption and a system call.
+   * What is written while the event loop looks after what has come leaves together: a frame by itself costs an encryption, a
+   * system call, and an answer of the multiplexer.
    */
   write(encoded: Uint8Array, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#unwritten.push({ encoded, signal, resolve, reject })
       if (this.#isWriting) return
       this.#isWriting = true
-      process.nextTick(() => {
+      setImmediate(() => {
         this.#writeAll().catch(reject)
       })
     })

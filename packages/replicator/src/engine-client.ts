@@ -10,6 +10,7 @@ import {
   type EngineResponse,
   type EngineVerb,
   LineReader,
+  writeTogether,
 } from '@cloudfs/interface'
 
 /** What the engine refused or failed at; `code` is its own (docs/errors.md). */
@@ -105,7 +106,7 @@ export class EngineClient {
       }
       // The engine answers a verb with that verb's result.
       this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject })
-      this.#write(`${JSON.stringify(message)}\n`)
+      writeTogether(this.#socket, `${JSON.stringify(message)}\n`, setImmediate)
     })
   }
 
@@ -113,17 +114,6 @@ export class EngineClient {
   async close(): Promise<void> {
     this.#socket.destroy()
     await this.closed
-  }
-
-  /** What is asked in one turn of the event loop leaves in one system call, and comes to the engine as one. */
-  #write(line: string): void {
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork()
-      process.nextTick(() => {
-        this.#socket.uncork()
-      })
-    }
-    this.#socket.write(line)
   }
 
   #receive(chunk: Buffer): void {

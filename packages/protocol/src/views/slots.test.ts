@@ -2,7 +2,7 @@ import { VolumeId } from '@cloudfs/interface'
 import { expect, test } from 'vitest'
 import { Slots } from './slots.js'
 
-const SLOTS = 8
+const SLOTS = 16
 const volumeOf = (index: number): VolumeId => VolumeId.parse(index.toString(16).padStart(40, '0'))
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 

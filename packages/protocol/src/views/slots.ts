@@ -5,8 +5,8 @@
 import type { VolumeId } from '@cloudfs/interface'
 import type { ViewClock } from './ports.js'
 
-/** More do not make a host faster. */
-const SLOTS = 8
+/** Fewer wait for disks and for each other; more do not make a host faster, and one that is slow answers them all late. */
+const SLOTS = 16
 /** Who takes longer waits for something that others need not wait for. */
 const HOLD_MS = 1_000
 
