@@ -7,7 +7,6 @@
  * engine that was started again gets new ones.
  */
 import { randomBytes } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from '@cloudfs/http'
@@ -17,7 +16,6 @@ import {
   type Epoch,
   type HostId,
   isCloudfsError,
-  JoinedSignal,
   NotPrimaryError,
   VersionId,
   VolumeId,
@@ -35,17 +33,15 @@ import {
   tellLead,
 } from './peer-requests.js'
 import { RunFiles } from './run-files.js'
+import { Seeking } from './seeking.js'
 import { Turns } from './turns.js'
 
 type Attachment = Answer<'attach'>
 
-/** Pause before hosts are asked again who leads; doubles up to the greatest. */
-const SEEK_MS_MIN = 20
-/** Of more volumes at once each asks less often, and later: whoever comes to lead tells besides. */
-const SEEK_TOGETHER = 4
-const SEEK_TOGETHER_MS_MAX = 2_000
-const SEEK_MS_MAX = 1_000
-const SEEK_TIMEOUT_MS = 2_000
+const ASK_TIMEOUT_MS = 2_000
+/** Pause before whoever attaches a volume tries again; doubles up to the greatest. */
+const ROUTE_RETRY_MS_MIN = 20
+const ROUTE_RETRY_MS_MAX = 1_000
 /** So long nobody else is asked while a host is about to lead. */
 const NEXT_MS = 200
 /** Volumes whose route is on its way to whom is about to lead: each is a command that its engine has not answered. */
@@ -68,8 +64,6 @@ interface Attached {
   losses: number
   /** A route to a host that is about to lead, on its way. */
   next: { readonly epoch: Epoch; readonly done: Promise<boolean> } | undefined
-  /** Ends the pause in which nobody is asked who leads; nobody is being asked, if there is none. */
-  wake: (() => void) | undefined
 }
 
 interface AttachmentsOptions {
@@ -100,16 +94,22 @@ export class Attachments {
   readonly #attached = new Map<VolumeId, Attached>()
   readonly #turns = new Turns()
   readonly #closing = new AbortController()
-  /** Volumes whose primary is asked for. */
-  #seeking = 0
+  readonly #seeking: Seeking
   #nexts = 0
 
   constructor(options: AttachmentsOptions) {
     this.#options = options
     this.#files = new RunFiles(options.runDirectory)
-    // Every volume whose primary is asked for listens.
-    setMaxListeners(0, this.#closing.signal)
-    const { peers } = options
+    const { peers, engine } = options
+    this.#seeking = new Seeking({
+      isFound: (volume) => this.#isSettled(volume),
+      candidates: (volume, all) => this.#candidates(volume, all),
+      ask: (volume, host) => this.#askOne(volume, host),
+      mustWait: () => !engine.isUp,
+      run: (work) => {
+        this.#run(work)
+      },
+    })
     peers.handle(tellLead, (lead, caller) => {
       if (lead.epoch.host !== caller)
         throw new NotPrimaryError(`host ${caller} leads in no epoch of host ${lead.epoch.host}`)
@@ -118,12 +118,12 @@ export class Attachments {
     })
     const onDoubt = ({ hostId }: { readonly hostId: HostId }): void => {
       for (const attached of this.#attached.values())
-        if (attached.lead?.host === hostId && attached.wake === undefined) this.#seek(attached)
+        if (attached.lead?.host === hostId && !this.#seeking.has(attached.volume)) this.#seek(attached)
     }
     peers.on('member-suspect', onDoubt)
     peers.on('member-down', onDoubt)
     peers.on('member-up', () => {
-      for (const attached of this.#attached.values()) attached.wake?.()
+      this.#seeking.wakeAll()
     })
   }
 
@@ -262,6 +262,7 @@ export class Attachments {
   /** Lets go of what is under way; endpoints stay. */
   close(): void {
     this.#closing.abort(new Error('the node stops'))
+    this.#seeking.close()
   }
 
   #entry(volume: VolumeId): Attached {
@@ -275,7 +276,6 @@ export class Attachments {
       isRouted: false,
       losses: 0,
       next: undefined,
-      wake: undefined,
     }
     this.#attached.set(volume, attached)
     return attached
@@ -288,56 +288,9 @@ export class Attachments {
   }
 
   /** Asks who leads the volume, until its endpoint has a route to whom is heard of. */
-  #seek(attached: Attached): void {
-    if (attached.wake !== undefined) {
-      attached.wake()
-      return
-    }
-    attached.wake = () => undefined
-    this.#seeking++
-    this.#run(
-      this.#ask(attached).finally(() => {
-        this.#seeking--
-      }),
-    )
-  }
-
-  #seekMs(): number {
-    return Math.min(SEEK_TOGETHER_MS_MAX, SEEK_MS_MIN * Math.ceil(this.#seeking / SEEK_TOGETHER))
-  }
-
-  async #ask(attached: Attached): Promise<void> {
-    /** Those that have not answered yet. */
-    const asked = new Set<HostId>()
-    let pauseMs = this.#seekMs()
-    // Where many have lost their primary in one moment nobody leads yet, and those that elect somebody have enough to answer.
-    let mayAsk = pauseMs === SEEK_MS_MIN
-    if (attached.next !== undefined)
-      await Promise.race([attached.next.done, delay(NEXT_MS, undefined, { ref: false })])
-    while (this.#attached.get(attached.volume) === attached && !this.#isSettled(attached)) {
-      if (this.#options.engine.isUp && mayAsk)
-        for (const host of this.#candidates(attached, pauseMs >= SEEK_MS_MAX)) {
-          if (asked.has(host)) continue
-          asked.add(host)
-          this.#run(this.#askOne(attached.volume, host).finally(() => asked.delete(host)))
-        }
-      mayAsk = true
-      using timer = new JoinedSignal([this.#closing.signal])
-      const { signal } = timer
-      const woken = new Promise<true>((resolve) => {
-        attached.wake = () => {
-          resolve(true)
-        }
-      })
-      try {
-        const isWoken = await Promise.race([delay(pauseMs, false, { signal }), woken])
-        const grownMs = isWoken ? 0 : Math.min(2 * pauseMs, SEEK_MS_MAX)
-        pauseMs = Math.max(this.#seekMs(), grownMs)
-      } finally {
-        timer.abort()
-      }
-    }
-    attached.wake = undefined
+  #seek({ volume, next }: Attached): void {
+    const first = next && Promise.race([next.done, delay(NEXT_MS, undefined, { ref: false })])
+    this.#run(this.#seeking.seek(volume, first))
   }
 
   async #askOne(volume: VolumeId, host: HostId): Promise<void> {
@@ -346,7 +299,7 @@ export class Attachments {
       const lead =
         host === self
           ? await leadHere(volume)
-          : await peers.request(host, askLead, { volume }, { timeoutMs: SEEK_TIMEOUT_MS })
+          : await peers.request(host, askLead, { volume }, { timeoutMs: ASK_TIMEOUT_MS })
       await this.told(host, lead)
     } catch (error) {
       if (isCloudfsError(error)) log.debug({ volume, host, err: error }, 'a host does not lead a volume')
@@ -355,15 +308,19 @@ export class Attachments {
   }
 
   /** @param all - the members that are known may be members no longer */
-  #candidates({ lead }: Attached, all: boolean): Iterable<HostId> {
+  #candidates(volume: VolumeId, all: boolean): Iterable<HostId> {
     const { host, peers } = this.#options
+    const lead = this.#attached.get(volume)?.lead
     const others = peers.members().flatMap(({ hostId, state }) => (state === 'down' ? [] : [hostId]))
     if (lead === undefined || all) return [host, ...others]
     const members = new Set(lead.told.members)
     return [host, ...others].filter((each) => members.has(each))
   }
 
-  #isSettled({ isRouted, lead }: Attached): boolean {
+  #isSettled(volume: VolumeId): boolean {
+    const attached = this.#attached.get(volume)
+    if (attached === undefined) return true
+    const { isRouted, lead } = attached
     if (!isRouted || lead === undefined) return false
     return lead.host === this.#options.host || this.#options.peers.member(lead.host)?.state === 'up'
   }
@@ -420,7 +377,7 @@ export class Attachments {
     // One that was lost meanwhile may have been this one.
     attached.isRouted = losses === attached.losses
     log.info({ volume, leader: attached.lead?.host }, 'an attached volume is led there')
-    if (attached.isRouted) attached.wake?.()
+    if (attached.isRouted) this.#seeking.wake(volume)
     else this.#seek(attached)
   }
 
@@ -428,7 +385,7 @@ export class Attachments {
   async #untilRouted(attached: Attached, by: HostId, lead: Lead, session: string): Promise<void> {
     const { volume } = attached
     const giveUpMs = performance.now() + ROUTE_MS_MAX
-    let pauseMs = SEEK_MS_MIN
+    let pauseMs = ROUTE_RETRY_MS_MIN
     let told = { by, lead }
     for (;;) {
       try {
@@ -443,7 +400,7 @@ export class Attachments {
       if (performance.now() > giveUpMs)
         throw new PrimaryAwayError(`no way to the primary of volume ${volume}`, { volume })
       await delay(pauseMs, undefined, { signal: this.#closing.signal })
-      pauseMs = Math.min(2 * pauseMs, SEEK_MS_MAX)
+      pauseMs = Math.min(2 * pauseMs, ROUTE_RETRY_MS_MAX)
       // Again: whoever leads by now says the same.
       told = await this.#record({ volume, primary: told.by }, session)
     }
@@ -493,7 +450,7 @@ export class Attachments {
     if (attached === undefined) return
     await this.#options.engine.call('end-endpoint', { volume })
     this.#attached.delete(volume)
-    attached.wake?.()
+    this.#seeking.wake(volume)
     await this.#files.remove(volume)
     await rm(this.#socketOf(volume), { force: true })
   }
@@ -515,7 +472,7 @@ export class Attachments {
     }
     log.info({ volume, err: error }, 'an attached volume is served later')
     // Asked again, and not at once.
-    if (attached !== undefined && attached.wake === undefined) this.#seek(attached)
+    if (attached !== undefined && !this.#seeking.has(volume)) this.#seek(attached)
   }
 
   #socketOf(volume: VolumeId): string {

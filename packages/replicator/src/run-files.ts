@@ -25,10 +25,12 @@ export class RunFiles {
 
   /** Makes the files of a volume that is being attached; a secret that is there stays, for a VM may know it. */
   async add(volume: VolumeId, version: VersionId): Promise<void> {
-    await mkdir(this.#directory, { recursive: true })
-    const secret = `${this.socketOf(volume)}.secret`
-    if (!existsSync(secret)) await replace(secret, `${randomBytes(SECRET_BYTES).toString('hex')}\n`, 0o600)
-    if (!this.#versions.has(volume)) this.#versions.set(volume, { version, isWriting: false })
+    if (!this.#versions.has(volume)) {
+      await mkdir(this.#directory, { recursive: true })
+      const secret = `${this.socketOf(volume)}.secret`
+      if (!existsSync(secret)) await replace(secret, `${randomBytes(SECRET_BYTES).toString('hex')}\n`, 0o600)
+      this.#versions.set(volume, { version, isWriting: false })
+    }
     await this.update(volume, version)
   }
 
