@@ -1,12 +1,12 @@
 /** Slices of the stamp of the view before (docs/protocol.md, E4): who was elected asks for them, members give theirs. */
-import { decodeView, type ViewPayload } from '@cloudfs/format'
+import type { ViewPayload } from '@cloudfs/format'
 import { bytesToHex, type Epoch, hexToBytes, type Stamp } from '@cloudfs/interface'
 import { majorityOf, openSlice, type OpenSlice, recoverStamp } from '../stamp-slices.js'
 import type { Elected } from './ballot.js'
 import type { Candidate } from './candidate.js'
 import { gather } from './gather.js'
 import type { ViewPorts, ViewRequests } from './ports.js'
-import { type Holders, isSame, votersOf } from './sets.js'
+import { type Holders, isSame, viewOfHex, votersOf } from './sets.js'
 import { ASK_TIMEOUT_MS, refusalLog } from './votes.js'
 
 /** To the one that this replica has promised, once it holds that head. */
@@ -16,7 +16,7 @@ export async function giveSlice(
 ): Promise<ViewRequests['slice']['answer']> {
   const { view, nonce } = await engine.sliceCheck(volume, epoch, head)
   const scope = { nonce: hexToBytes(nonce), epoch: head.epoch }
-  const { share } = openSlice(scope, decodeView(hexToBytes(view)), { host, store }, seed)
+  const { share } = openSlice(scope, viewOfHex(view), { host, store }, seed)
   return { store, share: bytesToHex(share) }
 }
 

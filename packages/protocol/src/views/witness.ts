@@ -5,10 +5,9 @@
  * What two replicas have in common is told by the views that each knows: within an epoch there is one chain, so who is in an
  * epoch that the other came to has a beginning of its records. Where that does not tell, nothing is left off.
  */
-import { decodeView } from '@cloudfs/format'
-import { compareEpochs, type Head, hexToBytes, type Standing } from '@cloudfs/interface'
+import { compareEpochs, type Head, type Standing } from '@cloudfs/interface'
 import { isVoter, majorityOf } from '../stamp-slices.js'
-import type { Member, Promised } from './sets.js'
+import { type Member, type Promised, viewOfHex } from './sets.js'
 
 export function hasWitness(members: readonly Member[]): boolean {
   return members.some(({ role }) => role === 'witness')
@@ -50,7 +49,7 @@ export interface Kept {
  */
 export function keptOf(best: Promised, promises: readonly Promised[]): Kept | 'unknown' | undefined {
   const { views } = best.standing
-  const sets = views.map(({ payload }) => decodeView(hexToBytes(payload)).members)
+  const sets = views.map(({ payload }) => viewOfHex(payload).members)
   const data = promises.filter((each) => each !== best && !isWitnessIn(sets, each))
   const beginnings = data.filter(({ standing }) => isBeginningOf(standing, best.standing))
   let holder: Promised | undefined
