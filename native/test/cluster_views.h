@@ -75,12 +75,14 @@ inline Election stand(Cluster& cluster, const std::string& volume, size_t candid
   return out;
 }
 
-inline CommandReply ask_lead(Cluster& cluster, const std::string& volume, const Election& election) {
+inline CommandReply ask_lead(Cluster& cluster, const std::string& volume, const Election& election,
+                             Lsn known = 0) {
   return command_at(cluster, election.candidate, "lead",
                     nlohmann::json{{"volume", volume},
                                    {"epoch", epoch_of(election.counter, election.candidate)},
                                    {"stamp", to_hex(ByteSpan(stamp_of(election.counter)))},
-                                   {"head", election.head}}
+                                   {"head", election.head},
+                                   {"knownLsn", known}}
                         .dump());
 }
 

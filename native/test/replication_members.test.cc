@@ -81,8 +81,8 @@ TEST_CASE(
   cluster.run(300);
   CHECK(count_events(cluster, 0, "leading") == 2);
   CHECK(views_in_force(cluster, 0, volume) == 1);
-  // It hears that it is out, and is not needed any more.
-  CHECK(ask_promise(cluster, 2, volume, epoch_of(9, 2)).error_code == "ERR_NOT_MEMBER");
+  // It hears that it is out, and is not needed any more; who does not know hears of it.
+  CHECK(views_in_force(cluster, 2, volume) == 1);
   cluster.cut(2);
   CHECK(can_write(cluster, 0, volume, 2));
   cluster.run(200);
@@ -92,6 +92,76 @@ TEST_CASE(
   cluster.connect(0, 2, volume);
   cluster.run(100);
   CHECK_FALSE(can_write(cluster, 0, volume, 3));
+  check_audits(cluster);
+}
+
+TEST_CASE("members: who was left out tells those that do not know it, and they go on without it") {
+  Cluster cluster(4, views_params());
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  // 3 has the view's record. That it is committed the primary tells 2 alone, and is lost.
+  cluster.cut(1);
+  cluster.cut(2);
+  cluster.run(50);
+  cluster.cut(3);
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(150);
+  Random random(11);
+  cluster.kill(0, random);
+  REQUIRE(views_in_force(cluster, 3, volume) == 2);
+  REQUIRE(views_in_force(cluster, 2, volume) == 1);
+  const nlohmann::json told = must_promise(cluster, 2, volume, epoch_of(4, 3));
+  const Lsn known = told["views"][0]["lsn"].get<Lsn>();
+  CHECK(told["committedLsn"].get<Lsn>() >= known);
+  // What it is for: it can lead in no set, and gives no slice.
+  CHECK(
+      command_at(cluster, 2, "slice-check",
+                 nlohmann::json{{"volume", volume}, {"epoch", epoch_of(4, 3)}, {"head", told["head"]}}.dump())
+          .error_code == "ERR_NOT_MEMBER");
+  const Election election = stand(cluster, volume, 3, 4, {1});
+  REQUIRE(ask_lead(cluster, volume, election, known).error_code.empty());
+  // And it need not follow.
+  CHECK(cluster.connect(3, 1, volume));
+  cluster.run(50);
+  CHECK(views_in_force(cluster, 3, volume) == 1);
+  REQUIRE(ask_begin_view(cluster, volume, election, stamp_of(3)).error_code.empty());
+  cluster.run(150);
+  CHECK(count_events(cluster, 3, "leading") == 1);
+  CHECK(can_write(cluster, 3, volume, 2));
+  cluster.run(150);
+  CHECK(holds(cluster, 1, volume, 1, 1));
+  CHECK(holds(cluster, 1, volume, 2, 2));
+  CHECK(views_in_force(cluster, 1, volume) == 1);
+  check_audits(cluster);
+}
+
+TEST_CASE(
+    "members: what others know to be committed is known of the head adopted, not of what was here before") {
+  Cluster cluster(3, views_params());
+  const std::string volume = create_volume(cluster, Mode::quorum);
+  elect(cluster, volume, 0, 2, {1, 2});
+  cluster.cut(1);
+  cluster.cut(2);
+  // Records that nobody else has.
+  for (uint64_t block = 1; block < 5; ++block) CHECK_FALSE(can_write(cluster, 0, volume, block));
+  Random random(12);
+  cluster.kill(0, random);
+  elect(cluster, volume, 1, 3, {2});
+  for (uint64_t block = 5; block < 8; ++block) CHECK(can_write(cluster, 1, volume, block));
+  cluster.start(0);
+  cluster.run(20);
+  cluster.kill(1, random);
+  const Election election = stand(cluster, volume, 0, 4, {2});
+  REQUIRE(ask_lead(cluster, volume, election, election.head["lsn"].get<Lsn>() + 100).error_code.empty());
+  cluster.run(50);
+  CHECK(cluster.connect(0, 2, volume));
+  cluster.run(50);
+  REQUIRE(ask_begin_view(cluster, volume, election, stamp_of(3)).error_code.empty());
+  cluster.run(150);
+  CHECK(can_write(cluster, 0, volume, 9));
+  CHECK_FALSE(holds(cluster, 0, volume, 4, 4));
+  CHECK(holds(cluster, 0, volume, 7, 7));
   check_audits(cluster);
 }
 

@@ -3,7 +3,8 @@
  * lost, and who leaves is not needed any more. Method: real engines and real NBD clients; the shipped view protocol beside
  * each engine, as a replicator runs it.
  */
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { EngineCluster } from './support/engine-cluster.js'
 import { nbdUri } from './support/engine-process.js'
 import { EngineViews } from './support/engine-views.js'
@@ -76,3 +77,54 @@ test('a set that nobody could agree on is not begun: the primary leads on', opti
   await expect(views.changeSet(0, [0, 3])).rejects.toThrow('too few members answer')
   await qemuIo(0, 'write -P 7 1M 64k', 'flush')
 })
+
+test(
+  'a change of which its primary told those alone who leave is carried on without it',
+  options,
+  async () => {
+    await begin(3)
+    await qemuIo(0, 'write -P 7 1M 64k', 'flush')
+    await views.changeSet(0, [0, 1, 2], 3)
+    const end = async (index: number): Promise<void> => {
+      await cluster.kill(index)
+      await views.end(index)
+    }
+    const epoch = { counter: 0, host: cluster.host(0) }
+    const hasViews = (index: number, count: number): Promise<void> =>
+      vi.waitFor(
+        async () => {
+          const { result } = await cluster
+            .engine(index)
+            .client.call('would-promise', { volume: cluster.volume, epoch })
+          expect(result.views).toHaveLength(count)
+        },
+        { timeout: 5_000, interval: 5 },
+      )
+    await end(1)
+    // The one that leaves gets the view's record when the one that joins has it, and is there no more.
+    const { pid, client } = cluster.engine(2)
+    await client.call('sync', {})
+    views.onBeginView(0, () => process.kill(pid, 'SIGSTOP'))
+    const change = views.changeSet(0, [0, 1, 3]).catch((error: unknown) => error)
+    await hasViews(3, 2)
+    // Its lease, which is asked for behind the record, outlives it.
+    await delay(60)
+    await cluster.kill(3)
+    process.kill(pid, 'SIGCONT')
+    await hasViews(2, 1)
+    await views.end(3)
+    await end(0)
+    await change
+
+    for (const index of [1, 3]) {
+      await cluster.launch(index)
+      views.begin(index)
+    }
+    await hasViews(3, 2)
+    const next = await views.leader(2)
+    await qemuIo(next, 'read -P 7 1M 64k', 'write -P 9 3M 64k', 'flush')
+    // And goes on when the one that left is gone.
+    await end(2)
+    await qemuIo(next, 'read -P 9 3M 64k', 'write -P 10 4M 64k', 'flush')
+  },
+)

@@ -84,7 +84,7 @@ const verbs = {
   'find-version': z.strictObject({ version: versionId }),
   'would-promise': z.strictObject({ volume, epoch }),
   promise: z.strictObject({ volume, epoch, resigned: epoch.optional(), force: z.boolean().optional() }),
-  lead: z.strictObject({ volume, epoch, stamp: hex, head }),
+  lead: z.strictObject({ volume, epoch, stamp: hex, head, knownLsn: lsn.optional() }),
   'begin-view': z.strictObject({
     volume,
     epoch,

@@ -288,7 +288,10 @@ export interface CoreCommands {
   /** Durable when it is answered. `resigned`: an epoch whose primary has given it up by itself. */
   promise: { args: EpochArguments & { readonly resigned?: Epoch }; result: Standing }
   /** This host has won the epoch: the core adopts `head`; `adopted` tells how far that is. `stamp`: of the view to come. */
-  lead: { args: EpochArguments & { readonly stamp: string; readonly head: Head }; result: unknown }
+  lead: {
+    args: EpochArguments & { readonly stamp: string; readonly head: Head; readonly knownLsn?: Lsn }
+    result: unknown
+  }
   /** Makes the view change, with the stamp of the view before. `leading` tells that it is committed. */
   'begin-view': {
     args: EpochArguments & {

@@ -22,6 +22,7 @@ export class EngineViews {
   readonly #cluster: EngineCluster
   readonly #views = new Map<number, Views>()
   readonly #bugs: Promise<void>[] = []
+  readonly #onBeginView = new Map<number, () => void>()
   /** What was said, for a test that fails. */
   readonly log: string[] = []
 
@@ -42,7 +43,10 @@ export class EngineViews {
         sleep: (ms, signal) => delay(ms, undefined, { signal }),
       },
       randomBytes: (count) => new Uint8Array(randomBytes(count)),
-      engine: coreEngine(async (verb, args) => (await engine.client.call(verb, args)).result),
+      engine: coreEngine(async (verb, args) => {
+        if (verb === 'begin-view') this.#onBeginView.get(index)?.()
+        return (await engine.client.call(verb, args)).result
+      }),
       peers: this.#peersOf(host),
       patientMs: 0,
       wayToFollow: () => Promise.resolve(undefined),
@@ -58,6 +62,11 @@ export class EngineViews {
       views.onEvent({ name: event, detail } as CoreEvent)
     }
     this.#views.set(index, views)
+  }
+
+  /** Calls back when that host is about to have its engine make a view's record. */
+  onBeginView(index: number, call: () => void): void {
+    this.#onBeginView.set(index, call)
   }
 
   /** Of an engine that was ended, or is about to be. */

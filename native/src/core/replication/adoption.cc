@@ -45,16 +45,18 @@ void Leader::step() {
 }
 
 std::optional<Lsn> Leader::leader_commit() const {
-  // E6: until it has its own view's record, an elected host commits nothing by counting.
-  if (volume_.made().epoch() != epoch_) return volume_.committed();
-  return std::nullopt;
+  if (volume_.made().epoch() == epoch_) return std::nullopt;
+  // E6: until it has its own view's record, an elected host commits nothing by counting. M1: what it was told it knows, once it
+  // has the history of which that is true.
+  return std::max(volume_.committed(), has_history() ? known_ : 0);
 }
 
 // --- Elected ------------------------------------------------------------------------------------------------------
 
-void Leader::begin_elected(const Position& head) {
+void Leader::begin_elected(const Position& head, Lsn known) {
   stage_ = Stage::fetch;
   target_ = head;
+  known_ = std::min(known, head.lsn);
   moved_ = true;
 }
 
@@ -65,6 +67,7 @@ void Leader::fetch_head() {
     if (volume_.own().appended != made.lsn) return;
     stage_ = Stage::adopted;
     fetching_ = nullptr;
+    volume_.ask_to_advance();
     for (const auto& feed : feeds_)
       if (!feed->closed) say_hello(*feed);
     moved_ = true;

@@ -91,8 +91,8 @@ class Leader final : public Replication, public StreamEnd {
 
   /// The volume is new here and nobody else has it: no need to ask.
   void begin_new() { stage_ = Stage::lead; }
-  /// This host was elected to go on from `head`.
-  void begin_elected(const Position& head);
+  /// This host was elected to go on from `head`. `known`: those who promised know it to be committed up to there.
+  void begin_elected(const Position& head, Lsn known);
   /// A majority holds what was adopted.
   bool may_begin_view(bool forced) const;
   /// Why this leader cannot change the set so (M1), or nullptr: who joins as a voter has to hold all that was adopted.
@@ -251,6 +251,7 @@ class Leader final : public Replication, public StreamEnd {
   Feed* fetching_ = nullptr;  // whom the missing records are fetched from
   Lsn adopted_ = 0;           // gathering: the most advanced head's lsn; 0 = not chosen yet
   Position target_;           // elected: the head to go on from
+  Lsn known_ = 0;             // of it: committed, as those who promised know
   size_t holders_told_ = 0;
   uint64_t lease_until_ns_ = UINT64_MAX;  // a majority's leases run until then
   bool lease_told_ = true;                // the last that was told of it: it runs

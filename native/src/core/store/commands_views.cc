@@ -63,20 +63,37 @@ Json standing(const Store& store, const VolumeId& id) {
       {"views", json_of(volume.views())}};
 }
 
-/// A replica of this store that may promise.
-Volume& replica_of(const Store& store, const Json& arguments) {
+Volume& kept_volume(const Store& store, const Json& arguments) {
   Volume& volume = volume_by_id(store, arguments);
   if (volume.applied().deleted) throw Refused{"ERR_UNKNOWN_VOLUME", "the volume is deleted"};
-  if (!store.is_member(volume)) throw Refused{"ERR_NOT_MEMBER", "this store is not in the volume's view"};
   return volume;
 }
 
-/// As replica_of(), or a volume of which nothing is here yet. A store that was told of anything has its creation synced
+[[noreturn]] void refuse_stranger() {
+  throw Refused{"ERR_NOT_MEMBER", "this store is not in the volume's view"};
+}
+
+/// A replica of this store that is a member.
+Volume& replica_of(const Store& store, const Json& arguments) {
+  Volume& volume = kept_volume(store, arguments);
+  if (!store.is_member(volume)) refuse_stranger();
+  return volume;
+}
+
+/// A replica of this store that promises: a member's, or that of one which is left out, and is kept for others may not know yet
+/// that they can do without it (M1): they are told here. A copy was never in a view, and promises nobody.
+Volume& promising_replica(const Store& store, const Json& arguments) {
+  Volume& volume = kept_volume(store, arguments);
+  if (!store.is_member(volume) && !store.has_promised_anybody(volume.id())) refuse_stranger();
+  return volume;
+}
+
+/// As promising_replica(), or a volume of which nothing is here yet. A store that was told of anything has its creation synced
 /// (V1), so having nothing is evidence as any head is.
 VolumeId promising(const Store& store, const Json& arguments) {
   const VolumeId id = id_of<VolumeId>(arguments, "volume");
   if (store.find(id) == nullptr && store.may_promise_unseen(id)) return id;
-  return replica_of(store, arguments).id();
+  return promising_replica(store, arguments).id();
 }
 
 uint64_t to_ms(uint64_t ns) {
@@ -133,7 +150,9 @@ bool Commands::run_view_verb(Store& store, const Json& arguments, const Command&
     store.promise(id, epoch, begin(command.id));
   } else if (verb == "lead") {
     Volume& volume = replica_of(store, arguments);
-    refuse_if(store.lead(volume, epoch_of(arguments), stamp_of(arguments, "stamp"), head_of(arguments)));
+    const Lsn known = arguments.contains("knownLsn") ? number_of(arguments, "knownLsn") : 0;
+    refuse_if(
+        store.lead(volume, epoch_of(arguments), stamp_of(arguments, "stamp"), head_of(arguments), known));
     answer(command.id, "{}");
   } else if (verb == "begin-view") {
     Volume& volume = replica_of(store, arguments);

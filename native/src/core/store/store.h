@@ -119,6 +119,8 @@ class Store final : public VolumeHost,
   bool has_promised(const VolumeId& volume, const Epoch& epoch) const {
     return promised(volume) == epoch && promises_.is_synced(volume);
   }
+  /// As whoever follows as a member does.
+  bool has_promised_anybody(const VolumeId& volume) const { return promises_.of(volume) != Epoch{}; }
   /// `follower`, `elected` or `primary`.
   const char* role_of(const Volume& volume) const;
   /// It has its primary here, or one to which a lease was granted that runs still.
@@ -148,7 +150,8 @@ class Store final : public VolumeHost,
   /// Syncs what is appended by now. `command` is done then.
   void sync(uint64_t command);
   /// This host was elected to go on from `head`. @returns nullptr, or why not (a code)
-  const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head);
+  const char* lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head,
+                   Lsn known = 0);
   /// H1: the primary makes no more records, and gives its epoch up for good once all that it made is applied; `command` is
   /// answered when that is durable. It stays primary if it takes too long. `next`: of the host that it hands over to, which it
   /// promises with it. `pad`: its core is told by this one's, with the stamp hidden by that (HandOvers). @returns why not (a

@@ -141,7 +141,8 @@ void Store::step_down(Volume& volume, const Epoch& promised_epoch) {
         "{\"volume\":\"" + to_hex(volume.id()) + "\",\"promised\":" + epoch_json(promised_epoch) + "}");
 }
 
-const char* Store::lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head) {
+const char* Store::lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, const Position& head,
+                        Lsn known) {
   if (volume.writable() || leaders_.contains(volume.id())) return "ERR_IS_PRIMARY";
   // An epoch is used once: what another life of this store made of it is not known here.
   if (epoch.host != identity.host || promised(volume.id()) != epoch ||
@@ -150,7 +151,7 @@ const char* Store::lead(Volume& volume, const Epoch& epoch, const Stamp& stamp, 
   promises_.use(volume.id());
   follower_of(volume.id()).end();
   put_local(volume.id(), epoch, LocalKind::stamp, {stamp.begin(), stamp.end()}, 0);
-  add_leader(volume, epoch).begin_elected(head);
+  add_leader(volume, epoch).begin_elected(head, known);
   return nullptr;
 }
 

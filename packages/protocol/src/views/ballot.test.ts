@@ -107,6 +107,45 @@ describe('a committed view that another host has told of', () => {
   })
 })
 
+describe('what those who promised know to be committed (M1)', () => {
+  const old = [1, [0, 1, 2]] as const
+  const next = [2, [0, 1, 3]] as const
+  const told = (
+    index: number,
+    committed: number,
+    sets: NonNullable<Told['sets']> = [old, next],
+  ): Promised => {
+    const { host, standing } = promise(index, { head: [2, 2], sets })
+    // Those that know the change to be committed tell of no view before it.
+    const views = standing.views.map((view) => ({ ...view, lsn: Lsn(view.epoch.counter) }))
+    return { host, standing: { ...standing, views, committedLsn: Lsn(committed) } }
+  }
+
+  test('one that was left out knows of the change: the set before it has no say', () => {
+    expect(judge([told(1, 1), told(3, 1)], false).result).toBe('undecided')
+    expect(judge([told(1, 1), told(3, 1), told(2, 2, [next])], false)).toMatchObject({
+      result: 'elected',
+      views: [{ members: [{ host: hostOf(0) }, { host: hostOf(1) }, { host: hostOf(3) }] }],
+      knownLsn: 2,
+    })
+  })
+
+  test('nobody knows of it', () => {
+    expect(judge([told(1, 1), told(2, 1), told(3, 1)], false)).toMatchObject({ knownLsn: 1 })
+  })
+
+  test('not what a restart went on without', () => {
+    const undone = told(2, 9, [[3, [0, 1, 3]]])
+    expect(judge([told(0, 1), told(1, 1), told(3, 1), undone], false)).toMatchObject({ knownLsn: 1 })
+  })
+
+  test('a first view has a say before it is known to be committed', () => {
+    expect(judge([promise(0), promise(1)], false)).toMatchObject({ knownLsn: 1 })
+    const created = [0, 1].map((index) => told(index, 0, [old]))
+    expect(judge(created, false)).toMatchObject({ result: 'elected', knownLsn: 0 })
+  })
+})
+
 describe('recovering members (R3)', () => {
   test('promise, and their heads are no evidence', () => {
     const recovering = promise(1, { recovering: true })

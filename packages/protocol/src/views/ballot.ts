@@ -10,6 +10,7 @@ import {
   EPOCH_NONE,
   type Head,
   type HostId,
+  type Lsn,
   type Standing,
 } from '@cloudfs/interface'
 import { majorityOf } from '../stamp-slices.js'
@@ -17,6 +18,7 @@ import {
   agree,
   among,
   isPassed,
+  knownLsn,
   type Member,
   type Promised,
   viewsInForce,
@@ -42,6 +44,8 @@ export interface Elected {
   readonly promises: readonly Promised[]
   /** What a witness has more than anybody else who answered is left off. */
   readonly isCut: boolean
+  /** Up to there some of them know the most advanced history to be committed (M1). */
+  readonly knownLsn: Lsn
   /** What was acknowledged and not flushed may be gone: the view says so (R3). */
   readonly isRestart: boolean
 }
@@ -83,6 +87,7 @@ export function judge(
     views,
     promises,
     isCut: false,
+    knownLsn: knownLsn(best.standing, standings),
     isRestart: false,
   } as const
   const verdict = judgeHeads(elected, sets, isLast, target)

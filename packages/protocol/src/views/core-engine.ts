@@ -29,8 +29,8 @@ export function coreEngine(call: CoreCall): ViewEngine {
     sync: async () => {
       await call('sync', {})
     },
-    lead: async (volume, { epoch, stamp, head }) => {
-      await call('lead', { volume, epoch, stamp, head })
+    lead: async (volume, { epoch, stamp, head, knownLsn }) => {
+      await call('lead', { volume, epoch, stamp, head, ...(knownLsn !== undefined && { knownLsn }) })
     },
     beginView: async (volume, { epoch, oldStamp, payload, isRestart }) => {
       const view = bytesToHex(encodeView(payload))

@@ -30,7 +30,7 @@ const BEGIN_TIMEOUT_MS = 2_000
 export async function lead(
   candidate: Candidate,
   epoch: Epoch,
-  { head, view, views, isRestart, isCut }: Elected,
+  { head, holder, view, views, promises, isRestart, isCut, knownLsn }: Elected,
   nonceHex: string,
   {
     stamp: given,
@@ -58,7 +58,9 @@ export async function lead(
   const next = prepared !== undefined && isFor(prepared, plan) ? prepared.view : makeView(ports, plan)
   // Before the engine puts the new one in its place.
   const kept = given ?? (await engine.stampHere(volume))
-  await engine.lead(volume, { epoch, stamp: next.stamp, head, isCut })
+  const ownLsn = promises.find((each) => each.host === host)?.standing.committedLsn ?? 0
+  const known = knownLsn > ownLsn ? { knownLsn } : {}
+  await engine.lead(volume, { epoch, stamp: next.stamp, head, isCut, ...known })
   const voters = votersOf(view)
   // A learner that is to vote has to have everything.
   const needed = votersOf({ members }).filter((one) =>
@@ -67,7 +69,9 @@ export async function lead(
   const isHeld = (holders: Holders): boolean =>
     voters.filter((voter) => holders.some((one) => isSame(one, voter))).length >= majorityOf(voters.length) &&
     needed.every((joins) => holders.some((one) => isSame(one, joins)))
-  const calling = callMembers(candidate, epoch, hostsOf([...views.map((each) => each.members), members]))
+  // Who has the head to be adopted may be out of all of these.
+  const called = new Set([...hostsOf([...views.map((each) => each.members), members]), holder])
+  const calling = callMembers(candidate, epoch, [...called])
   const holders = await untilAdopted(candidate, epoch, isHeld).finally(calling)
   if (holders === 'outbid') return failed('another host was elected meanwhile')
   if (holders === undefined) return failed('the history is not adopted by a majority in time')

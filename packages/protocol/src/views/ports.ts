@@ -1,6 +1,16 @@
 /** What the view protocol needs of the world. A node gives it real ones, the simulator simulated ones. */
 import type { ViewPayload } from '@cloudfs/format'
-import type { Epoch, Foresight, Head, HostId, Stamp, Standing, StoreId, VolumeId } from '@cloudfs/interface'
+import type {
+  Epoch,
+  Foresight,
+  Head,
+  HostId,
+  Lsn,
+  Stamp,
+  Standing,
+  StoreId,
+  VolumeId,
+} from '@cloudfs/interface'
 import type { RandomBytes } from '../secret-sharing.js'
 import type { Resignation } from './resignation.js'
 
@@ -58,6 +68,8 @@ export interface LeadPlan {
   readonly stamp: Stamp
   /** To be adopted. */
   readonly head: Head
+  /** Up to there that history is committed, as others know that promised (M1). Left out: this host knows as much. */
+  readonly knownLsn?: Lsn
   /** A witness has more, which is left off (W3, W5). */
   readonly isCut?: boolean
 }

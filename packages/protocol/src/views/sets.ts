@@ -3,7 +3,7 @@
  * `known`: that of the newest view known to be committed, and those of all views behind it.
  */
 import { decodeView, type ViewMember, type ViewPayload } from '@cloudfs/format'
-import { compareEpochs, type HostId, hexToBytes, type Standing, type StoreId } from '@cloudfs/interface'
+import { compareEpochs, type HostId, hexToBytes, Lsn, type Standing, type StoreId } from '@cloudfs/interface'
 import { isVoter, majorityOf } from '../stamp-slices.js'
 import type { Heard } from './ports.js'
 
@@ -43,11 +43,19 @@ export function viewsOf({ views }: Standing): ViewPayload[] {
  * it to be. A view that is not among these says nothing: a restart may have gone on without it.
  */
 export function viewsInForce(replica: Standing, others: readonly Standing[]): ViewPayload[] {
-  const known = others.flatMap(({ views }) => views.slice(0, 1))
-  const first = replica.views.findLastIndex(({ epoch }) =>
-    known.some((view) => compareEpochs(view.epoch, epoch) === 0),
-  )
-  return viewsOf(replica).slice(Math.max(0, first))
+  return viewsOf(replica).slice(Math.max(0, placeInForce(replica, others)))
+}
+
+/** The newest of the replica's views that one of these knows to be committed: up to its record they have one history. */
+export function knownLsn(replica: Standing, others: readonly Standing[]): Lsn {
+  // A volume's first view, and a forced one, has a say from the beginning on.
+  const sure = others.filter(({ views: [first], committedLsn }) => first && first.lsn <= committedLsn)
+  return replica.views[placeInForce(replica, sure)]?.lsn ?? Lsn(0)
+}
+
+function placeInForce({ views }: Standing, others: readonly Standing[]): number {
+  const known = others.flatMap((each) => each.views.slice(0, 1))
+  return views.findLastIndex(({ epoch }) => known.some((view) => compareEpochs(view.epoch, epoch) === 0))
 }
 
 /**
