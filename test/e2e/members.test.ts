@@ -23,8 +23,8 @@ afterEach(async () => {
   await cluster.dispose()
 })
 
-async function begin(copies: number): Promise<void> {
-  await cluster.createVolume(32 * MIB, 'quorum', copies)
+async function begin(copies: number, witness?: number): Promise<void> {
+  await cluster.createVolume(32 * MIB, 'quorum', copies, witness)
   views = new EngineViews(cluster)
   for (let index = 0; index < cluster.size; index++) views.begin(index)
 }
@@ -126,5 +126,35 @@ test(
     // And goes on when the one that left is gone.
     await end(2)
     await qemuIo(next, 'read -P 9 3M 64k', 'write -P 10 4M 64k', 'flush')
+  },
+)
+
+test(
+  'a member that joined by a record that only the witness has leads when the primary is lost',
+  options,
+  async () => {
+    await begin(3, 2)
+    await qemuIo(0, 'write -P 7 1M 64k', 'flush')
+    await views.changeSet(0, [0, 1], 3)
+    await qemuIo(0, 'write -P 8 2M 64k', 'flush')
+    await views.end(1)
+    await cluster.kill(1)
+    // It has everything, and votes from the next record on, which it does not get.
+    const { pid } = cluster.engine(3)
+    views.onBeginView(0, () => process.kill(pid, 'SIGKILL'))
+    await views.changeSet(0, [0, 3])
+    await views.end(3)
+    await cluster.kill(3)
+    await views.end(0)
+    await cluster.kill(0)
+
+    await cluster.launch(3)
+    views.begin(3)
+    expect(await views.leader()).toBe(3)
+    await qemuIo(3, 'read -P 7 1M 64k', 'read -P 8 2M 64k', 'write -P 9 3M 64k', 'flush')
+    // Who left hears of it.
+    await cluster.launch(1)
+    views.begin(1)
+    await qemuIo(3, 'read -P 9 3M 64k', 'write -P 10 4M 64k', 'flush')
   },
 )

@@ -84,19 +84,20 @@ export class EngineCluster {
     await this.#at(index).engine.end('SIGKILL')
   }
 
-  /** Makes the volume, of the first `copies` engines; resolves when its creation is committed. */
+  /** Makes the volume, of the first `copies` engines, `witness` one of them; resolves when its creation is committed. */
   async createVolume(
     sizeBytes: number,
     mode: Mode = 'quorum',
     copies = this.#members.length,
+    witness?: number,
   ): Promise<VolumeId> {
     const primary = this.#at(0)
     const epoch = { counter: 1, host: primary.host }
     const nonce = randomBytes(16)
-    const members = this.#members.slice(0, copies).map(({ host, store, key: { publicKey } }) => ({
+    const members = this.#members.slice(0, copies).map(({ host, store, key: { publicKey } }, index) => ({
       host,
       store,
-      role: 'data' as const,
+      role: index === witness ? ('witness' as const) : ('data' as const),
       publicKey,
     }))
     const view = newView({ nonce, epoch, primary: primary.host, members }, (count) => randomBytes(count))

@@ -86,7 +86,7 @@ export class EngineViews {
     await this.#views.get(from)?.handOver(this.#cluster.volume, this.#cluster.member(to).host)
   }
 
-  /** Has the volume's set changed by its primary to these engines, the primary among them; `learner`: one that learns. */
+  /** Has the volume's set changed by its primary to these engines, the primary among them, and its witness; `learner`: one that learns. */
   async changeSet(primary: number, data: readonly number[], learner?: number): Promise<void> {
     const volume = this.#cluster.volume
     const { engine } = this.#cluster.member(primary)
@@ -97,6 +97,7 @@ export class EngineViews {
       return { host, store, role }
     }
     const to = data.map((index) => member(index, 'data'))
+    to.push(...from.filter(({ role }) => role === 'witness'))
     if (learner !== undefined) to.push(member(learner, 'learner'))
     await this.#views.get(primary)?.changeSet(volume, { from, to })
   }

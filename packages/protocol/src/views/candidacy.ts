@@ -4,7 +4,7 @@
  * one outbids.
  */
 import type { ViewPayload } from '@cloudfs/format'
-import { compareEpochs, type Epoch, EPOCH_NONE, type Foresight } from '@cloudfs/interface'
+import { compareEpochs, compareHeads, type Epoch, EPOCH_NONE, type Foresight } from '@cloudfs/interface'
 import { type Elected, epochAbove, greatestPromise } from './ballot.js'
 import { canLead, type Candidate, failed, type Outcome } from './candidate.js'
 import { lead } from './lead.js'
@@ -54,17 +54,25 @@ export async function stand(
   if (own.role === 'primary' && refused === undefined && !hasLostLease) return { result: 'leads' }
   const views = viewsOf(own)
   const view = views.at(-1)
-  if (view === undefined || !views.some((each) => canLead(each, ports.host, own.store)))
-    return { result: 'not-a-member' }
+  const isMember = views.some((each) => canLead(each, ports.host, own.store))
+  if (view === undefined || !(isMember || mayHaveJoined(own))) return { result: 'not-a-member' }
   if (own.remainingMs > 0) return { result: 'is-led', isGranted: true }
   const asked = views.map(votersOf)
 
   // A data member that a witness outvotes may have more.
   const vote = await preVote(candidate, own, asked, isPatient || wasCutOff || asked.some(hasWitness))
-  // Others may know of a change of the set that it is committed, which is all that the set before it was needed for (M1).
-  const sets = viewsInForce(own, vote).map(votersOf)
   const passed = vote.flatMap((each) => passedBy(own, each) ?? []).sort(compareEpochs)
   if (passed.length > 0) return { result: 'not-a-member', passedBy: passed.at(-1) }
+  // Of a change of the set a witness may have the record that no data member has: who stands is one of that set.
+  const newest = asked.some(hasWitness) ? mostAdvancedOf(own, vote) : own
+  if (
+    !viewsOf(newest)
+      .slice(-1)
+      .every((each) => canLead(each, ports.host, own.store))
+  )
+    return failed('this host has no say, or only learns, in the newest view that others tell of')
+  // Others may know of a change of the set that it is committed, which is all that the set before it was needed for (M1).
+  const sets = viewsInForce(isMember ? own : newest, vote).map(votersOf)
   if (!agree(sets, vote, storeOf)) return { ...failed('too few members answer'), isCutOff: true }
   if (isPatient && hostsOf(sets).some((host) => vote.every((each) => each.host !== host)))
     return failed('a member does not answer yet')
@@ -104,6 +112,16 @@ function withoutAbsent({ view, views, promises, isRestart }: Elected): readonly 
   const newest = views.at(-1)
   if (isRestart || newest === undefined || !sameMembers(newest.members, view.members)) return undefined
   return degradedSet(view.members, promises)
+}
+
+/** Who learns may vote by a view that a witness alone has. It had everything before that was made (M1). */
+function mayHaveJoined(own: Foresight): boolean {
+  const isLearner = ({ role, store }: Member): boolean => role === 'learner' && store === own.store
+  return viewsOf(own).some(({ members }) => hasWitness(members) && members.some(isLearner))
+}
+
+function mostAdvancedOf(own: Foresight, vote: readonly Foresight[]): Foresight {
+  return vote.reduce((best, each) => (compareHeads(each.head, best.head) > 0 ? each : best), own)
 }
 
 /** In mode `local` only the primary knows what it has acknowledged: nobody else goes on without it. */

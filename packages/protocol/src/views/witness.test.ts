@@ -29,11 +29,15 @@ function setOf(...data: readonly number[]): Member[] {
 }
 const both = setOf(0, 1)
 
-function payloadOf(members: readonly Member[]): string {
-  const stampHash = stampHashOf(Stamp.parse('77'.repeat(32)))
+function payloadOf(members: readonly Member[], oldStamp?: Stamp): string {
+  const stampHash = stampHashOf(STAMP)
   const sliced = members.map((member) => ({ ...member, slice: new Uint8Array() }))
-  return bytesToHex(encodeView({ stampHash, primary: hostOf(0), leaseMs: 500, members: sliced }))
+  const view = { stampHash, primary: hostOf(0), leaseMs: 500, members: sliced }
+  return bytesToHex(encodeView({ ...view, ...(oldStamp && { oldStamp }) }))
 }
+
+/** Of every view. */
+const STAMP = Stamp.parse('77'.repeat(32))
 
 type View = readonly [counter: number, lsn: number, members: readonly Member[]]
 
@@ -152,4 +156,28 @@ test('W4: the set goes on without a data member that has not answered, and never
   expect(degrades(both, both.slice(0, 2))).toBe(false)
   const verdict = judge(promises, false)
   expect(verdict.result === 'elected' && lacksData(verdict.views, promises)).toBe(true)
+})
+
+test('a view that only the witness has, and knows to be committed, follows the one whose stamp it reveals', () => {
+  const knows = (oldStamp: Stamp, head = 8): Promised => {
+    const { host, standing } = promise(2, [2, head], [[2, 8, both]])
+    const views = standing.views.map((view) => ({ ...view, payload: payloadOf(both, oldStamp) }))
+    return { host, standing: { ...standing, committedLsn: Lsn(8), views } }
+  }
+  const other = Stamp.parse('78'.repeat(32))
+  const { standing } = promise(1, [1, 7])
+  expect(isBeginningOf(standing, knows(STAMP).standing)).toBe(true)
+  expect(isBeginningOf(standing, knows(other).standing)).toBe(false)
+  // It has more than what that view follows.
+  expect(isBeginningOf(promise(1, [1, 8]).standing, knows(STAMP).standing)).toBe(false)
+  expect(judge([promise(1, [1, 7]), knows(STAMP)], true)).toMatchObject({
+    result: 'elected',
+    head: { lsn: 8 },
+    holder: hostOf(2),
+    isCut: false,
+    knownLsn: 8,
+  })
+  expect(judge([promise(1, [1, 7]), knows(other)], true).result).toBe('undecided')
+  // What is behind it has a body that nobody here has, and the view's record would be left off with it.
+  expect(judge([promise(1, [1, 7]), knows(STAMP, 9)], true).result).toBe('undecided')
 })

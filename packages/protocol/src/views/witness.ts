@@ -3,10 +3,11 @@
  * have. As `test/model` has it in `with_bodies`, `cannot_be_committed`, `is_gone` and `may_change`.
  *
  * What two replicas have in common is told by the views that each knows: within an epoch there is one chain, so who is in an
- * epoch that the other came to has a beginning of its records. Where that does not tell, nothing is left off.
+ * epoch that the other came to has a beginning of its records; so has who is in the epoch that the other's first view follows, by
+ * the stamp of it that this reveals. Where that does not tell, nothing is left off.
  */
 import { compareEpochs, type Head, type Standing } from '@cloudfs/interface'
-import { isVoter, majorityOf } from '../stamp-slices.js'
+import { isVoter, majorityOf, stampHashOf } from '../stamp-slices.js'
 import { type Member, type Promised, viewOfHex } from './sets.js'
 
 export function hasWitness(members: readonly Member[]): boolean {
@@ -26,11 +27,23 @@ export function isWitnessIn(
 }
 
 /** All of `replica`'s history is a beginning of the other's, as far as their views tell. */
-export function isBeginningOf({ head }: Standing, other: Standing): boolean {
+export function isBeginningOf(replica: Standing, other: Standing): boolean {
+  const { head } = replica
   if (compareEpochs(head.epoch, other.head.epoch) === 0) return head.lsn <= other.head.lsn
   const at = other.views.findIndex(({ epoch }) => compareEpochs(epoch, head.epoch) === 0)
-  const next = other.views[at + 1]
-  return at >= 0 && next !== undefined && head.lsn < next.lsn
+  const next = at >= 0 ? other.views[at + 1] : viewBehind(replica, other)
+  return next !== undefined && head.lsn < next.lsn
+}
+
+/** The other's first view, if it is of another epoch and follows the replica's newest: it reveals the stamp of that. */
+function viewBehind({ head, views }: Standing, other: Standing): Standing['views'][number] | undefined {
+  const newest = views.at(-1)
+  const [next] = other.views
+  if (newest === undefined || next === undefined || compareEpochs(newest.epoch, head.epoch) !== 0)
+    return undefined
+  const { oldStamp } = viewOfHex(next.payload)
+  const isBehind = oldStamp !== undefined && stampHashOf(oldStamp) === viewOfHex(newest.payload).stampHash
+  return isBehind ? next : undefined
 }
 
 /** What a candidate goes on from where nobody who answered has the bodies of all that the most advanced head has. */
