@@ -18,8 +18,8 @@ import { RANDOM_WRITES } from './workloads.js'
 const HOME = 1
 const SIZE_BYTES = 256 * 1024 ** 2
 const STORE_BYTES = 2 * 1024 ** 3
-/** Writes a second of the client that does not ask all it can. */
-const SLOW_RATE = 200
+/** Writes a second of clients that do not ask all they can: a quiet one, and one that leaves the processors room. */
+const RATES = [200, 20_000]
 /** Into the run, so that it is under way. */
 const EVENT_AFTER_MS = 2_000
 /** What is answered so long behind the event may have waited for it. */
@@ -86,22 +86,30 @@ export interface FailoverReport {
   /** The slowest request of each volume, in ms, in each round. */
   readonly together?: { readonly volumes: number; readonly stallsMs: readonly (readonly number[])[] }
   readonly gone?: { readonly seconds: number; readonly rounds: readonly Gone[] }
-  /** The same with a client that writes at a fixed rate. */
-  readonly goneSlowly?: { readonly seconds: number; readonly rate: number; readonly rounds: readonly Gone[] }
+  /** The same with clients that write at fixed rates. */
+  readonly goneAtRates?: readonly {
+    readonly seconds: number
+    readonly rate: number
+    readonly rounds: readonly Gone[]
+  }[]
   readonly rebuilds?: readonly Rebuild[]
+  readonly rebuildsAtRates?: readonly { readonly rate: number; readonly rounds: readonly Rebuild[] }[]
   /** To and fro, under one client. */
   readonly handOvers?: HandOvers
 }
 
 export async function measureFailover(options: FailoverOptions): Promise<FailoverReport> {
   const rebuilds: Rebuild[] = []
+  const paced = RATES.map((rate) => ({ rate, rounds: [] as Rebuild[] }))
   if ('rebuild of a replica'.includes(options.only)) {
-    const sizes = { sizeBytes: SIZE_BYTES, storeBytes: STORE_BYTES }
-    for (let round = 1; round <= options.rounds; round++)
-      rebuilds.push(await measureRebuild({ ...options, ...sizes, home: HOME }))
+    const plan = { ...options, sizeBytes: SIZE_BYTES, storeBytes: STORE_BYTES, home: HOME }
+    for (let round = 1; round <= options.rounds; round++) {
+      rebuilds.push(await measureRebuild(plan))
+      for (const { rate, rounds } of paced) rounds.push(await measureRebuild({ ...plan, rate }))
+    }
   }
   const report = await measureBroken(options)
-  return { ...report, ...(rebuilds.length > 0 && { rebuilds }) }
+  return { ...report, ...(rebuilds.length > 0 && { rebuilds, rebuildsAtRates: paced }) }
 }
 
 /** All that is done to one cluster. */
@@ -129,17 +137,19 @@ async function measureBroken(options: FailoverOptions): Promise<FailoverReport> 
       }
     }
     const gone: Gone[] = []
-    const goneSlowly: Gone[] = []
+    const gonePaced = RATES.map((rate) => ({ seconds: options.goneSeconds, rate, rounds: [] as Gone[] }))
     const together: (readonly number[])[] = []
     for (let round = 1; round <= options.rounds; round++) {
       if ('replica gone and back'.includes(options.only)) {
         await cluster.whole(HOME, 'bench')
         gone.push(await measureGone(cluster, { uri, sizeBytes: SIZE_BYTES, home: HOME, ...options }))
       }
-      if ('replica gone and back under 200 writes a second'.includes(options.only)) {
+      for (const { rate, rounds } of gonePaced) {
+        if (!`replica gone and back under ${String(rate)} writes a second`.includes(options.only)) continue
         await cluster.whole(HOME, 'bench')
-        const given = { uri, sizeBytes: SIZE_BYTES, home: HOME, rate: SLOW_RATE, ...options }
-        goneSlowly.push(await measureGone(cluster, given))
+        rounds.push(
+          await measureGone(cluster, { uri, sizeBytes: SIZE_BYTES, home: HOME, rate, ...options }),
+        )
       }
       if ('volumes whose primary dies together'.includes(options.only))
         together.push(await measureTogether(cluster, { home: HOME, round, ...options }))
@@ -151,14 +161,13 @@ async function measureBroken(options: FailoverOptions): Promise<FailoverReport> 
             ...options,
           })
         : undefined
+    const goneAtRates = gonePaced.filter(({ rounds }) => rounds.length > 0)
     return {
       machine: describeMachine(),
       rounds: options.rounds,
       results,
       ...(gone.length > 0 && { gone: { seconds: options.goneSeconds, rounds: gone } }),
-      ...(goneSlowly.length > 0 && {
-        goneSlowly: { seconds: options.goneSeconds, rate: SLOW_RATE, rounds: goneSlowly },
-      }),
+      ...(goneAtRates.length > 0 && { goneAtRates }),
       ...(handOvers && { handOvers }),
       ...(together.length > 0 && { together: { volumes: options.volumes, stallsMs: together } }),
     }

@@ -12,7 +12,7 @@ import { RANDOM_WRITES } from './workloads.js'
 /** With all three, before it goes. */
 const BEFORE_SECONDS = 5
 /** In which it is hoped to be in step again. */
-const AFTER_SECONDS = 60
+const AFTER_SECONDS = 30
 
 export interface Gone {
   readonly iopsBefore: number

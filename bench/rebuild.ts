@@ -15,7 +15,7 @@ const COPIES = 3
 /** Before it begins. */
 const BEFORE_SECONDS = 5
 /** In which it is hoped to have ended. */
-const DURING_SECONDS = 60
+const DURING_SECONDS = 30
 const FLOOR_SECONDS = 3
 /** A batch of one block takes a page for its header. */
 const LOG_BYTES_PER_BYTE_MAX = 2
@@ -36,13 +36,15 @@ export interface RebuildOptions {
   readonly storeBytes: number
   /** The client's node. */
   readonly home: number
+  /** Writes a second of the client; left out: as many as there can be. */
+  readonly rate?: number
   readonly say: (line: string) => void
 }
 
 const Accepted = z.looseObject({})
 
 export async function measureRebuild(options: RebuildOptions): Promise<Rebuild> {
-  const { directory, sizeBytes, storeBytes, home, say } = options
+  const { directory, sizeBytes, storeBytes, home, rate, say } = options
   const floor = await measureFloor(join(directory, 'floor'), FLOOR_SECONDS)
   const cluster = await BenchCluster.up(join(directory, 'rebuild'), COPIES + 1, storeBytes)
   try {
@@ -59,7 +61,7 @@ export async function measureRebuild(options: RebuildOptions): Promise<Rebuild> 
     const began = performance.now()
     const running = traceNbd(
       RANDOM_WRITES,
-      { uri, sizeBytes, seconds: BEFORE_SECONDS + DURING_SECONDS },
+      { uri, sizeBytes, seconds: BEFORE_SECONDS + DURING_SECONDS, ...(rate !== undefined && { rate }) },
       { path: join(directory, 'rebuild-trace'), everyMs: 100 },
     )
     running.catch(() => undefined)

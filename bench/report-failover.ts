@@ -20,7 +20,7 @@ export function stallsOf({ results, together }: FailoverReport): Stalls[] {
 }
 
 export function describeFailover(report: FailoverReport): string {
-  const { machine, gone, goneSlowly, rebuilds, handOvers } = report
+  const { machine, gone, goneAtRates = [], rebuilds, rebuildsAtRates = [], handOvers } = report
   const rows = stallsOf(report).map(({ name, stallsMs, othersMs }) => [
     ...medianAndWorst(name, stallsMs, 'low'),
     ...(othersMs.length === 0 ? ['', ''] : medianAndWorst('', othersMs, 'low').slice(1)),
@@ -32,10 +32,11 @@ export function describeFailover(report: FailoverReport): string {
       : [tableOf(['event', 'median ms', 'worst ms', 'at other times, median', 'and worst'], rows)]),
     ...(handOvers === undefined ? [] : [describeHandOvers(handOvers)]),
     ...(gone === undefined ? [] : [describeGone('under full load', gone)]),
-    ...(goneSlowly === undefined
-      ? []
-      : [describeGone(`under ${String(goneSlowly.rate)} writes a second`, goneSlowly)]),
-    ...(rebuilds === undefined ? [] : [describeRebuilds(rebuilds)]),
+    ...goneAtRates.map((one) => describeGone(`under ${rounded(one.rate)} writes a second`, one)),
+    ...(rebuilds === undefined ? [] : [describeRebuilds('under full load', rebuilds)]),
+    ...rebuildsAtRates.map(({ rate, rounds }) =>
+      describeRebuilds(`under ${rounded(rate)} writes a second`, rounds),
+    ),
   ]
   return parts.join('\n\n')
 }
@@ -77,8 +78,8 @@ function describeGone(
   ])
 }
 
-function describeRebuilds(rounds: readonly Rebuild[]): string {
-  const head = ['a replica is made anew at an empty host under full load', 'median', 'worst']
+function describeRebuilds(load: string, rounds: readonly Rebuild[]): string {
+  const head = [`a replica is made anew at an empty host ${load}`, 'median', 'worst']
   const row = (name: string, of: (one: Rebuild) => number): string[] =>
     medianAndWorst(name, rounds.map(of), 'high')
   return tableOf(head, [

@@ -25,6 +25,7 @@ export interface RawStoreHandle {
   unlisten(key: string): Promise<boolean>
   adoptStream(options: object): Promise<number>
   adoptSession(options: object): Promise<void>
+  followNow(volume: string): void
   openEndpoint(options: object): Promise<void>
   routeHere(options: object): Promise<void>
   routeThere(options: object): Promise<void>

@@ -288,6 +288,14 @@ export class StoreHandle {
     return (await this.#raw.endpoints()) as EndpointStatus[]
   }
 
+  /**
+   * The host that is about to lead a volume was elected: connections that `adoptStream` keeps until it speaks (`isNext`) are taken
+   * now, for it may wait for this host's word.
+   */
+  followNow(volume: string): void {
+    this.#raw.followNow(volume)
+  }
+
   /** Ends a stream that `adoptStream` took over; `stream-ended` follows. Of one that has ended it does nothing. */
   closeStream(stream: number): void {
     this.#raw.closeStream(stream)

@@ -55,7 +55,7 @@ TEST_CASE("parking: a connection is taken when its other end has spoken, and not
   Parking parking(store.loop, *store.driver.core);
   Connected pair;
   Outcome outcome;
-  parking.until_spoken(std::move(pair.near), outcome.take());
+  parking.until_spoken(std::move(pair.near), store.volume, outcome.take());
   CHECK_FALSE(parking.step());
   CHECK(parking.next_deadline_ns().has_value());
   REQUIRE(::write(pair.far.get(), "x", 1) == 1);
@@ -66,12 +66,28 @@ TEST_CASE("parking: a connection is taken when its other end has spoken, and not
   CHECK_FALSE(parking.next_deadline_ns().has_value());
 }
 
+TEST_CASE(
+    "parking: a connection to whom was elected is taken though its other end waits for this one's word") {
+  Store store;
+  Parking parking(store.loop, *store.driver.core);
+  Connected pair;
+  Connected other;
+  Outcome outcome;
+  Outcome waiting;
+  parking.until_spoken(std::move(pair.near), store.volume, outcome.take());
+  parking.until_spoken(std::move(other.near), *parse_id<VolumeId>(std::string(40, '7')), waiting.take());
+  parking.follow_now(store.volume);
+  CHECK(parking.step());
+  CHECK(outcome.has_come);
+  CHECK(waiting.calls == 0);
+}
+
 TEST_CASE("parking: a connection whose other end is gone has not come") {
   Store store;
   Parking parking(store.loop, *store.driver.core);
   Connected pair;
   Outcome outcome;
-  parking.until_spoken(std::move(pair.near), outcome.take());
+  parking.until_spoken(std::move(pair.near), store.volume, outcome.take());
   pair.far = Fd();
   store.loop.wait({});
   CHECK(parking.step());
@@ -122,7 +138,7 @@ TEST_CASE("parking: so many wait at once, and the next one is let go at once") {
   Outcome refused;
   park(refused);
   Connected pair;
-  parking.until_spoken(std::move(pair.near), refused.take());
+  parking.until_spoken(std::move(pair.near), store.volume, refused.take());
   CHECK(refused.calls == 2);
   CHECK_FALSE(refused.has_come);
   CHECK(parking.size() == kParkedMax);

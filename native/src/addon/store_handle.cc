@@ -57,6 +57,7 @@ Napi::Function StoreHandle::define(Napi::Env env) {
        InstanceMethod<&StoreHandle::route_there>("routeThere"),
        InstanceMethod<&StoreHandle::end_endpoint>("endEndpoint"),
        InstanceMethod<&StoreHandle::endpoints>("endpoints"),
+       InstanceMethod<&StoreHandle::follow_now>("followNow"),
        InstanceMethod<&StoreHandle::close_stream>("closeStream"), InstanceMethod<&StoreHandle::read>("read"),
        InstanceMethod<&StoreHandle::write>("write"), InstanceMethod<&StoreHandle::stats>("stats"),
        InstanceMethod<&StoreHandle::close>("close")});
@@ -225,6 +226,13 @@ Napi::Value StoreHandle::adopt_stream(const Napi::CallbackInfo& info) {
                         *volume, host, std::move(preface), std::move(early), adopted);
   }
   return result;
+}
+
+Napi::Value StoreHandle::follow_now(const Napi::CallbackInfo& info) {
+  const auto volume = parse_id<VolumeId>(std::string(info[0].ToString()));
+  if (!volume) throw coded_error(info.Env(), "ERR_MALFORMED_ID", "volume: not an id of 40 hex digits");
+  store(info.Env()).follow_now(*volume);
+  return info.Env().Undefined();
 }
 
 Napi::Value StoreHandle::close_stream(const Napi::CallbackInfo& info) {

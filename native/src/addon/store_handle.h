@@ -35,6 +35,7 @@ class StoreHandle final : public Napi::ObjectWrap<StoreHandle>, public shell::St
   Napi::Value route_there(const Napi::CallbackInfo& info);
   Napi::Value end_endpoint(const Napi::CallbackInfo& info);
   Napi::Value endpoints(const Napi::CallbackInfo& info);
+  Napi::Value follow_now(const Napi::CallbackInfo& info);
   Napi::Value close_stream(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);

@@ -23,9 +23,11 @@ struct Parking::Parked final : public Watcher {
     Epoch epoch;
     LeadStage stage;
   };
-  std::optional<Lead> lead;  // of this store; left out: until the other end has said something
+  std::optional<Lead> lead;        // of this store; left out: until the other end has said something
+  std::optional<VolumeId> volume;  // that the other end is about to lead
   bool failed = false;
-  bool spoke = false;  // or has come to its end
+  bool spoke = false;    // or has come to its end
+  bool elected = false;  // as this host was told
 };
 
 Parking::Parking(EventLoop& loop, const Core& core) : loop_(loop), core_(core) {}
@@ -46,10 +48,15 @@ void Parking::until_led(std::unique_ptr<Stream> socket, const VolumeId& volume, 
   parked_.back()->failed = !sent;
 }
 
-void Parking::until_spoken(std::unique_ptr<Stream> socket, Take take) {
+void Parking::until_spoken(std::unique_ptr<Stream> socket, const VolumeId& volume, Take take) {
   if (parked_.size() >= kParkedMax) return take(nullptr);
   parked_.push_back(std::make_unique<Parked>(std::move(socket), std::move(take)));
+  parked_.back()->volume = volume;
   loop_.watch(parked_.back()->socket->fd(), EPOLLIN, *parked_.back());
+}
+
+void Parking::follow_now(const VolumeId& volume) {
+  for (const auto& one : parked_) one->elected |= one->volume == volume;
 }
 
 Parking::State Parking::state_of(const Parked& parked) const {
@@ -59,6 +66,7 @@ Parking::State Parking::state_of(const Parked& parked) const {
     if (core_.promised(volume) > epoch) return State::is_over;
     return core_.leads(volume, epoch, stage) ? State::has_come : State::waits;
   }
+  if (parked.elected) return State::has_come;
   if (!parked.spoke) return State::waits;
   uint8_t byte = 0;
   const ssize_t bytes = ::recv(parked.socket->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);

@@ -35,8 +35,10 @@ class Parking {
   /// Until this store leads the volume in that epoch, as far as `stage` says. `preface` goes out at once.
   void until_led(std::unique_ptr<Stream> socket, const VolumeId& volume, const Epoch& epoch, LeadStage stage,
                  const std::vector<uint8_t>& preface, Take take);
-  /// Until the other end has said something, which is not read here.
-  void until_spoken(std::unique_ptr<Stream> socket, Take take);
+  /// Until the other end has said something, which is not read here, or `follow_now` says that it leads.
+  void until_spoken(std::unique_ptr<Stream> socket, const VolumeId& volume, Take take);
+  /// Whoever is about to lead the volume was elected: what waits for its word is taken. It may wait for this host's.
+  void follow_now(const VolumeId& volume);
 
   /// Once a round, behind the core's turns. @returns whether any was taken: then the next round must not wait
   bool step();

@@ -112,7 +112,7 @@ void Store::park_to_lead(Fd socket, VolumeId volume, HostId host, Epoch epoch, s
 void Store::park_to_follow(Fd socket, VolumeId volume, Adopted done) {
   auto held = std::make_shared<Fd>(std::move(socket));
   loop_.post([this, held, volume, done = std::move(done)] {
-    parking_.until_spoken(make_connected_stream(std::move(*held)),
+    parking_.until_spoken(make_connected_stream(std::move(*held)), volume,
                           [this, volume, done](std::unique_ptr<Stream> stream) {
                             take_parked(std::move(stream), StreamRole::follower, volume, {}, done);
                           });
@@ -125,6 +125,10 @@ void Store::take_parked(std::unique_ptr<Stream> stream, StreamRole role, const V
   std::string refusal;
   const uint64_t id = streams_.adopt(std::move(stream), role, volume, host, {}, {}, refusal);
   done(id, refusal);
+}
+
+void Store::follow_now(VolumeId volume) {
+  loop_.post([this, volume] { parking_.follow_now(volume); });
 }
 
 void Store::close_stream(uint64_t stream) {

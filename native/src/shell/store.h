@@ -85,6 +85,8 @@ class Store {
   void park_to_lead(Fd socket, VolumeId volume, HostId host, Epoch epoch, std::vector<uint8_t> preface,
                     Adopted done);
   void park_to_follow(Fd socket, VolumeId volume, Adopted done);
+  /// The host that is about to lead was elected: what `park_to_follow` keeps of that volume is taken now.
+  void follow_now(VolumeId volume);
   void close_stream(uint64_t stream);
   /// Serves a connected socket as the connection of an attachment's session.
   void adopt_session(Fd socket, std::string volume, SessionId session, std::vector<uint8_t> preface,

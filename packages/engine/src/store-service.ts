@@ -11,6 +11,7 @@ import {
   type StoreId,
   type StoreState,
   type StoreStatus,
+  type VolumeId,
 } from '@cloudfs/interface'
 import type { Superblock } from '@cloudfs/format'
 import { type AdoptedSession, type AdoptedStream, type CommandAnswer, StoreHandle } from '@cloudfs/native'
@@ -140,6 +141,11 @@ export class StoreService {
 
   get scrubStatus(): ScrubStatus {
     return this.#scrubber.status
+  }
+
+  /** What waits for the word of whom is about to lead a volume waits no longer (`StoreHandle.followNow`). */
+  followNow(volume: VolumeId): void {
+    if (this.#state === 'ready') this.#handle.followNow(volume)
   }
 
   /** Takes a connected socket over as a stream to another engine (`StoreHandle.adoptStream`). */

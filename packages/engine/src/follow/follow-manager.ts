@@ -22,6 +22,8 @@ export interface FollowManagerOptions {
 interface Next extends Opening {
   readonly store: StoreService
   readonly arguments: FollowArguments
+  /** It was elected, so it may wait for this host to speak first: for what it lacks itself. */
+  isElected: boolean
 }
 
 export class FollowManager {
@@ -87,7 +89,9 @@ export class FollowManager {
     if (this.#isClosed) throw new StoreNotReadyError('the engine stops')
     this.#dropNext(volume)
     const abort = new AbortController()
-    const next = { store, arguments: wanted, running: openFollow(store, wanted, abort.signal, true), abort }
+    const isNext = (): boolean => !next.isElected
+    const running = openFollow(store, wanted, abort.signal, isNext)
+    const next: Next = { store, arguments: wanted, running, abort, isElected: false }
     this.#nexts.set(volume, next)
     next.running
       .then(async () => {
@@ -131,7 +135,11 @@ export class FollowManager {
     const next = this.#nexts.get(wanted.volume)
     if (next === undefined) return undefined
     this.#nexts.delete(wanted.volume)
-    if (next.store === store && isSame(next.arguments, wanted)) return next
+    if (next.store === store && isSame(next.arguments, wanted)) {
+      next.isElected = true
+      store.followNow(wanted.volume)
+      return next
+    }
     discard(next)
     return undefined
   }

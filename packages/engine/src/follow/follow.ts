@@ -162,20 +162,20 @@ export function endLater(opening: Promise<RunningStream>): void {
 }
 
 /**
- * @param isNext - that host is about to lead, and speaks when it does
+ * @param isNext - once there is a connection: that host is about to lead, and speaks when it does
  * @throws what `openStream` throws, and `StoreHandle.adoptStream`
  */
 export async function openFollow(
   store: StoreService,
   follow: FollowArguments,
   signal: AbortSignal,
-  isNext = false,
+  isNext = (): boolean => false,
 ): Promise<RunningStream> {
   const { socket, early } = await connectTo(store, follow, signal)
   socket.on('error', () => undefined)
   try {
     const { volume } = follow
-    return await store.adopt({ fd: descriptorOf(socket), role: 'follower', volume, early, isNext })
+    return await store.adopt({ fd: descriptorOf(socket), role: 'follower', volume, early, isNext: isNext() })
   } finally {
     socket.destroy()
   }
