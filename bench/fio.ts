@@ -108,6 +108,9 @@ function directionOf({ rw }: Workload): 'read' | 'write' {
   return rw.endsWith('read') ? 'read' : 'write'
 }
 
+/** It ends at the first block that is not what was written, and leaves no file of what it has verified. */
+const VERIFIED = ['--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0']
+
 /**
  * As `measureNbd`, with each request; what was written is read back behind every `verifyEvery` writes, if that is given.
  *
@@ -122,9 +125,7 @@ export async function traceRequests(
     ...['--ioengine=nbd', `--uri=${uri}`, `--rw=${workload.rw}`, `--bs=${String(workload.blockBytes)}`],
     ...[`--iodepth=${String(workload.depth)}`, `--size=${String(sizeBytes)}`],
     ...timed(seconds),
-    ...(verifyEvery === undefined
-      ? []
-      : ['--verify=crc32c', '--verify_fatal=1', `--verify_backlog=${String(verifyEvery)}`]),
+    ...(verifyEvery === undefined ? [] : [...VERIFIED, `--verify_backlog=${String(verifyEvery)}`]),
     ...[`--write_lat_log=${path}`, '--log_unix_epoch=1'],
   )
   const lines = readFileSync(`${path}_clat.1.log`, 'utf8').trimEnd().split('\n')
