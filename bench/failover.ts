@@ -147,9 +147,7 @@ async function measureBroken(options: FailoverOptions): Promise<FailoverReport> 
       for (const { rate, rounds } of gonePaced) {
         if (!`replica gone and back under ${String(rate)} writes a second`.includes(options.only)) continue
         await cluster.whole(HOME, 'bench')
-        rounds.push(
-          await measureGone(cluster, { uri, sizeBytes: SIZE_BYTES, home: HOME, rate, ...options }),
-        )
+        rounds.push(await measureGone(cluster, { uri, sizeBytes: SIZE_BYTES, home: HOME, rate, ...options }))
       }
       if ('volumes whose primary dies together'.includes(options.only))
         together.push(await measureTogether(cluster, { home: HOME, round, ...options }))
