@@ -1,6 +1,6 @@
 import { HostId, NotPrimaryError, UnknownVolumeError, VolumeId } from '@cloudfs/interface'
 import type { PeerNode } from '@cloudfs/peers'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { Acting } from './acting.js'
 import type { Catalogue } from './catalogue.js'
 import { askDeleted, askPrimary } from './peer-requests.js'
@@ -14,7 +14,10 @@ const volume = VolumeId.parse('a'.repeat(40))
 const request = { action: 'delete', volume } as const
 
 /** A host that led the volume and does not any more; it is listed nowhere, for a record of its deletion is made. */
-function actingBeside(others: { leads?: HostId; knows?: HostId }): { acting: Acting; asked: HostId[] } {
+function actingBeside(others: { leads?: HostId; knows?: HostId; refusesAfterMs?: number }): {
+  acting: Acting
+  asked: HostId[]
+} {
   const asked: HostId[] = []
   const notPrimary = new NotPrimaryError('it is not the primary', { volume })
   const peers = {
@@ -24,7 +27,11 @@ function actingBeside(others: { leads?: HostId; knows?: HostId }): { acting: Act
       if (name === askDeleted.name) return Promise.resolve({ deleted: host === others.knows ? [volume] : [] })
       expect(name).toBe(askPrimary.name)
       asked.push(host)
-      return host === others.leads ? Promise.resolve({ volume }) : Promise.reject(notPrimary)
+      if (host === others.leads) return Promise.resolve({ volume })
+      const refused = new Promise((resolve) => setTimeout(resolve, others.refusesAfterMs ?? 0))
+      return refused.then(() => {
+        throw notPrimary
+      })
     },
   }
   const catalogue = {
@@ -58,6 +65,21 @@ test('until then it is for whoever has come to lead the volume: all are asked in
   const back = actingBeside({ leads: gone })
   expect(await back.acting.act({ volume, primary: next }, request)).toMatchObject({ by: gone })
   expect(back.asked).toEqual([next, own, gone])
+})
+
+test('one that waited for long, and was refused then, is asked of others all the same', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] })
+  try {
+    const { acting, asked } = actingBeside({ leads: next, refusesAfterMs: 6_000 })
+    const acted = acting.act({ volume, primary: gone }, request)
+    acted.catch(() => undefined)
+    await vi.advanceTimersByTimeAsync(6_000)
+    vi.useRealTimers()
+    expect(await acted).toMatchObject({ by: next })
+    expect(asked).toEqual([gone, next])
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('another request of a volume that is nowhere is refused', async () => {
