@@ -42,6 +42,16 @@ bool can_write(Cluster& cluster, size_t index, const std::string& volume, uint64
   return try_write(cluster, index, cluster.node(index).open(volume).handle, seed, seed) == 0;
 }
 
+/// Host 0 changes the set, 3 in the place of 2: of the old set it alone is left, of the new one it and the newcomer.
+std::string volume_being_changed(Cluster& cluster) {
+  const std::string volume = volume_with_learner(cluster);
+  CHECK(can_write(cluster, 0, volume, 1));
+  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  cluster.cut(1);
+  cluster.cut(2);
+  return volume;
+}
+
 size_t views_in_force(Cluster& cluster, size_t index, const std::string& volume) {
   const CommandReply reply = ask_promise(cluster, index, volume, epoch_of(0, index), "would-promise");
   return nlohmann::json::parse(reply.result)["views"].size();
@@ -68,12 +78,7 @@ TEST_CASE("members: a learner gets everything and counts for nothing") {
 TEST_CASE(
     "members: until a change of the set is committed, both sets have to agree; then the new one alone") {
   Cluster cluster(4, views_params());
-  const std::string volume = volume_with_learner(cluster);
-  CHECK(can_write(cluster, 0, volume, 1));
-  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
-  // Of the old set this host alone is left, of the new one it and the newcomer.
-  cluster.cut(1);
-  cluster.cut(2);
+  const std::string volume = volume_being_changed(cluster);
   cluster.run(100);
   CHECK(count_events(cluster, 0, "leading") == 1);
   CHECK(views_in_force(cluster, 0, volume) == 2);
@@ -97,12 +102,8 @@ TEST_CASE(
 
 TEST_CASE("members: who was left out tells those that do not know it, and they go on without it") {
   Cluster cluster(4, views_params());
-  const std::string volume = volume_with_learner(cluster);
-  CHECK(can_write(cluster, 0, volume, 1));
-  begin_elected(cluster, volume, 0, 3, {1, 2, 3}, swaps(2, 3));
+  const std::string volume = volume_being_changed(cluster);
   // 3 has the view's record. That it is committed the primary tells 2 alone, and is lost.
-  cluster.cut(1);
-  cluster.cut(2);
   cluster.run(50);
   cluster.cut(3);
   CHECK(cluster.connect(0, 2, volume));

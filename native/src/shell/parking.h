@@ -37,7 +37,8 @@ class Parking {
                  const std::vector<uint8_t>& preface, Take take);
   /// Until the other end has said something, which is not read here, or `follow_now` says that it leads.
   void until_spoken(std::unique_ptr<Stream> socket, const VolumeId& volume, Take take);
-  /// Whoever is about to lead the volume was elected: what waits for its word is taken. It may wait for this host's.
+  /// Whoever is about to lead the volume was elected: what waits for its word is taken. It may wait for this host's. To speak
+  /// first promises nothing: a hello says what is here, and whom to follow the core judges by the leader's.
   void follow_now(const VolumeId& volume);
 
   /// Once a round, behind the core's turns. @returns whether any was taken: then the next round must not wait

@@ -1,6 +1,7 @@
 /**
  * Raw Curve25519 keys as node:crypto takes them: OpenSSL signs and agrees a hundred times as fast as JavaScript does cold. As JSON
- * web keys (RFC 8037), whose bytes it is given as they are: its decoder of DER takes ten times as long as the agreement itself.
+ * web keys (RFC 8037), whose bytes it is given as they are: on Node 20 its decoder of DER takes ten times as long as the
+ * agreement itself.
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 

@@ -63,13 +63,13 @@ export async function stand(
   const vote = await preVote(candidate, own, asked, isPatient || wasCutOff || asked.some(hasWitness))
   const passed = vote.flatMap((each) => passedBy(own, each) ?? []).sort(compareEpochs)
   if (passed.length > 0) return { result: 'not-a-member', passedBy: passed.at(-1) }
-  // Of a change of the set a witness may have the record that no data member has: who stands is one of that set.
-  const newest = asked.some(hasWitness) ? mostAdvancedOf(own, vote) : own
-  if (
-    !viewsOf(newest)
-      .slice(-1)
-      .every((each) => canLead(each, ports.host, own.store))
-  )
+  // Of a change of the set a witness may have the record that no data member has: who stands is one of that set. Without a witness
+  // whoever is of a set that has a say may stand: what is adopted decides, and a more advanced host is asked first.
+  const newest = mostAdvancedOf(own, vote)
+  const isOfNewest = viewsOf(newest)
+    .slice(-1)
+    .every((each) => canLead(each, ports.host, own.store))
+  if (asked.some(hasWitness) && !isOfNewest)
     return failed('this host has no say, or only learns, in the newest view that others tell of')
   // Others may know of a change of the set that it is committed, which is all that the set before it was needed for (M1).
   const sets = viewsInForce(isMember ? own : newest, vote).map(votersOf)
